@@ -1,0 +1,1 @@
+"""What a kernel is and how it gets its GPU."""
