@@ -1,0 +1,79 @@
+"""How a web service says that something went wrong: JSON for programs, a page for people."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from html import escape
+from http import HTTPStatus
+from typing import Any
+
+from armillary_kernels.errors import ArmillaryError
+from armillary_kernels.texts import language_of
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+
+class WebError(ArmillaryError):
+    """An error with the HTTP status that it answers with.
+
+    Parameters
+    ----------
+    status
+        The HTTP status code.
+    what, remedy
+        As in `ArmillaryError`.
+    headers
+        Response headers, such as ``Retry-After``.
+    """
+
+    def __init__(self, status: int, what: str, remedy: str = "", headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(what, remedy)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+def wants_page(connection: HTTPConnection) -> bool:
+    """Return whether a person's browser asks for a page (and not a script or a program for data)."""
+    return connection.scope.get("method") in ("GET", "HEAD") and "text/html" in connection.headers.get("accept", "")
+
+
+def error_response(
+    connection: HTTPConnection, status: int, what: str, remedy: str = "", headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer ``{"error": {"what": …, "remedy": …}}``, or a page in the house look to a browser."""
+    if wants_page(connection):
+        return HTMLResponse(error_page(connection, status, what, remedy), status, dict(headers or {}))
+    return JSONResponse({"error": {"what": what, "remedy": remedy}}, status, dict(headers or {}))
+
+
+def error_page(connection: HTTPConnection, status: int, what: str, remedy: str) -> str:
+    """Return the page that shows an error to a person."""
+    language = language_of(connection.headers.get("accept-language"))
+    title = f"{status} {HTTPStatus(status).phrase}"
+    return (
+        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title></head>'
+        f"<body><main><h1>{escape(what)}</h1><p>{escape(remedy)}</p></main></body></html>"
+    )
+
+
+async def _answer_armillary_error(request: Request, error: Exception) -> Response:
+    what, remedy = getattr(error, "what", str(error)), getattr(error, "remedy", "")
+    return error_response(request, getattr(error, "status", 400), what, remedy, getattr(error, "headers", None))
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    what = {404: f"There is nothing at {request.url.path}.", 405: f"{request.method} is not possible here."}.get(
+        error.status_code, error.detail
+    )
+    return error_response(request, error.status_code, what, headers=error.headers)
+
+
+#: For ``Starlette(exception_handlers=...)``.
+EXCEPTION_HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+    ArmillaryError: _answer_armillary_error,
+    HTTPException: _answer_http_exception,
+}
