@@ -1,0 +1,54 @@
+"""PyTorch networks outside of a rank: packed with cloudpickle, checkpoints loaded as plain tensors only."""
+
+from __future__ import annotations
+
+import copy
+
+import cloudpickle
+import numpy as np
+import torch
+from torch import nn
+
+from armillary.errors import TrainingError
+from armillary.training.frameworks import FloatArray
+
+CHECKPOINT_SUFFIX = ".pt"
+
+
+def pack(network: nn.Module) -> bytes:
+    """Return the whole module as bytes, on the CPU, leaving the original where it is."""
+    try:
+        return cloudpickle.dumps(copy.deepcopy(network).cpu())
+    except Exception as error:
+        raise TrainingError(
+            f"The network {type(network).__name__} cannot be sent to the workers: {error}.",
+            "Keep open files, locks and generators out of the module.",
+        ) from error
+
+
+def unpack(packed: bytes, example: FloatArray) -> nn.Module:
+    """Rebuild a module; lazy layers take their shapes from ``example``, ``(batch, ...)`` float32."""
+    network: nn.Module = cloudpickle.loads(packed)
+    if any(isinstance(value, nn.parameter.UninitializedParameter) for value in network.parameters()):
+        with torch.no_grad():
+            network(torch.from_numpy(example))
+    return network
+
+
+def logits(network: nn.Module, x: FloatArray) -> FloatArray:
+    """Return the output for ``x``, ``(batch, ...)`` float32, in evaluation mode, whatever device it is on."""
+    first = next(network.parameters(), None)
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            batch = torch.from_numpy(np.ascontiguousarray(x))
+            output = network(batch if first is None else batch.to(first.device))
+    finally:
+        network.train(was_training)
+    return np.asarray(output.detach().cpu().float())
+
+
+def load_weights(network: nn.Module, path: str) -> None:
+    """Put a checkpoint's weights into the network; the file may hold tensors and numbers, never code."""
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["network"])
