@@ -1,0 +1,243 @@
+"""Unix accounts in team mode: one for each hub user, made and removed with it.
+
+Accounts that Armillary made are known by their primary group, ``armillary``, and by a home in this deployment's
+``users`` folder. Any other account of the machine is left alone, whoever asks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import shutil
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+from armillary_kernels.errors import ArmillaryError
+
+from armillary_hub.accounts.names import is_robot
+from armillary_hub.settings import Settings
+
+GROUP = "armillary"
+
+#: Seconds that another program may hold the lock on /etc/passwd, and that processes have for ending.
+LOCK_PATIENCE, END_PATIENCE = 20.0, 5.0
+
+
+class AccountError(ArmillaryError):
+    """An account that cannot be made, used or removed."""
+
+
+def account_of(settings: Settings, name: str) -> pwd.struct_passwd:
+    """Return the Unix account of a hub user in team mode.
+
+    Raises
+    ------
+    AccountError
+        If there is none, or it is not one that this deployment made.
+    """
+    found = _find(name)
+    if found is None:
+        raise AccountError(
+            f"The user {name!r} has no Unix account on this machine.",
+            "Restart the hub (`armillary restart`): it makes the accounts that are missing.",
+        )
+    _require_ours(settings, found)
+    return found
+
+
+def require_available(settings: Settings, name: str) -> None:
+    """Refuse a name that `add_account` would refuse, and change nothing.
+
+    Raises
+    ------
+    AccountError
+        With the cause and the remedy.
+    """
+    if settings.mode == "team" and (found := _find(name)) is not None:
+        _require_ours(settings, found)
+
+
+def add_account(settings: Settings, name: str) -> None:
+    """Make a hub user's home, and in team mode the Unix account; what is there already is kept.
+
+    Raises
+    ------
+    AccountError
+        If the name belongs to an account that this deployment didn't make, or accounts cannot be made.
+    """
+    home = settings.users_dir / name
+    if settings.mode == "solo":
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    elif (found := _find(name)) is None:
+        _make(settings, name)
+    else:
+        _require_ours(settings, found)
+        if not home.exists():
+            _make_home(home, found)
+
+
+def remove_account(settings: Settings, name: str) -> Path | None:
+    """End the account's processes, put the home aside below ``<home>/removed``, and remove the Unix account.
+
+    Returns
+    -------
+    Where the home is now, which only the deployment's own account may enter; None when there was no home.
+    """
+    if settings.mode == "solo":
+        return _put_aside(settings, name)
+    found = _find(name)
+    if found is None:
+        return _put_aside(settings, name)
+    _require_ours(settings, found)
+    _require_root()
+    end_processes(found.pw_uid)
+    aside = _put_aside(settings, name)
+    try:
+        _run_when_unlocked(["userdel", name])
+    except AccountError:
+        if aside:
+            shutil.move(aside, found.pw_dir)
+            os.chown(found.pw_dir, found.pw_uid, found.pw_gid)
+        raise
+    shutil.rmtree(settings.run_dir / name, ignore_errors=True)
+    return aside
+
+
+def end_processes(uid: int) -> None:
+    """End every process of an account: ask first, then insist.
+
+    Raises
+    ------
+    AccountError
+        If some cannot be ended.
+    """
+    for insist in (False, True, True):
+        running = [process for process in psutil.process_iter() if _runs_as(process, uid)]
+        if not running:
+            return
+        for process in running:
+            _signal(process, insist)
+        psutil.wait_procs(running, timeout=END_PATIENCE)
+    left = [process.pid for process in psutil.process_iter() if _runs_as(process, uid)]
+    if left:
+        raise AccountError(f"Processes {left} of the account with uid {uid} do not end.", "Restart the machine.")
+
+
+def _runs_as(process: psutil.Process, uid: int) -> bool:
+    try:
+        return process.uids().real == uid and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _signal(process: psutil.Process, insist: bool) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.kill() if insist else process.terminate()
+
+
+def _find(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def _require_ours(settings: Settings, account: pwd.struct_passwd) -> None:
+    try:
+        made_by_armillary = grp.getgrgid(account.pw_gid).gr_name == GROUP
+    except KeyError:
+        made_by_armillary = False
+    if not made_by_armillary:
+        raise AccountError(
+            f"{account.pw_name!r} is an account of this machine that Armillary did not make.",
+            "Choose another user name.",
+        )
+    if Path(account.pw_dir) != settings.users_dir / account.pw_name:
+        raise AccountError(
+            f"The account {account.pw_name!r} belongs to another deployment on this machine"
+            f" (its home is {account.pw_dir}).",
+            "Choose another user name, or remove the person there first.",
+        )
+
+
+def _require_root() -> None:
+    if os.geteuid() != 0:
+        raise AccountError(
+            "This hub cannot make or remove Unix accounts: it does not run as root.",
+            "Start it as root (`sudo armillary up`), or in solo mode.",
+        )
+
+
+def _make(settings: Settings, name: str) -> None:
+    _require_root()
+    home = settings.users_dir / name
+    _run_when_unlocked(["groupadd", "--force", "--system", GROUP])
+    shell = "/usr/sbin/nologin" if is_robot(name) else "/bin/bash"
+    command = ["useradd", "--gid", GROUP, "--home-dir", str(home), "--shell", shell, "--no-create-home"]
+    if home.exists():
+        # A restored backup or a reinstalled machine: the files keep their owner.
+        command += ["--uid", str(_owner(home))]
+    _run_when_unlocked([*command, name])
+    _make_home(home, pwd.getpwnam(name))
+
+
+def _owner(home: Path) -> int:
+    uid = home.stat().st_uid
+    try:
+        taken_by = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return uid
+    raise AccountError(
+        f"The folder {home} is there already and belongs to the account {taken_by!r}.",
+        "Move it away, then add the person again.",
+    )
+
+
+def _make_home(home: Path, account: pwd.struct_passwd) -> None:
+    if home.exists():
+        return
+    aside = home.with_name(f".{home.name}.new")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(mode=0o700)
+    if Path("/etc/skel").is_dir():
+        shutil.copytree("/etc/skel", aside, symlinks=True, dirs_exist_ok=True)
+    aside.chmod(0o700)
+    for path in (aside, *aside.rglob("*")):
+        os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    aside.rename(home)
+
+
+def _put_aside(settings: Settings, name: str) -> Path | None:
+    home = settings.users_dir / name
+    if not home.exists():
+        return None
+    removed = settings.home / "removed"
+    removed.mkdir(mode=0o700, exist_ok=True)
+    removed.chmod(0o700)
+    aside = removed / f"{name}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+    shutil.move(home, aside)
+    if settings.mode == "team":
+        os.chown(aside, 0, 0)
+        aside.chmod(0o700)
+    return aside
+
+
+def _run_when_unlocked(command: list[str]) -> None:
+    """Run one of the shadow tools; wait while another program holds the lock on /etc/passwd."""
+    deadline = time.monotonic() + LOCK_PATIENCE
+    while True:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            raise AccountError(f"The program {command[0]!r} is not there.", "Install the package `passwd`.") from None
+        if done.returncode == 0:
+            return
+        if "lock" not in done.stderr or time.monotonic() > deadline:
+            said = done.stderr.strip() or f"exit status {done.returncode}"
+            raise AccountError(f"`{' '.join(command)}` failed: {said}.", "See to the cause, then try again.")
+        time.sleep(0.2)
