@@ -1,0 +1,169 @@
+"""Import of examples that are in memory already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from armillary.datasets import labels as class_labels
+from armillary.datasets import store
+from armillary.datasets.dataset import Dataset
+from armillary.datasets.features import ClassLabel, Feature, Image, arrow_schema
+from armillary.datasets.input_spec import image_spec
+from armillary.datasets.pictures import encode_array
+from armillary.datasets.shards import ROW_GROUP, write_shards
+from armillary.datasets.splits import DEFAULT_SHARES, stratified
+from armillary.errors import DatasetError
+
+Progress = Callable[[int, int], None]
+
+
+def import_arrays(
+    X: ArrayLike,  # noqa: N803 (scikit-learn's name for a matrix of examples)
+    y: ArrayLike,
+    name: str,
+    class_names: Sequence[str] | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    split: Mapping[str, float] | None = DEFAULT_SHARES,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Save arrays as a dataset.
+
+    Parameters
+    ----------
+    X
+        Images ``(n, height, width)`` or ``(n, height, width, channels)``, 0 to 255, or floats in [0, 1];
+        or a table ``(n, features)``.
+    y
+        Classes, ``(n,)``: names or numbers.
+    name
+        The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
+    class_names
+        The order of the classes; numbers in ``y`` are indices into it.
+    columns
+        Tables: the name of each column.
+    split
+        Share of each split, stratified by class; ``None`` puts everything into train.
+
+    Returns
+    -------
+    Dataset
+        The saved version; row ``i`` is ``X[i]``.
+
+    Raises
+    ------
+    DatasetError
+        When shapes, values or classes do not fit, the name is taken by another form, or nothing can be written.
+    """
+    store.check_name(name)
+    array = np.asarray(X)
+    _check_shapes(array, np.asarray(y))
+    if array.ndim == 2:
+        return _import_matrix(X, array, y, name, class_names, columns, split, seed, progress)
+    pixels = _as_pixels(array)
+    codes, names = class_labels.encode(y, class_names, "the labels in y")
+    features: dict[str, Feature] = {"image": Image(), "label": ClassLabel(names)}
+    content = store.Content(
+        features=features,
+        target="label",
+        input=image_spec(*pixels.shape[1:]),
+        labels=codes,
+        split=stratified(codes, names, split, seed),
+        place_shards=partial(
+            write_shards, schema=arrow_schema(features), batches=_picture_batches(pixels, codes, features, progress)
+        ),
+        recipe=({"step": "import_arrays", "split": dict(split) if split else None, "seed": seed},),
+        source=f"arrays in memory, {array.dtype} {array.shape}",
+    )
+    return Dataset(store.save(name, content))
+
+
+def _check_shapes(array: NDArray[Any], labels: NDArray[Any]) -> None:
+    if array.ndim not in (2, 3, 4) or len(array) == 0:
+        raise DatasetError(
+            f"X has shape {array.shape}.",
+            "Give images (n, height, width[, channels]) or a table (n, features), with at least one example.",
+        )
+    if labels.shape != (len(array),):
+        raise DatasetError(f"y has shape {labels.shape} for {len(array):,} examples.", f"Give ({len(array)},) classes.")
+    if array.ndim == 4 and array.shape[-1] not in (1, 3):
+        raise DatasetError(f"X has {array.shape[-1]} channels.", "Give grey (1) or RGB (3) images, channels last.")
+
+
+def _as_pixels(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return uint8 ``(n, height, width, channels)``."""
+    array = array[..., None] if array.ndim == 3 else array
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all() or array.min() < 0 or array.max() > 255:
+        raise DatasetError("The pixels in X are not numbers from 0 to 255.", "Scale them, or give floats in [0, 1].")
+    if array.dtype.kind == "f" and array.max() <= 1:
+        return np.round(array * 255).astype(np.uint8)
+    if array.dtype.kind == "b":
+        return array.astype(np.uint8) * 255
+    return np.round(array).astype(np.uint8)
+
+
+def _picture_batches(
+    pixels: NDArray[np.uint8], codes: NDArray[np.int64], features: dict[str, Feature], progress: Progress | None
+) -> Iterator[pa.RecordBatch]:
+    schema = arrow_schema(features)
+    for first in range(0, len(pixels), ROW_GROUP):
+        rows = range(first, min(first + ROW_GROUP, len(pixels)))
+        pictures = [{"bytes": encode_array(pixels[row]), "path": None} for row in rows]
+        columns = [pa.array(pictures, schema.field("image").type), pa.array(codes[rows.start : rows.stop])]
+        if progress:
+            progress(rows.stop, len(pixels))
+        yield pa.record_batch(columns, schema=schema)
+
+
+def _import_matrix(
+    X: Any,  # noqa: N803 (scikit-learn's name for a matrix of examples)
+    array: NDArray[Any],
+    y: ArrayLike,
+    name: str,
+    class_names: Sequence[str] | None,
+    columns: Sequence[str] | None,
+    split: Mapping[str, float] | None,
+    seed: int,
+    progress: Progress | None,
+) -> Dataset:
+    from armillary.datasets.tables import save_frame
+
+    frame = X.copy() if isinstance(X, pd.DataFrame) else pd.DataFrame(array, columns=_column_names(array, columns))
+    frame.columns = [str(column) for column in frame.columns]
+    if "target" in frame.columns:
+        raise DatasetError("X has a column named 'target', the name that y gets.", "Rename that column.")
+    codes, names = class_labels.encode(y, class_names, "the labels in y")
+    source = f"arrays in memory, {array.dtype} {array.shape}"
+    return save_frame(
+        frame,
+        codes,
+        names,
+        name,
+        "target",
+        split=split,
+        seed=seed,
+        step="import_arrays",
+        source=source,
+        progress=progress,
+    )
+
+
+def _column_names(array: NDArray[Any], columns: Sequence[str] | None) -> list[str]:
+    if columns is None:
+        return [f"x{index}" for index in range(array.shape[1])]
+    if len(columns) != array.shape[1] or len(set(columns)) != len(columns):
+        raise DatasetError(
+            f"{len(columns)} column names were given for {array.shape[1]} columns.",
+            "Give each column one name of its own.",
+        )
+    return [str(column) for column in columns]

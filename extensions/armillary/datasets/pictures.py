@@ -1,0 +1,113 @@
+"""Single pictures: decoded safely, fitted to one size and number of channels, encoded."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+# No format that runs other programs (EPS calls Ghostscript) or holds no pixels.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"}
+)
+MAX_PIXELS = 50_000_000
+_KEPT_FORMATS = frozenset({"PNG", "JPEG"})
+_GREY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "F"})
+_MODES = {1: "L", 3: "RGB"}
+
+
+class BadPictureError(ValueError):
+    """A file that is no usable picture; the message says why."""
+
+
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Return the fully decoded picture.
+
+    Raises
+    ------
+    BadPictureError
+        When the bytes are empty, truncated, no picture, or it has more than ``max_pixels`` pixels.
+    """
+    if not data:
+        raise BadPictureError("the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(data), formats=FORMATS)
+            _refuse_huge(picture, max_pixels)
+            picture.load()
+    except BadPictureError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise BadPictureError(f"it has more than the allowed {max_pixels:,} pixels") from error
+    except Image.UnidentifiedImageError as error:
+        raise BadPictureError("it is no picture in a known format") from error
+    except Exception as error:  # Pillow's decoders raise many kinds on damaged files
+        raise BadPictureError(f"it is damaged or truncated ({error})") from error
+    return picture
+
+
+def _refuse_huge(picture: Image.Image, max_pixels: int) -> None:
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise BadPictureError(f"{width:,} × {height:,} pixels are more than the allowed {max_pixels:,}")
+
+
+def channels_of(picture: Image.Image) -> int:
+    """Return 1 for a grey picture and 3 for one with colours."""
+    return 1 if picture.mode in _GREY else 3
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """Return the picture turned as its EXIF orientation says."""
+    return ImageOps.exif_transpose(picture)
+
+
+def fitted(picture: Image.Image, size: tuple[int, int], channels: int) -> Image.Image:
+    """Return the picture upright, in ``size`` (width, height) and grey (1) or RGB (3); transparency becomes white."""
+    picture = _eight_bit(upright(picture))
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    picture = picture.convert(_MODES[channels])
+    return picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    if not picture.mode.startswith(("I", "F")):
+        return picture
+    values = np.asarray(picture, dtype=np.float64)
+    if picture.mode.startswith("I"):
+        values = values / 257 if values.max() > 255 else values  # 65535 becomes 255
+    return Image.fromarray(np.clip(values, 0, 255).round().astype(np.uint8))
+
+
+def as_array(picture: Image.Image) -> NDArray[np.uint8]:
+    """Return ``(height, width, channels)``."""
+    array = np.asarray(picture, dtype=np.uint8)
+    return array if array.ndim == 3 else array[..., None]
+
+
+def encode_png(picture: Image.Image) -> bytes:
+    """Return the picture as PNG, quickly rather than as small as can be."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
+
+
+def encode_array(array: NDArray[np.uint8]) -> bytes:
+    """Return ``(height, width, channels)`` as PNG."""
+    return encode_png(Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array))
+
+
+def stored_bytes(data: bytes, size: tuple[int, int], channels: int, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Return what a shard keeps: the file's own bytes when it has that form already, else a PNG in that form."""
+    picture = decode(data, max_pixels)
+    turned = picture.getexif().get(0x0112, 1) != 1
+    if picture.format in _KEPT_FORMATS and not turned and picture.size == size and picture.mode == _MODES[channels]:
+        return data
+    return encode_png(fitted(picture, size, channels))

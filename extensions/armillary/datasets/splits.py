@@ -1,0 +1,116 @@
+"""Which example belongs to train, validation or test: stratified by class and a pure function of the seed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from armillary.errors import DatasetError
+
+NAMES = ("train", "validation", "test")
+DEFAULT_SHARES: Mapping[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """The split of every row: ``codes[row]`` is an index into ``names``."""
+
+    names: tuple[str, ...]
+    codes: NDArray[np.int64]
+
+    def rows(self, name: str) -> NDArray[np.int64]:
+        """Return the rows of one split, in stored order."""
+        return np.flatnonzero(self.codes == self.names.index(name))
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of rows per split."""
+        return {name: int((self.codes == code).sum()) for code, name in enumerate(self.names)}
+
+    def class_counts(self, labels: NDArray[np.int64], classes: int) -> dict[str, tuple[int, ...]]:
+        """Return, per split, the number of rows of each class."""
+        counted = {name: np.bincount(labels[self.rows(name)], minlength=classes) for name in self.names}
+        return {name: tuple(int(count) for count in counts) for name, counts in counted.items()}
+
+
+def checked_shares(shares: Mapping[str, float] | None) -> dict[str, float]:
+    """Return the shares above 0, in the order train, validation, test.
+
+    ``None`` puts every example into train.
+
+    Raises
+    ------
+    DatasetError
+        For unknown names, negative shares, no training share, or a sum other than 1.
+    """
+    given = dict(shares) if shares is not None else {"train": 1.0}
+    unknown = sorted(set(given) - set(NAMES))
+    if unknown:
+        raise DatasetError(f"Unknown split {', '.join(map(repr, unknown))}.", f"Use {', '.join(NAMES)}.")
+    numbers = {name: float(given.get(name, 0)) for name in NAMES}
+    if not all(math.isfinite(share) and share >= 0 for share in numbers.values()) or numbers["train"] == 0:
+        raise DatasetError(f"The shares {given} must not be negative, and train must be more than 0.", "Change them.")
+    if not math.isclose(sum(numbers.values()), 1, abs_tol=1e-6):
+        raise DatasetError(f"The shares {given} add up to {sum(numbers.values()):g}.", "Make them add up to 1.")
+    return {name: share for name, share in numbers.items() if share > 0}
+
+
+def stratified(
+    labels: NDArray[np.int64], class_names: Sequence[str], shares: Mapping[str, float] | None, seed: int
+) -> Assignment:
+    """Split rows so that each class has the same shares everywhere.
+
+    Parameters
+    ----------
+    labels
+        The class of every row, ``(n,)``.
+    shares
+        Share per split; ``None`` puts all rows into train.
+    seed
+        The same seed and labels give the same split.
+
+    Raises
+    ------
+    DatasetError
+        When a class has fewer examples than there are splits: it could not stand in each of them.
+    """
+    parts = checked_shares(shares)
+    _refuse_rare_classes(labels, class_names, parts)
+    codes = np.zeros(len(labels), np.int64)
+    random = np.random.default_rng(seed)
+    for label in range(len(class_names)):
+        rows = random.permutation(np.flatnonzero(labels == label))
+        ends = np.cumsum(_apportioned(len(rows), list(parts.values())))
+        codes[rows] = np.searchsorted(ends, np.arange(len(rows)), side="right")
+    return Assignment(tuple(parts), codes)
+
+
+def _refuse_rare_classes(labels: NDArray[np.int64], class_names: Sequence[str], parts: Mapping[str, float]) -> None:
+    counts = np.bincount(labels, minlength=len(class_names))
+    rare = [(class_names[label], int(counts[label])) for label in np.flatnonzero((counts > 0) & (counts < len(parts)))]
+    if not rare:
+        return
+    listed = ", ".join(f"{name!r} ({count})" for name, count in rare[:5]) + (", …" if len(rare) > 5 else "")
+    raise DatasetError(
+        f"Too few examples to split: class {listed} has fewer than {len(parts)}, "
+        f"so it cannot stand in each of {', '.join(parts)}.",
+        "Add examples of it, leave the class out, or ask for fewer splits, for instance "
+        'split={"train": 0.8, "test": 0.2}, or split=None to keep everything in train.',
+    )
+
+
+def _apportioned(total: int, shares: Sequence[float]) -> list[int]:
+    """Divide ``total`` by largest remainder; each share gets at least one when there are enough."""
+    exact = [total * share for share in shares]
+    counts = [math.floor(value + 1e-9) for value in exact]
+    by_remainder = sorted(range(len(shares)), key=lambda index: counts[index] - exact[index])
+    for index in by_remainder[: total - sum(counts)]:
+        counts[index] += 1
+    for index, count in enumerate(counts):
+        if count == 0 and total >= len(shares):
+            counts[counts.index(max(counts))] -= 1
+            counts[index] = 1
+    return counts
