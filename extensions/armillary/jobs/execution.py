@@ -1,0 +1,215 @@
+"""Run a notebook with parameters; keep the executed copy whatever happens."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+import nbformat
+
+from armillary.errors import JobError
+from armillary.jobs import parameters as parameters_
+from armillary.jobs.result import JobFailure, JobResult, JobStopped, Status, values_shown
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_TRACEBACK_LINES = 12
+#: A kernel may have to wait for its GPU, and imports of torch are slow on a busy machine.
+_KERNEL_START_SECONDS = 300
+
+
+def parameters(notebook: str | Path) -> dict[str, parameters_.Parameter]:
+    """Return the parameters that a notebook declares, by name.
+
+    Raises
+    ------
+    JobError
+        If the notebook cannot be read.
+    """
+    return parameters_.declared(_read(Path(notebook)))
+
+
+def run(
+    notebook: str | Path,
+    parameters: Mapping[str, object] | None = None,
+    output: str | Path | None = None,
+    *,
+    kernel: str | None = None,
+    progress: TextIO | None = None,
+) -> JobResult:
+    """Run a notebook with parameters, as papermill does, in the current folder.
+
+    Parameters
+    ----------
+    notebook
+        The notebook; it is not changed.
+    parameters
+        Values for variables of its cell tagged ``parameters``.
+    output
+        Where the executed copy goes. Default: ``<notebook>-<date>-<time>.ipynb`` in the current folder.
+    kernel
+        Name of the kernelspec to use instead of the notebook's own.
+    progress
+        A stream to report progress on: a bar if it is a terminal, else a line per cell.
+
+    Returns
+    -------
+    JobResult
+        Also when a cell failed: see its ``status`` and ``failure``, or call `JobResult.raise_for_failure`.
+
+    Raises
+    ------
+    JobError
+        Before anything runs: the notebook cannot be read, a parameter is unknown or of the wrong type, there is no
+        such kernel, or the output cannot be written there.
+    JobStopped
+        On Ctrl-C. The kernel has been stopped, and the output notebook holds what ran until then.
+    """
+    source = Path(notebook)
+    document = _read(source)
+    values = dict(parameters or {})
+    parameters_.check(values, parameters_.declared(document), source.name)
+    _check_kernel(kernel or document.metadata.get("kernelspec", {}).get("name", ""), source)
+    target = _output_path(source, output)
+    _keep(document, target)
+    return _execute(source, target, values, kernel, progress)
+
+
+def _read(path: Path) -> nbformat.NotebookNode:
+    try:
+        document = nbformat.read(path, as_version=4)
+        nbformat.validate(document)
+    except FileNotFoundError:
+        raise JobError(f"There is no notebook {path}.", "Check the path.") from None
+    except (OSError, ValueError, nbformat.ValidationError) as error:
+        first = str(error).splitlines()[0]
+        raise JobError(f"{path} cannot be read as a notebook: {first}.", "Open it in JupyterLab and save it.") from None
+    return document
+
+
+def _check_kernel(name: str, notebook: Path) -> None:
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    known = sorted(KernelSpecManager().find_kernel_specs())
+    if not name:
+        raise JobError(f"{notebook.name} does not say which kernel it needs.", f"Name one: {', '.join(known)}.")
+    if name not in known:
+        raise JobError(f"{notebook.name} needs the kernel '{name}'.", f"There are: {', '.join(known)}.")
+
+
+def _output_path(notebook: Path, output: str | Path | None) -> Path:
+    now = datetime.now().astimezone()
+    target = Path(output) if output else Path(f"{notebook.stem}-{now:%Y%m%d-%H%M%S}.ipynb")
+    target = target.absolute()
+    if not target.parent.is_dir():
+        raise JobError(f"There is no folder {target.parent} for the output.", "Make it, or choose another with -o.")
+    if target.suffix != ".ipynb":
+        raise JobError(f"The output {target.name} is no notebook's name.", "Give it the ending .ipynb.")
+    if target.exists() and target.samefile(notebook):
+        raise JobError("The output would overwrite the notebook itself.", "Choose another name with -o.")
+    return target
+
+
+def _keep(document: nbformat.NotebookNode, target: Path) -> None:
+    """Write the output before anything runs: an unwritable place is found now, not after hours of work."""
+    try:
+        nbformat.write(document, target)
+    except OSError as error:
+        raise JobError(f"The output {target} cannot be written: {error.strerror}.", "Choose another with -o.") from None
+
+
+def _execute(
+    source: Path,
+    target: Path,
+    values: dict[str, object],
+    kernel: str | None,
+    progress: TextIO | None,
+) -> JobResult:
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    from armillary.jobs import engine
+
+    started = time.monotonic()
+    status: Status = "finished"
+    failure: JobFailure | None = None
+    try:
+        papermill.execute_notebook(
+            _literal(source),
+            _literal(target),
+            values,
+            engine_name=engine.NAME,
+            kernel_name=kernel,
+            start_timeout=_KERNEL_START_SECONDS,
+            progress_bar=False,
+            progress=progress,
+        )
+    except papermill.PapermillExecutionError as error:
+        status, failure = "failed", _failure_of_cell(error)
+    except KeyboardInterrupt:
+        status = "stopped"
+    except (DeadKernelError, RuntimeError, OSError) as error:
+        status, failure = "failed", JobFailure(_running_cell(target), type(error).__name__, str(error))
+    result = _result(source, target, values, status, failure, time.monotonic() - started)
+    if status == "stopped":
+        raise JobStopped(result)
+    return result
+
+
+def _literal(path: Path) -> str:
+    """Escape braces: papermill formats paths with the parameters."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def _failure_of_cell(error: object) -> JobFailure:
+    lines = _COLOURS.sub("", "\n".join(getattr(error, "traceback", []))).splitlines()
+    return JobFailure(
+        cell=getattr(error, "exec_count", 0) or 0,
+        name=getattr(error, "ename", ""),
+        message=_COLOURS.sub("", getattr(error, "evalue", "")),
+        traceback=tuple(lines[-_TRACEBACK_LINES:]),
+    )
+
+
+def _running_cell(target: Path) -> int:
+    statuses = _statuses(nbformat.read(target, as_version=4))
+    return statuses.index("failed") + 1 if "failed" in statuses else 0
+
+
+def _statuses(document: nbformat.NotebookNode) -> list[str]:
+    code = (cell for cell in document.cells if cell.cell_type == "code")
+    return [cell.metadata.get("papermill", {}).get("status", "pending") for cell in code]
+
+
+def _result(
+    source: Path,
+    target: Path,
+    values: Mapping[str, object],
+    status: Status,
+    failure: JobFailure | None,
+    seconds: float,
+) -> JobResult:
+    executed = nbformat.read(target, as_version=4)
+    statuses = _statuses(executed)
+    return JobResult(
+        notebook=source,
+        output=target,
+        parameters=values,
+        status=status,
+        cells_run=statuses.count("completed"),
+        cells=len(statuses),
+        seconds=seconds,
+        values=values_shown(executed),
+        failure=failure,
+    )
+
+
+def given_values(
+    notebook: str | Path, texts: Iterable[tuple[str, str]], file: Mapping[str, object] | None = None
+) -> dict[str, object]:
+    """Return values from a command line and a YAML file in the types that the notebook declares; the former win."""
+    known = parameters(notebook)
+    return parameters_.read_texts([*(file or {}).items(), *texts], known)
