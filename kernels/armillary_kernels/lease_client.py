@@ -1,0 +1,254 @@
+"""Asking the GPU pool for leases, from kernels, workers, apps and jobs.
+
+`LeaseClient` and `AsyncLeaseClient` say the same things to the pool, one blocking and one not::
+
+    LeaseError                     the root, an ArmillaryError
+    ├── PoolUnreachableError       no answer, or not one of the pool's
+    ├── LeaseRefusedError          the pool says no: too many GPUs asked, not your process
+    └── LeaseLostError             the lease is no longer yours: given back, expired, or released by an admin
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import httpx
+
+from armillary_kernels.connection import Connection
+from armillary_kernels.errors import ArmillaryError
+from armillary_kernels.processes import Process
+
+Purpose = Literal["kernel", "worker", "app", "job"]
+
+#: Seconds that one request to the pool, which is on this machine, may take.
+TIMEOUT = 5.0
+
+
+class LeaseError(ArmillaryError):
+    """A lease could not be had, or kept."""
+
+
+class PoolUnreachableError(LeaseError):
+    """The GPU pool does not answer."""
+
+
+class LeaseRefusedError(LeaseError):
+    """The GPU pool refuses what was asked."""
+
+
+class LeaseLostError(LeaseError):
+    """The lease is no longer ours."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to use some GPUs.
+
+    Attributes
+    ----------
+    id
+        Its name in the pool.
+    devices
+        Indices of the GPUs, as CUDA counts them in PCI bus order; empty on a machine without any.
+    environment
+        What the holder's environment must say.
+    """
+
+    id: str
+    devices: tuple[int, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class DeviceHolder:
+    """Somebody who holds GPUs."""
+
+    user: str
+    label: str
+    since: datetime
+    devices: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class QueuePlace:
+    """A place in the queue for GPUs.
+
+    Attributes
+    ----------
+    id
+        The lease's name in the pool, once it is granted.
+    position
+        1 for the next in line.
+    holders
+        Who holds the GPUs now.
+    """
+
+    id: str
+    position: int
+    holders: tuple[DeviceHolder, ...]
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One request to the pool, and what becomes of its answer."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None = None
+    read: Callable[[dict[str, Any]], Any] = field(default=lambda answer: None)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Return the TLS context, which takes longer to make than a lease takes to get."""
+    return httpx.create_ssl_context()
+
+
+def _client_options(connection: Connection) -> dict[str, Any]:
+    # trust_env=False: a person's HTTP_PROXY must not lead requests off this machine, token and all.
+    return {
+        "base_url": f"{connection.pool_url}/",
+        "headers": {**connection.headers, "Accept": "application/json"},
+        "timeout": TIMEOUT,
+        "trust_env": False,
+        "verify": _tls(),
+    }
+
+
+def _read_lease(answer: dict[str, Any]) -> Lease | QueuePlace:
+    if answer["state"] == "released":
+        raise LeaseLostError(f"The lease has ended: {answer['reason']}.", "Ask for another one.")
+    if answer["state"] == "queued":
+        return QueuePlace(answer["id"], answer["position"], tuple(_read_holder(one) for one in answer["holders"]))
+    return Lease(answer["id"], tuple(answer["devices"]), answer["environment"])
+
+
+def _read_holder(answer: dict[str, Any]) -> DeviceHolder:
+    since = datetime.fromisoformat(answer["since"])
+    return DeviceHolder(answer["user"], answer["label"], since, tuple(answer["devices"]))
+
+
+def _process(process: Process) -> dict[str, int]:
+    return {"pid": process.pid, "start_time": process.start_time}
+
+
+def _ask(purpose: Purpose, devices: int, label: str, holder: Process) -> _Call:
+    body = {"purpose": purpose, "devices": devices, "label": label, "holder": _process(holder)}
+    return _Call("POST", "leases", body, _read_lease)
+
+
+def _look(lease_id: str) -> _Call:
+    return _Call("GET", f"leases/{lease_id}", read=_read_lease)
+
+
+def _bind(lease_id: str, holder: Process, in_use: bool) -> _Call:
+    return _Call("PATCH", f"leases/{lease_id}", {"holder": _process(holder), "in_use": in_use}, _read_lease)
+
+
+def _give_back(lease_id: str) -> _Call:
+    return _Call("DELETE", f"leases/{lease_id}")
+
+
+def _read(call: _Call, response: httpx.Response) -> Any:
+    if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise PoolUnreachableError(f"The GPU pool answers {response.status_code}.", "Its log says why.")
+    try:
+        answer = response.json()
+    except ValueError:
+        raise PoolUnreachableError(f"{response.url} is not a GPU pool.", "Check ARMILLARY_POOL_URL.") from None
+    if response.is_success:
+        return call.read(answer)
+    error = answer["error"]
+    lost = response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+    raise (LeaseLostError if lost else LeaseRefusedError)(error["what"], error.get("remedy", ""))
+
+
+def _unreachable(connection: Connection, error: httpx.TransportError) -> PoolUnreachableError:
+    reason = str(error) or type(error).__name__
+    return PoolUnreachableError(f"The GPU pool at {connection.pool_url} does not answer ({reason}).", "Tell the admin.")
+
+
+class LeaseClient:
+    """The GPU pool, asked by blocking calls. A context manager.
+
+    Every method raises `PoolUnreachableError`, `LeaseRefusedError` or `LeaseLostError`.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._client = httpx.Client(**_client_options(connection))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._client.close()
+
+    def ask(self, purpose: Purpose, devices: int, label: str, holder: Process) -> Lease | QueuePlace:
+        """Ask for GPUs; a `QueuePlace` must be looked at every few seconds, else it is lost."""
+        return self._send(_ask(purpose, devices, label, holder))
+
+    def look(self, lease_id: str) -> Lease | QueuePlace:
+        """Return what has become of a lease."""
+        return self._send(_look(lease_id))
+
+    def bind(self, lease_id: str, holder: Process, in_use: bool = True) -> Lease:
+        """Tie a lease to another process: to the one that uses it, or for a restart to the one that waits."""
+        return self._send(_bind(lease_id, holder, in_use))
+
+    def give_back(self, lease_id: str) -> None:
+        """Return a lease, or leave the queue."""
+        self._send(_give_back(lease_id))
+
+    def _send(self, call: _Call) -> Any:
+        try:
+            response = self._client.request(call.method, call.path, json=call.body)
+        except httpx.TransportError as error:
+            raise _unreachable(self._connection, error) from error
+        return _read(call, response)
+
+
+class AsyncLeaseClient:
+    """`LeaseClient` for asyncio. An asynchronous context manager."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._client = httpx.AsyncClient(**_client_options(connection))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def ask(self, purpose: Purpose, devices: int, label: str, holder: Process) -> Lease | QueuePlace:
+        """Ask for GPUs; see `LeaseClient.ask`."""
+        return await self._send(_ask(purpose, devices, label, holder))
+
+    async def look(self, lease_id: str) -> Lease | QueuePlace:
+        """Return what has become of a lease."""
+        return await self._send(_look(lease_id))
+
+    async def bind(self, lease_id: str, holder: Process, in_use: bool = True) -> Lease:
+        """Tie a lease to another process; see `LeaseClient.bind`."""
+        return await self._send(_bind(lease_id, holder, in_use))
+
+    async def give_back(self, lease_id: str) -> None:
+        """Return a lease, or leave the queue."""
+        await self._send(_give_back(lease_id))
+
+    async def _send(self, call: _Call) -> Any:
+        try:
+            response = await self._client.request(call.method, call.path, json=call.body)
+        except httpx.TransportError as error:
+            raise _unreachable(self._connection, error) from error
+        return _read(call, response)

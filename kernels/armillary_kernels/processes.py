@@ -1,0 +1,63 @@
+"""Processes named so that a reused pid never counts: by pid and start time."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of this machine.
+
+    Attributes
+    ----------
+    pid
+        Its process id.
+    start_time
+        When it started, in clock ticks since boot (field 22 of ``/proc/<pid>/stat``, see proc(5)).
+    """
+
+    pid: int
+    start_time: int
+
+    @classmethod
+    def of(cls, pid: int) -> Process | None:
+        """Return the process that has this pid now, or None when there is none alive."""
+        fields = _stat(pid)
+        return None if fields is None else cls(pid, int(fields[19]))
+
+    @classmethod
+    def own(cls) -> Process:
+        """Return this process."""
+        own = cls.of(os.getpid())
+        if own is None:
+            raise RuntimeError("/proc is not mounted")
+        return own
+
+    def is_alive(self) -> bool:
+        """Return whether it still runs; a zombie does not, nor does another process with its pid."""
+        return Process.of(self.pid) == self
+
+    def owner(self) -> int | None:
+        """Return the uid of its account (the real one), or None when it has ended."""
+        try:
+            status = (_PROC / str(self.pid) / "status").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return None
+        uid = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1]
+        return int(uid) if self.is_alive() else None
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Return the fields of ``/proc/<pid>/stat`` from the state on, or None for a dead process or a zombie."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The name of the program stands in brackets and may itself hold brackets and spaces.
+    fields = text.rpartition(")")[2].split()
+    return None if not fields or fields[0] in "ZXx" else fields

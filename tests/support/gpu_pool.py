@@ -1,0 +1,152 @@
+"""A real GPU pool in a process of its own, for tests in which a hub is not the point.
+
+Who asks is what the token says: ``alice``, or ``admin:root``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+from armillary_kernels.connection import Connection
+from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse
+
+SERVICE = "gpu-pool"
+
+
+class TokenIsTheName:
+    """A sign-in that believes the token."""
+
+    def __init__(self, app):
+        self.app = app
+
+    async def __call__(self, scope, receive, send):
+        from armillary_hub.web.identity import Identity
+
+        if scope["type"] != "http" or scope["path"].endswith("/health"):
+            await self.app(scope, receive, send)
+            return
+        token = HTTPConnection(scope).headers.get("authorization", "").removeprefix("Bearer ")
+        if not token:
+            await JSONResponse({"error": {"what": "No token.", "remedy": ""}}, 401)(scope, receive, send)
+            return
+        kind, _, name = token.rpartition(":")
+        identity = Identity(
+            name=name,
+            kind="service" if kind == "service" else "user",
+            admin=kind == "admin",
+            groups=(),
+            scopes=frozenset(),
+            token=token,
+        )
+        scope.setdefault("state", {})["identity"] = identity
+        await self.app(scope, receive, send)
+
+
+def serve_pool(port, database, simulate_gpus):
+    from armillary_hub.pool.devices import inventory_of
+    from armillary_hub.pool.pool import GpuPool
+    from armillary_hub.pool.service import pool_app
+    from armillary_hub.pool.store import LeaseStore
+    from armillary_hub.web.server import serve
+
+    own = os.getuid()
+    pool = GpuPool(LeaseStore(f"sqlite:///{database}"), inventory_of(simulate_gpus), lambda user: own)
+    serve(pool_app(pool, [Middleware(TokenIsTheName)]), port=port)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def eventually(condition, within=20.0, what="the condition"):
+    """Return the first truthy value of ``condition()``; fail after ``within`` seconds."""
+    deadline = time.monotonic() + within
+    while True:
+        if value := condition():
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come true within {within} s")
+        time.sleep(0.05)
+
+
+class PoolProcess:
+    """The pool's process, which may be killed and started again on the same books."""
+
+    def __init__(self, folder: Path, simulate_gpus=2):
+        self.database = folder / "gpu-pool.sqlite"
+        self.log = folder / "gpu-pool.log"
+        self.simulate_gpus = simulate_gpus
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/services/{SERVICE}"
+        self.process = None
+
+    def start(self):
+        arguments = [str(self.port), str(self.database), str(self.simulate_gpus)]
+        path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "support.gpu_pool", *arguments],
+                env=os.environ | {"PYTHONPATH": path},
+                stdout=log,
+                stderr=log,
+            )
+        eventually(self.is_ready, what=f"a pool at {self.url}")
+
+    def is_ready(self):
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return httpx.get(f"{self.url}/health", trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def connection(self, user):
+        return Connection(
+            user=user.rpartition(":")[2],
+            public_url="http://127.0.0.1:1",
+            hub_api_url="http://127.0.0.1:1/hub/api",
+            pool_url=self.url,
+            gateway_url="",
+            apps_url="",
+            tracking_url="",
+            token=user,
+        )
+
+    def environment(self, user):
+        """What the spawner tells a user's server."""
+        connection = self.connection(user)
+        return {
+            "JUPYTERHUB_USER": connection.user,
+            "JUPYTERHUB_API_TOKEN": connection.token,
+            "JUPYTERHUB_API_URL": connection.hub_api_url,
+            "ARMILLARY_PUBLIC_URL": connection.public_url,
+            "ARMILLARY_POOL_URL": connection.pool_url,
+            "ARMILLARY_GATEWAY_URL": connection.gateway_url,
+            "ARMILLARY_APPS_URL": connection.apps_url,
+            "MLFLOW_TRACKING_URI": connection.tracking_url,
+        }
+
+    def state(self, user="admin:root"):
+        headers = {"Authorization": f"Bearer {user}"}
+        return httpx.get(f"{self.url}/", headers=headers, trust_env=False).raise_for_status().json()
+
+    def holders(self):
+        """Return who holds each GPU: index to user."""
+        return {index: lease["user"] for lease in self.state()["leases"] for index in lease["devices"]}
+
+
+if __name__ == "__main__":
+    serve_pool(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
