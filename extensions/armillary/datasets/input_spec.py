@@ -55,7 +55,10 @@ class InputSpec:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> InputSpec:
         """Return the spec that ``to_json`` wrote."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return cls(**given)
 
     def prepared_shape(self, layout: Layout = "channels_last") -> tuple[int, ...]:
         """Return the shape of one example after `prepare`."""

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 # No format that runs other programs (EPS calls Ghostscript) or holds no pixels.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
@@ -44,7 +44,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise
     except Image.DecompressionBombError as error:
         raise BadPictureError(f"it has more than the allowed {max_pixels:,} pixels") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise BadPictureError("it is no picture in a known format") from error
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         raise BadPictureError(f"it is damaged or truncated ({error})") from error

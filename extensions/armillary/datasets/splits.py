@@ -90,7 +90,7 @@ def stratified(
 
 def _refuse_rare_classes(labels: NDArray[np.int64], class_names: Sequence[str], parts: Mapping[str, float]) -> None:
     counts = np.bincount(labels, minlength=len(class_names))
-    rare = [(class_names[label], int(counts[label])) for label in np.flatnonzero((counts > 0) & (counts < len(parts)))]
+    rare = [(name, int(count)) for name, count in zip(class_names, counts, strict=True) if 0 < count < len(parts)]
     if not rare:
         return
     listed = ", ".join(f"{name!r} ({count})" for name, count in rare[:5]) + (", …" if len(rare) > 5 else "")
