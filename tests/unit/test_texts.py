@@ -1,4 +1,4 @@
-"""Every text that the code translates has its Chinese in the room's ``texts_zh.json``, with the same fields; no more."""
+"""Every text that the code translates has its Chinese in the room's ``texts_zh.json``, with the same fields."""
 
 import ast
 import json
