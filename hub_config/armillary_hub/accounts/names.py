@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from armillary_kernels.errors import ArmillaryError
+from armillary_hub.accounts.errors import NameRefused
 
 NAME_PATTERN = r"^[a-z][a-z0-9-]{0,30}\Z"
 
@@ -17,10 +17,6 @@ ROBOT_PREFIX = "app-"
 
 #: The group that every person, and no robot account, belongs to: apps are shared with everyone through it.
 EVERYONE = "everyone"
-
-
-class NameRefused(ArmillaryError):  # noqa: N818 - reads as what happened, as JupyterHub's own exceptions do
-    """A name that a person cannot have."""
 
 
 def is_valid(name: str) -> bool:
@@ -43,8 +39,11 @@ def require_person_name(name: str) -> None:
     """
     if not is_valid(name):
         raise NameRefused(
-            f"{name[:40]!r} cannot be a user name.",
+            "'{name}' cannot be a user name.",
             "Use 1 to 31 lower-case letters, digits and hyphens, beginning with a letter.",
+            name=name[:40],
         )
     if is_robot(name):
-        raise NameRefused(f"{name!r} cannot be a user name: names that begin with 'app-' are reserved for apps.")
+        raise NameRefused(
+            "'{name}' cannot be a user name: names that begin with 'app-' are reserved for apps.", name=name
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from armillary_kernels.errors import ArmillaryError
 from armillary_kernels.texts import translator
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
@@ -13,6 +12,7 @@ from jupyterhub.user import User
 from tornado.web import HTTPError, authenticated
 
 from armillary_hub.accounts import people
+from armillary_hub.accounts.errors import AccountsError, PasswordRefused, PeopleError
 from armillary_hub.accounts.invitations import Invitation
 from armillary_hub.accounts.look import STATIC
 from armillary_hub.accounts.names import require_person_name
@@ -45,13 +45,13 @@ class Page(BaseHandler):
 
         Raises
         ------
-        ArmillaryError
+        PasswordRefused
             If it is too easily guessed or the two differ.
         """
         password = self.get_argument("password", "", strip=False)
-        require_good_password(password, name, self.language)
+        require_good_password(password, name)
         if password != self.get_argument("repeated", "", strip=False):
-            raise ArmillaryError(_("The two passwords differ. Type the same password twice.", language=self.language))
+            raise PasswordRefused("The two passwords differ. Type the same password twice.")
         return password
 
 
@@ -69,14 +69,16 @@ class PasswordPage(Page):
         name = self.current_user.name
         try:
             if not await self.authenticator.check_password(self, name, self.get_argument("old", "", strip=False)):
-                raise ArmillaryError(_("The old password is wrong.", language=self.language))
+                raise PasswordRefused("The old password is wrong.")
             password = self.new_password(name)
-        except ArmillaryError as error:
+        except AccountsError as error:
             self.set_status(400)
-            return await self.show("password.html", error=str(error))
+            await self.show("password.html", error=error.told(self.language))
+            return
         except HTTPError as error:
             self.set_status(error.status_code)
-            return await self.show("password.html", error=error.log_message)
+            await self.show("password.html", error=error.log_message)
+            return
         self.authenticator.passwords.set_hash(name, await self.authenticator.passwords.hash(password))
         self.log.info("%s changed the password", name)
         await self.show("password.html", changed=True)
@@ -89,22 +91,25 @@ class InvitationPage(Page):
         """Show the form; opening the link does not use it up."""
         invitation = self.authenticator.invitations.find(token)
         if invitation is None:
-            return await self.show_ended()
+            await self.show_ended()
+            return
         await self.show_form(invitation, invitation.name or "admin")
 
     async def post(self, token: str) -> None:
         """Set the password, use the invitation up, and sign the person in."""
         invitation = self.authenticator.invitations.find(token)
         if invitation is None:
-            return await self.show_ended()
+            await self.show_ended()
+            return
         name = invitation.name or self.get_argument("username", "")
         try:
             require_person_name(name)
             password = self.new_password(name)
             await self.accept(token, invitation, name, password)
-        except ArmillaryError as error:
+        except AccountsError as error:
             self.set_status(400)
-            return await self.show_form(invitation, name, str(error))
+            await self.show_form(invitation, name, error.told(self.language))
+            return
 
     async def accept(self, token: str, invitation: Invitation, name: str, password: str) -> None:
         """Redeem the invitation and sign in as the person."""
@@ -114,8 +119,9 @@ class InvitationPage(Page):
             user, added = await people.add_person(self, name), True
         if user is None or not self.authenticator.invitations.redeem(token, name, hashed):
             if added and user is not None:
-                await people.remove_person(self, user, self.language)
-            return await self.show_ended()
+                await people.remove_person(self, user)
+            await self.show_ended()
+            return
         if invitation.admin:
             people.set_admin(self, user, admin=True)
         self.log.info("%s accepted an invitation", name)
@@ -139,9 +145,11 @@ class PeoplePage(Page):
         """Refuse everybody who may not administer all users."""
         await super().prepare()
         if self.current_user and not self.has_scope("admin:users"):
-            text = "Only admins can open the People page. Ask one of them: {names}."
             names = ", ".join(person.name for person in people.list_people(self) if person.admin)
-            raise HTTPError(403, _(text, language=self.language, names=names))
+            text = _(
+                "Only admins can open the People page. Ask one of them: {names}.", language=self.language, names=names
+            )
+            raise HTTPError(403, text)
 
     @authenticated
     async def get(self) -> None:
@@ -163,9 +171,9 @@ class PeoplePage(Page):
             raise HTTPError(400, "The form names no action.")
         try:
             await action()
-        except ArmillaryError as error:
+        except AccountsError as error:
             self.set_status(400)
-            await self.show_people(error=str(error))
+            await self.show_people(error=error.told(self.language))
 
     async def add(self) -> None:
         """Add people, and show each one's invitation."""
@@ -178,9 +186,10 @@ class PeoplePage(Page):
         for name in names:
             try:
                 await people.add_person(self, name, admin=admin)
-            except ArmillaryError as error:
+            except AccountsError as error:
                 self.set_status(400)
-                return await self.show_people(links=links, error=str(error))
+                await self.show_people(links=links, error=error.told(self.language))
+                return
             self.log.info("%s added the person %s", self.current_user.name, name)
             links[name] = self.new_link(name)
         await self.show_people(links=links, added=names)
@@ -208,7 +217,7 @@ class PeoplePage(Page):
         if not self.has_scope("delete:users") or (user.admin and not self.current_user.admin):
             raise HTTPError(403, _("Only admins can do this.", language=self.language))
         name = user.name
-        await people.remove_person(self, user, self.language)
+        await people.remove_person(self, user)
         self.log.info("%s removed the person %s", self.current_user.name, name)
         await self.show_people(removed=name)
 
@@ -217,7 +226,7 @@ class PeoplePage(Page):
         name = self.get_argument("name", "")
         user = self.find_user(name)
         if user is None or all(person.name != name for person in people.list_people(self)):
-            raise people.PeopleError(_("There is no person called '{name}'.", language=self.language, name=name))
+            raise PeopleError("There is no person called '{name}'.", name=name)
         if user.admin:
             self.require_admin()
         return user
@@ -226,7 +235,7 @@ class PeoplePage(Page):
         """Return the person that a button belongs to, who must not be oneself: so one admin always stays."""
         user = self.chosen()
         if user.name == self.current_user.name:
-            raise people.PeopleError(_("Nobody can do this to themselves. Ask another admin.", language=self.language))
+            raise PeopleError("Nobody can do this to themselves. Ask another admin.")
         return user
 
     def require_admin(self) -> None:

@@ -15,14 +15,11 @@ import secrets
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 
-from armillary_kernels.errors import ArmillaryError
-from armillary_kernels.texts import translator
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from armillary_hub.accounts.database import InvitationRow, PasswordRow, now
-
-_ = translator(__file__)
+from armillary_hub.accounts.errors import PasswordRefused
 
 SHORTEST = 10
 LONGEST = 1024
@@ -31,10 +28,6 @@ COST, BLOCK_SIZE, PARALLELISM = 2**15, 8, 3
 
 # Two at a time: a burst of sign-ins can take neither all cores nor all memory from the hub.
 _hashing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="scrypt")
-
-
-class PasswordRefused(ArmillaryError):  # noqa: N818 - reads as what happened, as JupyterHub's own exceptions do
-    """A password that is too easily guessed."""
 
 
 def _scrypt(password: str, salt: bytes, cost: int, block_size: int, parallelism: int) -> bytes:
@@ -63,20 +56,20 @@ def is_password(password: str, hashed: str) -> bool:
 _NOBODY = f"scrypt${COST}${BLOCK_SIZE}${PARALLELISM}$" + "$".join([base64.b64encode(bytes(16)).decode()] * 2)
 
 
-def require_good_password(password: str, name: str, language: str | None = None) -> None:
+def require_good_password(password: str, name: str) -> None:
     """Refuse a password that is too short, too long, or made of one character or of the name.
 
     Raises
     ------
     PasswordRefused
-        With the reason, in ``language``.
+        With the reason.
     """
     if len(password) < SHORTEST:
-        raise PasswordRefused(_("The password needs at least {n} characters.", language=language, n=SHORTEST))
+        raise PasswordRefused("The password needs at least {n} characters.", n=SHORTEST)
     if len(password) > LONGEST:
-        raise PasswordRefused(_("The password can have {n} characters at most.", language=language, n=LONGEST))
+        raise PasswordRefused("The password can have {n} characters at most.", n=LONGEST)
     if len(set(password)) < 4 or (name and password.lower().replace(name, "") == ""):
-        raise PasswordRefused(_("That password is too easily guessed. Choose another one.", language=language))
+        raise PasswordRefused("That password is too easily guessed. Choose another one.")
 
 
 class PasswordStore:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from armillary_kernels.errors import ArmillaryError
 from armillary_kernels.texts import translator
 from jupyterhub import orm, roles
 from jupyterhub.user import User
@@ -15,15 +14,12 @@ from jupyterhub.utils import maybe_future
 
 from armillary_hub.accounts import unix_accounts
 from armillary_hub.accounts.database import now
+from armillary_hub.accounts.errors import AccountsError, PeopleError
 from armillary_hub.accounts.names import ROBOT_PREFIX, require_person_name
 
 _ = translator(__file__)
 
 State = Literal["active", "invited", "expired", "none"]
-
-
-class PeopleError(ArmillaryError):
-    """Something an admin asked for that cannot be done."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +86,7 @@ def require_new_people(handler: Any, names: Sequence[str], language: str) -> Non
     """
     problems = []
     if not any(names):
-        raise PeopleError(_("Type at least one name.", language=language))
+        raise PeopleError("Type at least one name.")
     for name in names:
         try:
             require_person_name(name)
@@ -98,10 +94,10 @@ def require_new_people(handler: Any, names: Sequence[str], language: str) -> Non
                 problems.append(_("'{name}' is there already.", language=language, name=name))
             else:
                 unix_accounts.require_available(handler.authenticator.settings, name)
-        except ArmillaryError as error:
-            problems.append(str(error))
+        except AccountsError as error:
+            problems.append(error.told(language))
     if problems:
-        raise PeopleError(" ".join([*problems, _("Nobody was added.", language=language)]))
+        raise PeopleError("{problems}", problems=" ".join([*problems, _("Nobody was added.", language=language)]))
 
 
 async def add_person(handler: Any, name: str, *, admin: bool = False) -> User:
@@ -124,7 +120,7 @@ def set_admin(handler: Any, user: User, *, admin: bool) -> None:
     handler.db.commit()
 
 
-async def remove_person(handler: Any, user: User, language: str) -> None:
+async def remove_person(handler: Any, user: User) -> None:
     """Stop a person's servers, then remove account and user; sessions and tokens end with the user.
 
     Raises
@@ -136,8 +132,9 @@ async def remove_person(handler: Any, user: User, language: str) -> None:
         if spawner.active and not spawner.pending:
             await handler.stop_single_user(user, spawner.name)
     if any(spawner.active for spawner in user.spawners.values()):
-        text = "The server of '{name}' is still starting or stopping. Try again in a minute."
-        raise PeopleError(_(text, language=language, name=user.name))
+        raise PeopleError(
+            "The server of '{name}' is still starting or stopping. Try again in a minute.", name=user.name
+        )
     await maybe_future(handler.authenticator.delete_user(user))
     await user.delete_spawners()
     handler.users.delete(user)

@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from armillary_kernels.errors import ArmillaryError
-from armillary_kernels.texts import language_of, translator
+from armillary_kernels.texts import language_of
 from jupyterhub import orm
 from jupyterhub.auth import Authenticator
 from sqlalchemy import event
@@ -26,10 +26,9 @@ from traitlets import Any as AnyTrait
 from traitlets import default
 
 from armillary_hub.accounts import unix_accounts
+from armillary_hub.accounts.errors import AccountsError
 from armillary_hub.accounts.names import EVERYONE, NAME_PATTERN, is_robot, is_valid
 from armillary_hub.settings import Settings
-
-_ = translator(__file__)
 
 
 def language_of_request(handler: RequestHandler) -> str:
@@ -53,6 +52,7 @@ class AccountRules(Authenticator):
     def check_blocked_users(self, username: str, authentication: Any = None) -> Any:
         """Refuse to sign anyone in as an app; JupyterHub asks this before anything else."""
         if is_robot(username):
+            # The template translates it: JupyterHub gives this method no request.
             raise HTTPError(403, "Names that begin with 'app-' are reserved for apps. Nobody signs in as one.")
         return super().check_blocked_users(username, authentication)
 
@@ -60,8 +60,8 @@ class AccountRules(Authenticator):
         """Refuse a newcomer whose account cannot be made before the hub adds the user."""
         try:
             unix_accounts.require_available(self.settings, auth_model["name"])
-        except ArmillaryError as error:
-            raise HTTPError(403, str(error)) from error
+        except AccountsError as error:
+            raise HTTPError(403, error.told(language_of_request(handler))) from error
         return _with_everyone(await super().run_post_auth_hook(handler, auth_model))
 
     async def refresh_user(self, user: Any, handler: Any = None) -> Any:

@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
-from armillary_kernels.errors import ArmillaryError
 
+from armillary_hub.accounts.errors import AccountError
 from armillary_hub.accounts.names import is_robot
 from armillary_hub.settings import Settings
 
@@ -26,10 +26,6 @@ GROUP = "armillary"
 
 #: Seconds that another program may hold the lock on /etc/passwd, and that processes have for ending.
 LOCK_PATIENCE, END_PATIENCE = 20.0, 5.0
-
-
-class AccountError(ArmillaryError):
-    """An account that cannot be made, used or removed."""
 
 
 def account_of(settings: Settings, name: str) -> pwd.struct_passwd:
@@ -43,8 +39,9 @@ def account_of(settings: Settings, name: str) -> pwd.struct_passwd:
     found = _find(name)
     if found is None:
         raise AccountError(
-            f"The user {name!r} has no Unix account on this machine.",
+            "The user '{name}' has no Unix account on this machine.",
             "Restart the hub (`armillary restart`): it makes the accounts that are missing.",
+            name=name,
         )
     _require_ours(settings, found)
     return found
@@ -125,7 +122,12 @@ def end_processes(uid: int) -> None:
         psutil.wait_procs(running, timeout=END_PATIENCE)
     left = [process.pid for process in psutil.process_iter() if _runs_as(process, uid)]
     if left:
-        raise AccountError(f"Processes {left} of the account with uid {uid} do not end.", "Restart the machine.")
+        raise AccountError(
+            "Processes {pids} of the account with uid {uid} do not end.",
+            "Restart the machine, then try again.",
+            pids=left,
+            uid=uid,
+        )
 
 
 def _runs_as(process: psutil.Process, uid: int) -> bool:
@@ -154,14 +156,16 @@ def _require_ours(settings: Settings, account: pwd.struct_passwd) -> None:
         made_by_armillary = False
     if not made_by_armillary:
         raise AccountError(
-            f"{account.pw_name!r} is an account of this machine that Armillary did not make.",
+            "'{name}' is an account of this machine that Armillary did not make.",
             "Choose another user name.",
+            name=account.pw_name,
         )
     if Path(account.pw_dir) != settings.users_dir / account.pw_name:
         raise AccountError(
-            f"The account {account.pw_name!r} belongs to another deployment on this machine"
-            f" (its home is {account.pw_dir}).",
+            "The account '{name}' belongs to another deployment on this machine (its home is {home}).",
             "Choose another user name, or remove the person there first.",
+            name=account.pw_name,
+            home=account.pw_dir,
         )
 
 
@@ -193,8 +197,10 @@ def _owner(home: Path) -> int:
     except KeyError:
         return uid
     raise AccountError(
-        f"The folder {home} is there already and belongs to the account {taken_by!r}.",
+        "The folder {home} is there already and belongs to the account '{name}'.",
         "Move it away, then add the person again.",
+        home=home,
+        name=taken_by,
     )
 
 
@@ -234,10 +240,17 @@ def _run_when_unlocked(command: list[str]) -> None:
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
         except FileNotFoundError:
-            raise AccountError(f"The program {command[0]!r} is not there.", "Install the package `passwd`.") from None
+            raise AccountError(
+                "The program '{program}' is not there.", "Install the package `passwd`.", program=command[0]
+            ) from None
         if done.returncode == 0:
             return
         if "lock" not in done.stderr or time.monotonic() > deadline:
             said = done.stderr.strip() or f"exit status {done.returncode}"
-            raise AccountError(f"`{' '.join(command)}` failed: {said}.", "See to the cause, then try again.")
+            raise AccountError(
+                "`{command}` failed: {said}.",
+                "See to the cause, then try again.",
+                command=" ".join(command),
+                said=said,
+            )
         time.sleep(0.2)
