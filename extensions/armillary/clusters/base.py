@@ -1,0 +1,174 @@
+"""What every Dask cluster of a user can do, wherever it runs."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Self
+
+from distributed import Client
+
+from armillary.clusters.progress import waiting_for_workers
+from armillary.errors import ClusterError
+
+#: Seconds that asked-for workers get to come.
+PATIENCE = 120.0
+
+#: Seconds between looks, while waiting, whether the cluster still exists.
+LOOK_PERIOD = 2.0
+
+
+class Cluster(ABC):
+    """A running Dask cluster.
+
+    Attributes
+    ----------
+    started_here
+        Whether the call that returned this object started the cluster (and did not find it running).
+    """
+
+    def __init__(self, started_here: bool) -> None:
+        self.started_here = started_here
+        self._client: Client | None = None
+        self._widget: Any = None
+
+    # What the two kinds bring ------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The cluster's name."""
+
+    @property
+    @abstractmethod
+    def dashboard_link(self) -> str | None:
+        """Address of Dask's dashboard, or None where there is none."""
+
+    @abstractmethod
+    def _connect(self) -> Client:
+        """Return a new client of the scheduler."""
+
+    @abstractmethod
+    def _request_workers(self, count: int) -> None:
+        """Ask for a number of workers, without waiting for them."""
+
+    @abstractmethod
+    def _stop(self) -> None:
+        """Stop the cluster with all its workers."""
+
+    @abstractmethod
+    def _require_running(self) -> None:
+        """Raise ClusterError when the cluster is known to have stopped."""
+
+    # What a person does with it -----------------------------------------------------------------------------
+
+    def client(self) -> Client:
+        """Return the client through which work is given to the cluster; it becomes Dask's default.
+
+        Raises
+        ------
+        ClusterError
+            If the cluster has stopped.
+        """
+        if self._client is None or self._client.status in ("closed", "closing"):
+            self._require_running()
+            self._client = self._connect()
+        return self._client
+
+    @property
+    def workers(self) -> int:
+        """Number of workers at work now."""
+        return len(self._worker_infos())
+
+    @property
+    def memory(self) -> int:
+        """Memory limit of all workers together, in bytes."""
+        return sum(int(info.get("memory_limit") or 0) for info in self._worker_infos())
+
+    @property
+    def memory_used(self) -> int:
+        """Memory that the workers' processes use now, in bytes."""
+        return sum(int(info.get("metrics", {}).get("memory") or 0) for info in self._worker_infos())
+
+    def _worker_infos(self) -> list[dict[str, Any]]:
+        return list(self.client().scheduler_info(n_workers=-1).get("workers", {}).values())
+
+    def scale(self, workers: int) -> None:
+        """Change the number of workers, and wait until they are there.
+
+        Raises
+        ------
+        ClusterError
+            If a limit is reached, or the workers do not come.
+        """
+        self._request_workers(workers)
+        with waiting_for_workers() as report:
+            self.wait_for_workers(workers, report=report)
+
+    def grow(self, workers: int) -> None:
+        """See to it that there are at least ``workers`` workers."""
+        if self.workers < workers:
+            self.scale(workers)
+
+    def wait_for_workers(
+        self, workers: int, timeout: float = PATIENCE, report: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Wait until at least ``workers`` workers are there.
+
+        Parameters
+        ----------
+        workers
+            Number of workers to wait for.
+        timeout
+            Seconds to wait at most.
+        report
+            Is told, whenever it changes, how many have come, and how many are waited for.
+
+        Raises
+        ------
+        ClusterError
+            If they have not come in time, or the cluster stopped.
+        """
+        deadline = time.monotonic() + timeout
+        next_look = time.monotonic() + LOOK_PERIOD
+        seen = -1
+        while (here := self.workers) < workers:
+            if report and here != seen:
+                report(here, workers)
+            seen = here
+            if time.monotonic() > next_look:
+                self._require_running()
+                next_look = time.monotonic() + LOOK_PERIOD
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"{here} of {workers} workers came within {timeout:.0f} seconds.",
+                    "Ask for fewer, or close the cluster and try again.",
+                )
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """Stop the cluster with all its workers, whoever started it."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        self._stop()
+        if self._widget is not None:
+            self._widget.show_closed()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.started_here:
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        from armillary.clusters.panel import ClusterPanel
+
+        if self._widget is None:
+            self._widget = ClusterPanel(self)
+        return self._widget._repr_mimebundle_(**options)

@@ -1,0 +1,117 @@
+"""The widget of a cluster: workers, memory, the way to the dashboard, and buttons to scale and close."""
+
+from __future__ import annotations
+
+import weakref
+from html import escape
+from typing import Any
+from urllib.parse import urlsplit
+
+import ipywidgets as widgets
+from armillary_kernels.texts import translator
+from dask.utils import format_bytes
+from tornado.ioloop import PeriodicCallback
+
+from armillary.clusters.base import Cluster
+from armillary.clusters.remote import RemoteCluster
+from armillary.errors import ClusterError
+
+_ = translator(__file__)
+
+#: Milliseconds between looks at the workers.
+_PERIOD = 2000
+
+
+class ClusterPanel(widgets.VBox):
+    """Shows a cluster and lets a person scale and close it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._figures = widgets.HTML()
+        self._memory = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="20em"))
+        self._count = widgets.BoundedIntText(
+            value=max(cluster.workers, 1),
+            min=1,
+            max=1024,
+            description=_("Workers"),
+            layout=widgets.Layout(width="12em"),
+        )
+        self._scale = widgets.Button(description=_("Scale"), tooltip=_("Change the number of workers"))
+        self._close = widgets.Button(
+            description=_("Close cluster"), button_style="danger", tooltip=_("Stop the cluster with all its workers")
+        )
+        self._message = widgets.HTML()
+        self._scale.on_click(lambda _button: self._try(self._request))
+        self._close.on_click(lambda _button: self._try(cluster.close))
+        controls = widgets.HBox([self._count, self._scale, self._close])
+        title = widgets.HTML(f'<h3 style="margin:0">{escape(_("Dask cluster"))}</h3>')
+        super().__init__([title, self._figures, self._memory, controls, self._link(), self._message])
+        self._show(cluster.client().scheduler_info(n_workers=-1))
+        self._follow()
+
+    def show_closed(self) -> None:
+        """Say that the cluster is closed, and leave nothing to press."""
+        for control in (self._count, self._scale, self._close):
+            control.disabled = True
+        self._memory.value = 0
+        self._figures.value = ""
+        self._say(_("This cluster is closed."))
+
+    def _request(self) -> None:
+        self._cluster._request_workers(self._count.value)
+        self._say(_("{n} workers asked for.", n=self._count.value))
+
+    def _try(self, action: Any) -> None:
+        try:
+            action()
+        except ClusterError as error:
+            self._say(str(error), alert=True)
+
+    def _say(self, text: str, alert: bool = False) -> None:
+        role = "alert" if alert else "status"
+        sign = "⚠ " if alert else ""
+        self._message.value = f'<div role="{role}">{sign}{escape(text)}</div>'
+
+    def _link(self) -> widgets.HTML:
+        link = self._cluster.dashboard_link
+        if link is None:
+            return widgets.HTML()
+        # Without the host, so that it leads to the hub by whatever address this page came.
+        address = urlsplit(link).path if isinstance(self._cluster, RemoteCluster) else link
+        text = escape(_("Open Dask's dashboard"))
+        return widgets.HTML(f'<a href="{escape(address)}" target="_blank" rel="noopener">{text}</a>')
+
+    def _show(self, info: dict[str, Any]) -> None:
+        workers = info.get("workers", {}).values()
+        limit = sum(int(worker.get("memory_limit") or 0) for worker in workers)
+        used = sum(int(worker.get("metrics", {}).get("memory") or 0) for worker in workers)
+        figures = {
+            _("Workers"): str(len(workers)),
+            _("Threads"): str(sum(worker["nthreads"] for worker in workers)),
+            _("Memory"): _("{used} of {limit}", used=format_bytes(used), limit=format_bytes(limit)),
+        }
+        cells = "".join(
+            f'<dt style="font-weight:600">{escape(name)}</dt><dd style="margin:0 1.5em 0 0">{escape(value)}</dd>'
+            for name, value in figures.items()
+        )
+        self._figures.value = f'<dl style="display:flex;gap:.5em;margin:.3em 0">{cells}</dl>'
+        self._memory.value = used / limit if limit else 0
+        self._memory.bar_style = "danger" if self._memory.value > 0.8 else "info"
+        self._memory.tooltip = _("Memory in use")
+
+    def _follow(self) -> None:
+        """Look at the workers again and again until the client closes or nobody holds the panel any more."""
+        client = self._cluster.client()
+        reference = weakref.ref(self)
+
+        async def look() -> None:
+            panel = reference()
+            if panel is None or client.status in ("closing", "closed"):
+                callback.stop()
+                return
+            if client.status == "running":
+                await client._update_scheduler_info(n_workers=-1)
+                panel._show(client._scheduler_identity)
+
+        callback = PeriodicCallback(look, _PERIOD)
+        client.loop.add_callback(callback.start)

@@ -1,0 +1,187 @@
+"""The user's cluster on a hub: found, started and scaled through Dask Gateway."""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+from weakref import WeakValueDictionary
+
+import aiohttp
+import httpx
+from armillary_kernels.connection import Connection
+from dask_gateway import Gateway, GatewayCluster
+from dask_gateway.auth import JupyterHubAuth
+from dask_gateway.client import ClusterReport, GatewayClusterError, GatewayServerError
+from distributed import Client
+
+from armillary.clusters.base import Cluster
+from armillary.errors import ClusterError
+
+#: Seconds for which an unreachable gateway is tried again: it restarts by itself within these.
+PATIENCE = 15.0
+
+_known: WeakValueDictionary[str, RemoteCluster] = WeakValueDictionary()
+
+
+def remote_cluster(connection: Connection, workers: int, memory: int | None, threads: int) -> Cluster:
+    """Return the user's running cluster with at least ``workers`` workers; start one where none fits."""
+    door = _door(connection)
+    running = [report for report in door.clusters() if _fits(report.options, memory, threads)]
+    if running:
+        newest = max(running, key=lambda report: report.start_time)
+        cluster = _known.get(newest.name) or RemoteCluster(door, newest.name, started_here=False)
+        cluster.started_here = False
+    else:
+        cluster = RemoteCluster(door, door.start(memory or 0, threads), started_here=True)
+    try:
+        cluster.grow(workers)
+    except BaseException:
+        if cluster.started_here:
+            cluster.close()
+        raise
+    return cluster
+
+
+def _fits(options: dict[str, Any], memory: int | None, threads: int) -> bool:
+    return options.get("threads") == threads and memory in (None, options.get("memory"))
+
+
+@cache
+def _door(connection: Connection) -> GatewayDoor:
+    door = GatewayDoor(connection)
+    atexit.register(door.close)
+    return door
+
+
+class GatewayDoor:
+    """Dask Gateway as one user sees it, with errors that say what to do.
+
+    Parameters
+    ----------
+    connection
+        How this process finds the hub.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.url = connection.gateway_url
+        self._connection = connection
+        self._gateway: Gateway | None = None
+
+    @property
+    def gateway(self) -> Gateway:
+        """The client of the gateway, made when it is first needed."""
+        if self._gateway is None:
+            self._gateway = Gateway(
+                self.url,
+                proxy_address=self._scheduler_proxy(),
+                public_address=self.url,
+                auth=JupyterHubAuth(api_token=self._connection.token),
+            )
+        return self._gateway
+
+    def clusters(self) -> list[ClusterReport]:
+        """Return the user's clusters that run or start."""
+        return self.ask(lambda: self.gateway.list_clusters(status=["running", "pending"]))
+
+    def start(self, memory: int, threads: int) -> str:
+        """Start a cluster without workers and return its name."""
+        return self.ask(lambda: self.gateway.submit(memory=memory, threads=threads))
+
+    def is_running(self, name: str) -> bool:
+        """Return whether a cluster of the user runs or starts."""
+        return any(report.name == name for report in self.clusters())
+
+    def close(self) -> None:
+        """Close the connection to the gateway."""
+        if self._gateway is not None:
+            self._gateway.close()
+            self._gateway = None
+
+    def ask(self, question: Callable[[], Any]) -> Any:
+        """Return the gateway's answer; while it cannot be reached, try again for `PATIENCE` seconds.
+
+        Raises
+        ------
+        ClusterError
+            If it stays away, or refuses.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return question()
+            except (ValueError, GatewayClusterError) as error:
+                raise ClusterError(str(error)) from error
+            except GatewayServerError as error:
+                raise ClusterError("Dask Gateway failed.", "Ask an admin to look into its log.") from error
+            except (aiohttp.ClientError, httpx.HTTPError, TimeoutError) as error:
+                status = getattr(error, "status", 0)
+                if status in (401, 403):
+                    raise self._not_admitted() from error
+                if time.monotonic() > deadline:
+                    raise self._away() from error
+            time.sleep(0.5)
+
+    def _scheduler_proxy(self) -> str:
+        answer = httpx.get(f"{self.url}/api/addresses", headers=self._connection.headers, timeout=10, trust_env=False)
+        if answer.status_code in (401, 403):
+            raise self._not_admitted()
+        return str(answer.raise_for_status().json()["scheduler_proxy"])
+
+    def _not_admitted(self) -> ClusterError:
+        return ClusterError(
+            f"Dask Gateway does not let {self._connection.user} in: this server's token is not valid any more.",
+            "Stop and start your server from the hub's home page.",
+        )
+
+    def _away(self) -> ClusterError:
+        return ClusterError(
+            f"Dask Gateway at {self.url} does not answer.",
+            "It restarts by itself: try again in a minute; if it stays away, tell an admin.",
+        )
+
+
+class RemoteCluster(Cluster):
+    """A cluster of the user behind Dask Gateway."""
+
+    def __init__(self, door: GatewayDoor, name: str, started_here: bool) -> None:
+        super().__init__(started_here)
+        self._door = door
+        self._cluster: GatewayCluster = door.ask(lambda: door.gateway.connect(name, shutdown_on_close=False))
+        _known[name] = self
+
+    @property
+    def name(self) -> str:
+        """The cluster's name at the gateway."""
+        return str(self._cluster.name)
+
+    @property
+    def dashboard_link(self) -> str | None:
+        """Address of Dask's dashboard, behind the hub's sign-in."""
+        return f"{self._door.url}/clusters/{self.name}/status"
+
+    def _connect(self) -> Client:
+        try:
+            return self._cluster.get_client()
+        except (OSError, TimeoutError) as error:
+            raise self._lost() from error
+
+    def _require_running(self) -> None:
+        if self._cluster.status == "closed" or not self._door.is_running(self.name):
+            raise self._lost()
+
+    def _lost(self) -> ClusterError:
+        return ClusterError(
+            f"The Dask cluster {self.name[:8]} has stopped (closed, idle for too long, or its scheduler died).",
+            "Start another with `armillary.cluster()`.",
+        )
+
+    def _request_workers(self, count: int) -> None:
+        self._door.ask(lambda: self._door.gateway.scale_cluster(self.name, count))
+
+    def _stop(self) -> None:
+        _known.pop(self.name, None)
+        self._cluster.close(shutdown=False)
+        self._door.ask(lambda: self._door.gateway.stop_cluster(self.name))
