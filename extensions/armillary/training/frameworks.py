@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from armillary.errors import TrainingError
+
+if TYPE_CHECKING:
+    from armillary.datasets import InputSpec
 
 FrameworkName = Literal["torch", "tensorflow"]
 FRAMEWORKS: tuple[FrameworkName, ...] = ("torch", "tensorflow")
@@ -53,6 +56,12 @@ def network_format(framework: str) -> NetworkFormat:
     """Return the module that handles networks of ``framework``, which is imported by this call."""
     module = {"torch": "torch_network", "tensorflow": "keras_network"}[framework]
     return cast("NetworkFormat", importlib.import_module(f"armillary.training.{module}"))
+
+
+def blank_batch(spec: InputSpec, framework: FrameworkName) -> FloatArray:
+    """Return one black or zero example in the reader's layout, from which lazy layers take their shapes."""
+    raw = np.zeros((1, *spec.shape), spec.dtype)
+    return np.asarray(spec.prepare(raw, LAYOUTS[framework]), dtype=np.float32)
 
 
 def framework_of(network: object) -> FrameworkName:

@@ -1,0 +1,233 @@
+"""`fit`: checks what it is given, writes the run's start, and lets the supervisor do the rest."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from distributed import Client
+
+from armillary.errors import TrainingError
+from armillary.training import models
+from armillary.training.check import check_network
+from armillary.training.frameworks import FRAMEWORKS, framework_of
+from armillary.training.plan import TrainingPlan
+from armillary.training.run import Run
+from armillary.training.run_folder import RunFolder
+from armillary.training.supervisor import Supervisor
+from armillary.training.tracking import track
+
+if TYPE_CHECKING:
+    from armillary.datasets import Dataset
+
+OPTIMIZERS = ("adam", "sgd")
+
+
+def fit(
+    model: Any = None,
+    data: Dataset | str | None = None,
+    *,
+    workers: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    optimizer: str | None = None,
+    seed: int | None = None,
+    framework: str | None = None,
+    name: str | None = None,
+    cluster: Any = None,
+    resume: str | None = None,
+    worker_timeout: float = 30,
+) -> Run:
+    """Train a network on the workers of a Dask cluster, synchronously and data parallel; return at once.
+
+    Parameters
+    ----------
+    model
+        A ``torch.nn.Module``, a Keras 3 model, or the name of a ready one: ``"cnn"``, ``"rnn"``, ``"transformer"``.
+        It takes the readers' ``x`` and returns logits ``(batch, classes)``; it is copied, not changed.
+    data
+        A dataset or its reference, such as ``"digits@1"``.
+    workers
+        Number of ranks, each a process of its own on one Dask worker (default 2).
+    epochs
+        Passes over the training split (default 5).
+    batch_size
+        Examples of one step over all ranks; a multiple of ``workers`` (default 64).
+    learning_rate
+        Default 1e-3.
+    optimizer
+        ``"adam"`` (default) or ``"sgd"``.
+    seed
+        Of a ready model's weights, of the order of examples and of dropout (default 0).
+    framework
+        ``"torch"`` or ``"tensorflow"`` for a ready model; default: the first that is installed.
+    name
+        The model's name; default: the dataset's and the network's.
+    cluster
+        An Armillary or Dask cluster or a Dask client; default: this person's own cluster, or a local one.
+    resume
+        The id of an earlier run: it goes on from its newest checkpoint, with its own model and data. Arguments that
+        are given change its plan, ``epochs`` for one.
+    worker_timeout
+        Seconds to wait until so many workers are free.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    TrainingError
+        If the arguments are wrong, or the network does not fit the dataset; nothing has been started then.
+    """
+    chosen = {
+        "workers": workers,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "optimizer": optimizer,
+        "seed": seed,
+    }
+    given = {key: value for key, value in chosen.items() if value is not None}
+    if resume is not None:
+        run = _resumed(resume, model, data, given)
+    else:
+        run = _prepared(model, data, given, framework=framework, name=name)
+    track(run)
+    connect = _connector(cluster, run.plan.workers)
+    Supervisor(run, connect, worker_timeout=worker_timeout, resume=resume is not None).start()
+    return run
+
+
+def _prepared(model: Any, data: Any, given: dict[str, Any], *, framework: str | None, name: str | None) -> Run:
+    """Check everything, then write the folder of a new run."""
+    settings = {"workers": 2, "epochs": 5, "batch_size": 64, "learning_rate": 1e-3, "optimizer": "adam", "seed": 0}
+    settings |= given
+    check_settings(settings, framework, name)
+    dataset = open_dataset(data)
+    network = model
+    if isinstance(model, str):
+        classes = len(dataset.class_names)
+        network = models.build(model, dataset.input_spec, classes, framework=framework, seed=settings["seed"])
+    own = framework_of(network)
+    if framework not in (None, own):
+        raise TrainingError(f"The network is a {own} one, but framework={framework!r}.", "Leave framework out.")
+    checked = check_network(network, own, dataset)
+    name = name or _plain_name(f"{dataset.name}-{model if isinstance(model, str) else type(network).__name__}")
+    folder = RunFolder.create(name)
+    plan = TrainingPlan(
+        run_id=folder.path.name,
+        name=name,
+        framework=own,
+        dataset=dataset.reference,
+        class_names=tuple(dataset.class_names),
+        train_examples=dataset.splits["train"],
+        validation_examples=dataset.splits.get("validation", 0),
+        find_unused=checked.find_unused,
+        folder=str(Path.cwd()),
+        **_plain_numbers(settings),
+    )
+    folder.write_start(checked.packed, dataset)
+    folder.write_plan(plan)
+    return Run(plan, folder)
+
+
+def _resumed(run_id: str, model: Any, data: Any, given: dict[str, Any]) -> Run:
+    """Open an earlier run; what it trained after its checkpoint is forgotten."""
+    folder = RunFolder.open(run_id)
+    plan = replace(folder.read_plan(), **_plain_numbers(given))
+    if model is not None or (data is not None and open_dataset(data).reference != plan.dataset):
+        raise TrainingError(
+            f"Run {run_id} has its own model and its dataset {plan.dataset}; others cannot take their place.",
+            f"Call fit(resume={run_id!r}) without them, or start a new run without resume.",
+        )
+    fields = ("workers", "epochs", "batch_size", "learning_rate", "optimizer", "seed")
+    check_settings({key: getattr(plan, key) for key in fields}, plan.framework, plan.name)
+    done = folder.checkpoint_epoch()
+    if done >= plan.epochs:
+        raise TrainingError(
+            f"Run {run_id} has been trained for {done} epochs; {plan.epochs} are asked for.",
+            f"Ask for more: fit(resume={run_id!r}, epochs={done + 5}).",
+        )
+    folder.forget_metrics_after(done)
+    folder.write_plan(plan)
+    return Run(plan, folder)
+
+
+def open_dataset(data: Any) -> Any:
+    """Return a dataset for a reference, or what was given when it is one already."""
+    if data is None:
+        raise TrainingError("fit() was given no dataset.", "Call fit(model, 'name@version').")
+    if isinstance(data, str):
+        from armillary import datasets
+
+        data = datasets.open(data)
+    if not data.splits.get("train"):
+        raise TrainingError(
+            f"The dataset {data.reference} has no training examples.", "Split it with dataset.split(train=0.8, ...)."
+        )
+    return data
+
+
+def check_settings(settings: dict[str, Any], framework: str | None, name: str | None) -> None:
+    """Raise one TrainingError that names all wrong settings and the right ones."""
+    wrong = [*_wrong_counts(settings)]
+    rate = settings["learning_rate"]
+    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)) or not math.isfinite(rate) or rate <= 0:
+        wrong.append(f"learning_rate is {rate!r}; it must be a number above 0")
+    if settings["optimizer"] not in OPTIMIZERS:
+        wrong.append(f"optimizer is {settings['optimizer']!r}; it can be {' or '.join(map(repr, OPTIMIZERS))}")
+    if framework is not None and framework not in FRAMEWORKS:
+        wrong.append(f"framework is {framework!r}; it can be {' or '.join(map(repr, FRAMEWORKS))}")
+    if name is not None and name != _plain_name(name):
+        wrong.append(f"name is {name!r}; it may have lower-case letters, digits, '-' and '.' only")
+    if wrong:
+        raise TrainingError(f"fit() cannot start: {'; '.join(wrong)}.")
+
+
+def _wrong_counts(settings: dict[str, Any]) -> list[str]:
+    wrong = []
+    for key in ("workers", "epochs", "batch_size"):
+        value = settings[key]
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+            wrong.append(f"{key} is {value!r}; it must be a whole number above 0")
+    if not wrong and (rest := settings["batch_size"] % settings["workers"]):
+        below, workers = settings["batch_size"] - rest, settings["workers"]
+        near = " or ".join(str(size) for size in (below, below + workers) if size)
+        wrong.append(f"batch_size {settings['batch_size']} cannot be divided among {workers} workers; use {near}")
+    return wrong
+
+
+def _plain_numbers(settings: dict[str, Any]) -> dict[str, Any]:
+    """Turn NumPy's numbers into Python's, which JSON knows."""
+    return {key: value.item() if isinstance(value, np.generic) else value for key, value in settings.items()}
+
+
+def _plain_name(text: str) -> str:
+    return re.sub(r"[^a-z0-9.-]+", "-", text.lower()).strip("-.") or "model"
+
+
+def _connector(cluster: Any, workers: int) -> Callable[[], Client]:
+    """Return what gets the client, when the supervisor has time to wait for it."""
+    if cluster is not None and not any(hasattr(cluster, way) for way in ("subscribe_topic", "client", "get_client")):
+        raise TrainingError(
+            f"A {type(cluster).__name__} is not a cluster.", "Give armillary.cluster(...), a Dask cluster or a Client."
+        )
+
+    def connect() -> Client:
+        found = cluster
+        if found is None:
+            from armillary.clusters import cluster as own_cluster
+
+            found = own_cluster(workers=workers)
+        if isinstance(found, Client):
+            return found
+        return found.client() if hasattr(found, "client") else found.get_client()
+
+    return connect

@@ -1,0 +1,198 @@
+"""The thread that takes a run from waiting for workers to its end, whatever the end is."""
+
+from __future__ import annotations
+
+import queue
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from distributed import Client
+
+from armillary.errors import TrainingError
+from armillary.training.placement import Event, Reservation, present_workers
+from armillary.training.run import Run
+
+#: How often the cluster is asked whether all workers are still there, seconds.
+ROLL_CALL = 1.0
+#: After a first failure, how long to listen for the one that caused it, seconds.
+INQUEST = 3.0
+#: How long to wait until the ranks of an ended run are gone, seconds.
+FAREWELL = 10.0
+
+#: What a rank says when it only lost another one.
+LOST_PEER = re.compile(
+    r"gloo|nccl|Connection (closed|reset|refused)|connect(ion)? timed? ?out|Broken pipe|recvValue failed|Socket (closed|Timeout)"
+    r"|UnavailableError|collective|failed to connect|DistNetworkError|DistStoreError|Coordination|CancelledError"
+    r"|peer|rank that failed",
+    re.IGNORECASE,
+)
+
+
+class Supervisor:
+    """Watches over one attempt to run.
+
+    Parameters
+    ----------
+    run
+        The run.
+    connect
+        Returns the cluster's client; may take long.
+    worker_timeout
+        Seconds to wait for workers.
+    resume
+        Whether to go on from the checkpoint.
+    """
+
+    def __init__(self, run: Run, connect: Callable[[], Client], *, worker_timeout: float, resume: bool) -> None:
+        self.run = run
+        self.connect = connect
+        self.worker_timeout = worker_timeout
+        self.resume = resume
+        self.attempt = f"armillary-training-{run.id}-{secrets.token_hex(3)}"
+        self.events: queue.Queue[Event] = queue.Queue()
+        self.statuses: dict[int, int] = {}
+        self.failures: list[Event] = []
+
+    def start(self) -> None:
+        """Supervise in a thread of its own."""
+        threading.Thread(target=self._supervise, name=f"supervise {self.run.id}", daemon=True).start()
+
+    def _supervise(self) -> None:
+        try:
+            self.run.note("Connecting to the cluster")
+            client = self.connect()
+            client.subscribe_topic(self.attempt, lambda event: self.events.put(event[1]))
+            try:
+                self._attempt(Reservation(client, self.attempt, self.events))
+            finally:
+                client.unsubscribe_topic(self.attempt)
+        except TrainingError as error:
+            self.run.move_to("failed", error)
+        except Exception as error:
+            failure = TrainingError(
+                f"Training stopped for a reason in the cluster: {type(error).__name__}: {error}.", self._way_on()
+            )
+            failure.__cause__ = error
+            self.run.move_to("failed", failure)
+
+    def _attempt(self, places: Reservation) -> None:
+        """Hold places, start the ranks and watch them; the run ends when the ranks are gone."""
+        error: TrainingError | None = None
+        started = False
+        try:
+            self.run.note(f"Waiting for {self.run.plan.workers} workers")
+            places.hold(self.run.plan.workers, self.worker_timeout, lambda: not self.run.cancel_requested)
+            if not self.run.cancel_requested:
+                places.start(self.run.plan, str(self.run.folder.path), resume=self.resume)
+                started = True
+                self.run.move_to("running")
+                self.run.note("Starting the ranks")
+                error = self._watch(places)
+        finally:
+            places.release()
+            if started:
+                self._see_off(places)
+        if self.run.cancel_requested and (error is not None or len(self.statuses) < self.run.plan.workers):
+            self.run.move_to("cancelled", self._cancelled())
+        elif error is not None:
+            self.run.move_to("failed", error)
+        else:
+            self.run.move_to("finished")
+
+    def _watch(self, places: Reservation) -> TrainingError | None:
+        """Take in events until all ranks have ended, or one has failed; return why."""
+        next_call = 0.0
+        while len(self.statuses) < self.run.plan.workers:
+            if self.run.cancel_requested:
+                return self._cancelled()
+            self._take_event(0.2)
+            if self.failures:
+                return self._inquest(places)
+            if time.monotonic() > next_call:
+                if lost := lost_workers(places):
+                    return self._worker_died(lost)
+                next_call = time.monotonic() + ROLL_CALL
+        return None
+
+    def _take_event(self, patience: float) -> None:
+        try:
+            event = self.events.get(timeout=patience)
+        except queue.Empty:
+            return
+        if event["type"] == "ended":
+            self.statuses[event["rank"]] = event["status"]
+        elif event["type"] == "failed":
+            self.failures.append(event)
+        elif event["type"] == "ready":
+            # Dask started this worker anew under its old address: the rank that was there is gone.
+            self.failures.append({"type": "reborn", "worker": event["worker"], "message": "peer"})
+        else:
+            self.run.record(event)
+
+    def _inquest(self, places: Reservation) -> TrainingError:
+        """Find the failure that caused the others: a rank that only lost another one is not it."""
+        deadline = time.monotonic() + INQUEST
+        while time.monotonic() < deadline and not self.run.cancel_requested:
+            if lost := lost_workers(places):
+                return self._worker_died(lost)
+            if cause := next(filter(is_cause, self.failures), None):
+                return self._rank_failed(cause)
+            self._take_event(0.2)
+        first = self.failures[0]
+        return self._worker_died([first["worker"]]) if first["type"] == "reborn" else self._rank_failed(first)
+
+    def _see_off(self, places: Reservation) -> None:
+        """Wait until the workers that are left have ended their ranks, so that a resumed run meets none of them."""
+        deadline = time.monotonic() + FAREWELL
+        while time.monotonic() < deadline:
+            gone = set(lost_workers(places))
+            expected = {rank for rank, place in enumerate(places.places) if place.worker not in gone}
+            if expected <= self.statuses.keys():
+                return
+            self._take_event(0.2)
+
+    def _rank_failed(self, event: Event) -> TrainingError:
+        """Put a rank's failure into words; one that we raised ourselves has its words already."""
+        if event["what"]:
+            return TrainingError(event["what"], event["remedy"])
+        traceback = event["traceback"].rstrip()
+        details = f"\n\n{traceback}" if traceback else ""
+        lines = [line for line in self.run.logs.splitlines() if line.startswith(f"[rank {event['rank']}]")][-10:]
+        tail = "\n\nLast lines of its log:\n" + "\n".join(lines) if lines and not traceback else ""
+        message = event["message"] or event["error"]
+        said = message if event["error"] == "RankDied" else f"failed with {event['error']}: {message}"
+        return TrainingError(
+            f"Rank {event['rank']} {said}. All ranks were stopped.", f"{self._way_on()}{details}{tail}"
+        )
+
+    def _worker_died(self, workers: list[str]) -> TrainingError:
+        progress = self.run.progress
+        names = ", ".join(workers)
+        return TrainingError(
+            f"The Dask worker {names} died during epoch {progress.epoch} of {progress.epochs}. All ranks were stopped.",
+            self._way_on(),
+        )
+
+    def _cancelled(self) -> TrainingError:
+        return TrainingError(f"The run {self.run.id} was cancelled.", self._way_on())
+
+    def _way_on(self) -> str:
+        kept = self.run.folder.checkpoint_epoch()
+        if not kept:
+            return "No epoch had ended: start it again with fit()."
+        return f"The checkpoint of epoch {kept} is kept: fit(resume={self.run.id!r}) goes on from there."
+
+
+def lost_workers(places: Reservation) -> list[str]:
+    """Return the addresses of workers that hold a place and are gone."""
+    present = set(present_workers(places.client))
+    return [place.worker for place in places.places if place.worker not in present]
+
+
+def is_cause(failure: dict[str, Any]) -> bool:
+    """Tell whether a failure came from the rank itself, and not from the loss of another."""
+    return failure["type"] == "failed" and not LOST_PEER.search(f"{failure['error']} {failure['message']}")
