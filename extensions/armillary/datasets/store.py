@@ -37,7 +37,8 @@ from armillary.errors import DatasetError
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _STAGING = ".saving"
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY})
+# Another saver took the number, or removed the name's folder because its own first save failed.
+_TRY_AGAIN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT})
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def _renamed(folder: Path, destination: Path) -> bool:
     try:
         folder.rename(destination)
     except OSError as error:
-        if error.errno in _TAKEN:  # another saver took this number
+        if error.errno in _TRY_AGAIN:
             return False
         raise
     for file in destination.iterdir():
@@ -225,9 +226,8 @@ def _staging(store: Path, name: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        for empty in (store / name, staging):
-            with contextlib.suppress(OSError):
-                empty.rmdir()
+        with contextlib.suppress(OSError):  # only an empty folder goes: a name without any version
+            (store / name).rmdir()
 
 
 def _remove_abandoned(staging: Path) -> None:
