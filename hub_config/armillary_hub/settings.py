@@ -6,6 +6,7 @@ deployment gets ``ARMILLARY_HOME`` in its environment and reads them from there.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -35,6 +36,12 @@ WEB_SERVICES = ("gpu-pool", "dask-gateway", "mlflow", "apps")
 
 #: A Unix socket's path holds 107 bytes; kernels put about 66 of them below the home.
 LONGEST_HOME = 41
+
+#: Bytes of a Unix socket's path on Linux, without the closing zero.
+LONGEST_SOCKET = 107
+
+#: What Jupyter appends to a runtime folder: ``/kernel-<36 characters>-ipc-<1 or 2 digits>``.
+_KERNEL_SOCKET = len("/kernel-") + 36 + len("-ipc-12")
 
 Mode = Literal["solo", "team"]
 
@@ -75,6 +82,8 @@ class Settings:
         ``"solo"``: every hub user is the account that started it. ``"team"`` (root): one Unix account each.
     simulate_gpus
         Number of pretend GPUs where there is no real one; 0 for none.
+    config
+        JupyterHub's configuration file; empty for ``<home>/config/jupyterhub_config.py``.
     """
 
     home: Path
@@ -82,6 +91,7 @@ class Settings:
     host: str = "127.0.0.1"
     mode: Mode = "solo"
     simulate_gpus: int = 0
+    config: str = ""
 
     @classmethod
     def load(cls, home: Path | None = None) -> Settings:
@@ -105,6 +115,16 @@ class Settings:
         """Write the settings for the deployment's other processes."""
         stored = {name: value for name, value in asdict(self).items() if name != "home"}
         write_atomically(self.home / "settings.json", json.dumps(stored, indent=2), mode=0o644)
+
+    @property
+    def config_file(self) -> Path:
+        """JupyterHub's configuration, the idle culler's too."""
+        return Path(self.config) if self.config else self.config_dir / "jupyterhub_config.py"
+
+    @property
+    def gateway_config_file(self) -> Path:
+        """Dask Gateway's configuration."""
+        return self.config_dir / "dask_gateway_config.py"
 
     # Folders ------------------------------------------------------------------------------------------
 
@@ -133,6 +153,13 @@ class Settings:
         """Sockets and runtime files; people's are in ``run/<user>``, which only that account may enter."""
         return self.home / "run"
 
+    def runtime_dir(self, user: str) -> Path:
+        """Return the folder of a person's kernel sockets, its name shortened where the path would be too long."""
+        room = LONGEST_SOCKET - _KERNEL_SOCKET - len(str(self.run_dir)) - 1
+        if len(user) <= room:
+            return self.run_dir / user
+        return self.run_dir / f"{user[: room - 7]}-{hashlib.sha256(user.encode()).hexdigest()[:6]}"
+
     @property
     def users_dir(self) -> Path:
         """Home folders: ``users/<user>``, robot accounts' too."""
@@ -142,6 +169,11 @@ class Settings:
     def apps_dir(self) -> Path:
         """Releases: ``apps/<app>/releases/<number>``, and ``apps/<app>/current``, a link to one of them."""
         return self.home / "apps"
+
+    @property
+    def proxy_dir(self) -> Path:
+        """Traefik's configuration and the hub's routes."""
+        return self.state_dir / "proxy"
 
     @property
     def artifacts_dir(self) -> Path:

@@ -1,0 +1,24 @@
+"""The configuration of a person's Jupyter server; it runs as the person when the server starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from armillary_hub.person.guides import refresh_guides
+
+if TYPE_CHECKING:
+
+    def get_config() -> Any:
+        """Traitlets puts this function there when it reads the file."""
+
+
+c = get_config()
+
+# Over TCP, any account of the machine could connect to a kernel.
+c.KernelManager.transport = "ipc"
+c.ServerApp.jpserver_extensions = {"armillary_kernels.activity": True}
+# The trash of a home without a desktop is a folder that nobody empties.
+c.FileContentsManager.delete_to_trash = False
+
+refresh_guides(Path.home() / "guides")

@@ -1,0 +1,59 @@
+"""Who may do what: JupyterHub's roles and scopes, as narrow as they go. There is no other permission system."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from armillary_hub.settings import WEB_SERVICES, Settings
+
+#: What each service may ask of the hub with its own token. A caller's own token is what identifies the caller.
+SERVICE_SCOPES: dict[str, list[str]] = {
+    "gpu-pool": ["read:users:groups"],
+    "dask-gateway": ["read:users:name", "read:users:groups"],
+    "mlflow": ["read:users:groups"],
+    # An app is a hub user `app-<name>`: made, given groups, started, shared and deleted by the apps service.
+    "apps": ["admin:users", "servers", "tokens", "shares", "groups", "read:services:name"],
+    "culler": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
+    # `armillary status` and `armillary down`.
+    "operator": ["list:users", "read:servers", "delete:servers", "read:hub"],
+}
+
+
+def web_service_scopes() -> list[str]:
+    """Return the scopes that let a person, or a program with a person's token, use the web services."""
+    return [f"access:services!service={name}" for name in WEB_SERVICES]
+
+
+def server_scopes() -> list[str]:
+    """Return the scopes of the token that a person's server, and so every kernel in it, holds."""
+    return [
+        "users:activity!user",
+        "access:servers!server",
+        "read:users:name!user",
+        "read:users:groups!user",
+        *web_service_scopes(),
+    ]
+
+
+def declare_services(c: Any, settings: Settings) -> None:
+    """Declare the deployment's services; supervisord runs them, the hub routes to them and knows their tokens."""
+    services = [{"name": name, "api_token": settings.secret(name)} for name in ("culler", "operator")]
+    for name in WEB_SERVICES:
+        services.append(
+            {
+                "name": name,
+                "url": f"http://127.0.0.1:{settings.port_of(name)}",
+                "api_token": settings.secret(name),
+                "oauth_no_confirm": True,
+                "display": False,
+            }
+        )
+    c.JupyterHub.services = services
+
+
+def declare_roles(c: Any) -> None:
+    """Declare the roles of people and services."""
+    roles = [{"name": "user", "scopes": ["self", *web_service_scopes()]}]
+    for service, scopes in SERVICE_SCOPES.items():
+        roles.append({"name": f"service-{service}", "scopes": scopes, "services": [service]})
+    c.JupyterHub.load_roles = roles

@@ -1,0 +1,85 @@
+"""Waiting until the programs of a deployment answer."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+from armillary_kernels.errors import ArmillaryError
+
+from armillary_hub.settings import Settings
+from armillary_hub.supervision.programs import Program, programs
+
+#: Seconds that a program may take to answer on a slow, cold disk.
+PATIENCE = 180.0
+
+
+def answers(settings: Settings, program: Program) -> bool:
+    """Return whether a program answers at its address now."""
+    if program.health:
+        try:
+            return httpx.get(program.health, timeout=2.0).status_code < 300
+        except httpx.HTTPError:
+            return False
+    if not program.port:
+        return True
+    host = settings.host if program.port == "public" and settings.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - compared, not bound
+    try:
+        with socket.create_connection((host, settings.port_of(program.port)), timeout=2.0):
+            return True
+    except OSError:
+        return False
+
+
+def wait_until_ready(
+    settings: Settings,
+    supervisord: subprocess.Popen[bytes],
+    report: Callable[[str], None],
+    stopping: threading.Event,
+) -> bool:
+    """Wait until every program but the slow ones answers, with a line for each.
+
+    Returns
+    -------
+    Whether they do; False when ``stopping`` was set or supervisord ended meanwhile.
+
+    Raises
+    ------
+    ArmillaryError
+        If one does not answer in time, with the last lines of its log.
+    """
+    waiting = [program for program in programs(settings) if not program.slow]
+    deadline = time.monotonic() + PATIENCE
+    while waiting:
+        if stopping.is_set() or supervisord.poll() is not None:
+            return False
+        for program in [program for program in waiting if answers(settings, program)]:
+            waiting.remove(program)
+            report(f"✓ {program.title}")
+        if waiting and time.monotonic() > deadline:
+            raise _silent(settings, waiting[0])
+        stopping.wait(0.2)
+    for program in programs(settings):
+        if program.slow:
+            report(f"… {program.title} takes up to a minute longer")
+    return True
+
+
+def _silent(settings: Settings, program: Program) -> ArmillaryError:
+    log = settings.logs_dir / f"{program.name}.log"
+    return ArmillaryError(
+        f"{program.title} did not answer within {PATIENCE:.0f} s. The end of {log}:\n{_tail(log)}\n",
+        "Mend the cause and start again; `armillary doctor` checks the usual ones.",
+    )
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    try:
+        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    except OSError:
+        return "(there is no log)"
