@@ -179,7 +179,11 @@ class RemoteCluster(Cluster):
         )
 
     def _request_workers(self, count: int) -> None:
-        self._door.ask(lambda: self._door.gateway.scale_cluster(self.name, count))
+        try:
+            self._door.ask(lambda: self._door.gateway.scale_cluster(self.name, count))
+        except ClusterError:
+            self._require_running()
+            raise
 
     def _stop(self) -> None:
         _known.pop(self.name, None)

@@ -208,6 +208,11 @@ class PersonalBackend(LocalBackend):  # type: ignore[misc]
             **super(LocalBackend, self).get_env(cluster),
         }
 
+    def get_worker_command(self, cluster: Any, worker_name: str, scheduler_address: str | None = None) -> list[str]:
+        """Return the command line of a worker, which listens on loopback only."""
+        command: list[str] = super().get_worker_command(cluster, worker_name, scheduler_address)
+        return [*command, "--host", self.default_host]
+
     async def start_process(
         self, cluster: Any, cmd: list[str], env: dict[str, str], name: str, descriptors: tuple[int, ...] = ()
     ) -> dict[str, int]:

@@ -93,14 +93,17 @@ def check_workers(limits: Limits, usage: Usage, worker_memory: int, count: int) 
     if count <= most:
         return
     remedy = f"Ask for at most {most}" + (" or close another cluster." if usage.clusters else ".")
+
+    def others(have: str) -> str:
+        return f", and your other clusters have {have}" if usage.clusters else ""
+
     if most < limits.workers - usage.workers:
         raise LimitReached(
             f"{count} workers of {_gib(worker_memory)} need {_gib(count * worker_memory)}: your workers may have "
-            f"{_gib(limits.memory)} in all, and your other clusters have {_gib(usage.memory)}. {remedy}"
+            f"{_gib(limits.memory)} in all{others(_gib(usage.memory))}. {remedy}"
         )
     raise LimitReached(
-        f"{count} workers are too many: you may have {limits.workers} in all, and your other clusters "
-        f"have {usage.workers}. {remedy}"
+        f"{count} workers are too many: you may have {limits.workers} in all{others(str(usage.workers))}. {remedy}"
     )
 
 
