@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from subprocess import Popen
-from typing import Any, Protocol
+from typing import Any
 
 from jupyter_client.launcher import launch_kernel
 
 
-class Launcher(Protocol):
+class Launcher(ABC):
     """Starts kernel processes."""
 
+    @abstractmethod
     async def launch(self, command: list[str], **options: Any) -> Popen[bytes]:
         """Start a kernel.
 
@@ -28,7 +30,7 @@ class Launcher(Protocol):
         """
 
 
-class SpawnLauncher:
+class SpawnLauncher(Launcher):
     """A new process of this machine."""
 
     async def launch(self, command: list[str], **options: Any) -> Popen[bytes]:

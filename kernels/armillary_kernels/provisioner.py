@@ -16,7 +16,7 @@ from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
-from traitlets import Float, Instance, Integer, default
+from traitlets import Float, Integer, Type, default
 
 from armillary_kernels.connection import Connection
 from armillary_kernels.launchers import Launcher, SpawnLauncher
@@ -51,18 +51,15 @@ class LeasedProvisioner(LocalProvisioner):
         min=0,
         help="Seconds that a kernel waits in the queue for GPUs before it opens as one that says why it has none.",
     )
-    launcher = Instance(SpawnLauncher, help="How the process is started.")
+    launcher_class = Type(SpawnLauncher, klass=Launcher, config=True, help="How the kernel's process is started.")
 
+    _connection: Connection | None = None
     _lease: Lease | None = None
-    _is_bound = False
+    _must_bind = False
 
     @default("gpus")
     def _default_gpus(self) -> int:
         return 1 if "kernel_provisioner" in self.kernel_spec.metadata else 0
-
-    @default("launcher")
-    def _default_launcher(self) -> Launcher:
-        return SpawnLauncher()
 
     # The life of a kernel, as jupyter_client calls it ----------------------------------------------------
 
@@ -70,13 +67,13 @@ class LeasedProvisioner(LocalProvisioner):
         """Get the lease, then prepare the launch; without a lease, that of the fallback kernel."""
         reason = None
         variables: dict[str, str] = {}
-        connection = Connection.from_environment()
-        if connection is not None:
+        self._connection = Connection.from_environment()
+        if self._connection is not None:
             try:
-                variables = await self._variables(connection, kwargs)
+                variables = await self._variables(self._connection, kwargs)
             except LeaseError as error:
                 self.log.warning("Kernel %s gets no GPU: %s", self.kernel_id, error)
-                reason = explain(error, connection.user)
+                reason = explain(error, self._connection.user)
                 variables = {**NO_GPU, **reason.environment()}
         try:
             launch = await super().pre_launch(**kwargs)
@@ -90,8 +87,9 @@ class LeasedProvisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start the process and tie the lease to it."""
+        launcher: Launcher = self.launcher_class()  # type: ignore[abstract] # the trait holds a concrete class
         try:
-            self.process = await self.launcher.launch(cmd, **self._scrub_kwargs(kwargs))
+            self.process = await launcher.launch(cmd, **self._scrub_kwargs(kwargs))
         except BaseException:
             await self._give_back()
             raise
@@ -103,8 +101,11 @@ class LeasedProvisioner(LocalProvisioner):
 
     async def poll(self) -> int | None:
         """Return None while the kernel runs; also catches up on a lease that the pool was too dead to tie."""
-        if self._lease is not None and not self._is_bound and self.process is not None:
-            await self._bind_to_kernel()
+        if self._must_bind:
+            try:
+                await self._bind_to_kernel()
+            except LeaseLostError as error:
+                self.log.error("Kernel %s was ended, for its GPUs are no longer its own: %s", self.kernel_id, error)
         return await super().poll()
 
     async def shutdown_requested(self, restart: bool = False) -> None:
@@ -130,8 +131,8 @@ class LeasedProvisioner(LocalProvisioner):
         gpus = int(os.environ.get(GPUS_VARIABLE) or self.gpus)
         if gpus == 0:
             return NO_GPU
-        if self._lease is None or not await self._still_stands(self._lease):
-            self._is_bound = False
+        await self._keep()
+        if self._lease is None:
             self._lease = await obtain(
                 connection,
                 purpose="kernel",
@@ -151,17 +152,6 @@ class LeasedProvisioner(LocalProvisioner):
         holders = ", ".join(f"{holder.user} since {holder.since:%H:%M} UTC" for holder in place.holders)
         self.log.info("Kernel %s waits for a GPU, place %d. Held by: %s", self.kernel_id, place.position, holders)
 
-    async def _still_stands(self, lease: Lease) -> bool:
-        connection = Connection.from_environment()
-        if connection is None:
-            return False
-        try:
-            async with AsyncLeaseClient(connection) as pool:
-                return isinstance(await pool.bind(lease.id, Process.own(), in_use=False), Lease)
-        except LeaseError as error:
-            self.log.info("The lease of kernel %s is gone: %s", self.kernel_id, error)
-            return False
-
     async def _bind_to_kernel(self) -> None:
         """Tie the lease to the kernel.
 
@@ -170,38 +160,40 @@ class LeasedProvisioner(LocalProvisioner):
         LeaseLostError
             If it went to somebody else meanwhile; the kernel is ended, for it would use another one's GPU.
         """
-        connection = Connection.from_environment()
+        self._must_bind = False
         kernel = Process.of(self.pid) if self.pid else None
-        if self._lease is None or connection is None or kernel is None:
+        if self._lease is None or self._connection is None or kernel is None:
             return
         try:
-            async with AsyncLeaseClient(connection) as pool:
+            async with AsyncLeaseClient(self._connection) as pool:
                 await pool.bind(self._lease.id, kernel)
-            self._is_bound = True
         except LeaseLostError:
             self._lease = None
             await super().kill()
             raise
         except LeaseError as error:
+            self._must_bind = True
             self.log.warning("The lease of kernel %s is not tied to it yet: %s", self.kernel_id, error)
 
     async def _keep(self) -> None:
         """Tie the lease to this process while the kernel is replaced; the pool gives that half a minute."""
-        if self._lease is None:
+        if self._lease is None or self._connection is None:
             return
-        if await self._still_stands(self._lease):
-            self._is_bound = False
-        else:
+        self._must_bind = False
+        try:
+            async with AsyncLeaseClient(self._connection) as pool:
+                await pool.bind(self._lease.id, Process.own(), in_use=False)
+        except LeaseError as error:
+            self.log.info("The lease of kernel %s is gone: %s", self.kernel_id, error)
             self._lease = None
 
     async def _give_back(self) -> None:
         """Return the lease; a pool that does not answer sees for itself that the kernel is gone."""
-        lease, self._lease, self._is_bound = self._lease, None, False
-        connection = Connection.from_environment()
-        if lease is None or connection is None:
+        lease, self._lease, self._must_bind = self._lease, None, False
+        if lease is None or self._connection is None:
             return
         try:
-            async with AsyncLeaseClient(connection) as pool:
+            async with AsyncLeaseClient(self._connection) as pool:
                 await pool.give_back(lease.id)
         except LeaseError as error:
             self.log.info("The lease of kernel %s was not given back by us: %s", self.kernel_id, error)

@@ -143,6 +143,13 @@ class PoolProcess:
         headers = {"Authorization": f"Bearer {user}"}
         return httpx.get(f"{self.url}/", headers=headers, trust_env=False).raise_for_status().json()
 
+    def clear(self, user="admin:root"):
+        """End every lease and ask."""
+        state = self.state(user)
+        for lease in [*state["queue"], *state["leases"]]:
+            headers = {"Authorization": f"Bearer {user}"}
+            httpx.delete(f"{self.url}/leases/{lease['id']}", headers=headers, trust_env=False, timeout=20)
+
     def holders(self):
         """Return who holds each GPU: index to user."""
         return {index: lease["user"] for lease in self.state()["leases"] for index in lease["devices"]}

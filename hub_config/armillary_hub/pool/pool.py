@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import pwd
 import signal
 import threading
 import time
@@ -20,6 +19,7 @@ from http import HTTPStatus
 
 from armillary_kernels.processes import Process
 
+from armillary_hub.accounts.unix_accounts import account_of
 from armillary_hub.pool.devices import Device, Inventory
 from armillary_hub.pool.store import Lease, LeaseStore
 from armillary_hub.settings import Settings
@@ -46,14 +46,14 @@ AccountOf = Callable[[str], int]
 
 
 def accounts(settings: Settings) -> AccountOf:
-    """Return the function from a hub user to the uid that the user's processes run as.
+    """Return the function from a hub user to the uid of the account that the user's processes run as.
 
-    It raises KeyError for a user without an account.
+    It raises `armillary_hub.accounts.errors.AccountError` for a user without one.
     """
     if settings.mode == "solo":
         own = os.getuid()
         return lambda user: own
-    return lambda user: pwd.getpwnam(user).pw_uid
+    return lambda user: account_of(settings, user).pw_uid
 
 
 class GpuPool:
@@ -218,10 +218,7 @@ class GpuPool:
         return lease
 
     def _check_holder(self, user: str, holder: Process) -> None:
-        try:
-            account = self._account_of(user)
-        except KeyError:
-            raise WebError(HTTPStatus.FORBIDDEN, f"{user} has no account on this machine.", "Tell the admin.") from None
+        account = self._account_of(user)
         owner = holder.owner()
         if owner is None:
             what = f"Process {holder.pid} (started at {holder.start_time}) is not running."

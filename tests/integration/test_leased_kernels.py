@@ -1,0 +1,238 @@
+"""Real kernels on a real pool with two pretend GPUs; whose kernels they are is what a stand-in sign-in says."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+
+import nbformat
+import papermill
+import pytest
+from armillary_kernels.processes import Process
+from jupyter_client import AsyncKernelManager
+from support.gpu_pool import PoolProcess, eventually
+
+SPEC = "python-torch"
+GPU = "import os; print(repr(os.environ.get('CUDA_VISIBLE_DEVICES')), os.getpid())"
+
+
+@pytest.fixture(scope="module")
+def running_pool(tmp_path_factory):
+    pool = PoolProcess(tmp_path_factory.mktemp("pool"))
+    pool.start()
+    yield pool
+    pool.kill()
+
+
+@pytest.fixture
+def pool(running_pool, monkeypatch):
+    monkeypatch.setenv("ARMILLARY_KERNEL_WAIT_SECONDS", "1")
+    running_pool.as_user = lambda user: [
+        monkeypatch.setenv(*variable) for variable in running_pool.environment(user).items()
+    ]
+    running_pool.as_user("alice")
+    yield running_pool
+    running_pool.clear()
+
+
+@contextlib.asynccontextmanager
+async def kernel(name=SPEC, **options):
+    manager = AsyncKernelManager(kernel_name=name, **options)
+    await manager.start_kernel()
+    try:
+        yield manager
+    finally:
+        await manager.shutdown_kernel(now=True)
+
+
+async def run(manager, code=GPU):
+    """Run a cell; return its printed text, or its error as (name, whole text)."""
+    outputs = []
+    client = manager.client()
+    client.start_channels()
+    try:
+        await client.wait_for_ready(timeout=60)
+        reply = await client.execute_interactive(code, timeout=60, output_hook=outputs.append)
+    finally:
+        client.stop_channels()
+    if reply["content"]["status"] == "error":
+        (error,) = [output["content"] for output in outputs if output["msg_type"] == "error"]
+        return error["ename"], "\n".join(error["traceback"])
+    return "".join(output["content"]["text"] for output in outputs if output["msg_type"] == "stream").strip()
+
+
+async def test_each_kernel_has_a_gpu_and_the_third_says_why_it_has_none(pool):
+    async with kernel() as first:
+        pool.as_user("bob")
+        async with kernel() as second:
+            pool.as_user("carol")
+            async with kernel() as third:
+                shown = [await run(manager) for manager in (first, second)]
+                assert [text.split() for text in shown] == [
+                    ["'0'", str(first.provisioner.pid)],
+                    ["'1'", str(second.provisioner.pid)],
+                ]
+                assert pool.holders() == {0: "alice", 1: "bob"}
+                name, text = await run(third)
+                assert name == "NoGpuFreeError"
+                assert "Your place in the queue was 1." in text
+                assert "GPU 0: alice, since" in text
+                assert "GPU 1: bob, since" in text
+                assert "Restart this kernel" in text
+                assert pool.state()["queue"] == []
+                await first.shutdown_kernel()
+                assert pool.holders() == {1: "bob"}
+                await third.restart_kernel()
+                assert (await run(third)).split() == ["'0'", str(third.provisioner.pid)]
+                assert pool.holders() == {0: "carol", 1: "bob"}
+    assert pool.holders() == {}
+
+
+@pytest.mark.parametrize("now", [False, True])
+async def test_a_restart_keeps_the_lease(pool, now):
+    async with kernel() as manager:
+        (before,) = pool.state()["leases"]
+        await manager.restart_kernel(now=now)
+        (after,) = pool.state()["leases"]
+        assert after["id"] == before["id"]
+        assert after["holder"]["pid"] == manager.provisioner.pid != before["holder"]["pid"]
+        assert after["holder"]["in_use"]
+        assert (await run(manager)).startswith("'0'")
+
+
+async def test_an_interrupt_ends_the_cell_and_nothing_else(pool):
+    async with kernel() as manager:
+        name, _ = await run(
+            manager,
+            "import os, signal, threading, time\n"
+            "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\ntime.sleep(60)",
+        )
+        assert name == "KeyboardInterrupt"
+        client = manager.client()
+        client.start_channels()
+        await client.wait_for_ready(timeout=60)
+        request = client.execute("import time; time.sleep(60)")
+        while (await client.get_iopub_msg(timeout=20))["msg_type"] != "execute_input":
+            pass
+        await manager.interrupt_kernel()
+        while (reply := await client.get_shell_msg(timeout=20))["parent_header"]["msg_id"] != request:
+            pass
+        client.stop_channels()
+        assert reply["content"]["ename"] == "KeyboardInterrupt"
+        assert pool.holders() == {0: "alice"}
+
+
+async def test_a_killed_kernel_gives_its_gpu_back(pool):
+    async with kernel() as manager:
+        os.kill(manager.provisioner.pid, signal.SIGKILL)
+        eventually(lambda: pool.holders() == {}, within=5)
+        assert not await manager.is_alive()
+
+
+async def test_a_killed_kernel_that_is_restarted_asks_anew(pool):
+    async with kernel() as manager:
+        (before,) = pool.state()["leases"]
+        os.kill(manager.provisioner.pid, signal.SIGKILL)
+        eventually(lambda: pool.holders() == {}, within=5)
+        await manager.restart_kernel(now=True)
+        (after,) = pool.state()["leases"]
+        assert after["id"] != before["id"]
+
+
+async def test_a_killed_pool_leaves_kernels_and_leases_alone(pool):
+    async with kernel() as manager:
+        pool.kill()
+        assert (await run(manager)).startswith("'0'")
+        pool.start()
+        assert pool.holders() == {0: "alice"}
+
+
+def test_a_kernel_waits_for_a_pool_that_comes_back(pool):
+    pool.kill()
+    starting = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"import sys; from jupyter_client.manager import start_new_kernel as start\n"
+            f"manager, client = start(kernel_name={SPEC!r})\n"
+            f"client.execute_interactive({GPU!r}); manager.shutdown_kernel(now=True)",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    pool.start()
+    assert starting.communicate(timeout=60)[0].startswith("'0'")
+    assert pool.holders() == {}
+
+
+async def test_a_pool_that_stays_away_opens_a_kernel_that_says_so(pool, monkeypatch):
+    monkeypatch.setenv("ARMILLARY_POOL_URL", "http://127.0.0.1:9/services/gpu-pool")
+    monkeypatch.setattr("armillary_kernels.waiting.RETURN_OF_POOL", 1.0)
+    async with kernel() as manager:
+        name, text = await run(manager)
+    assert name == "GpuPoolDownError"
+    assert "tell the admin" in text
+
+
+def test_a_killed_server_takes_its_kernels_and_their_gpus_come_back(pool):
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from jupyter_client.manager import start_new_kernel as start; import signal\n"
+            f"manager, client = start(kernel_name={SPEC!r})\n"
+            "print(manager.provisioner.pid, flush=True); signal.pause()",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    child = Process.of(int(server.stdout.readline()))
+    assert pool.holders() == {0: "alice"}
+    server.kill()
+    server.wait()
+    eventually(lambda: not child.is_alive() and pool.holders() == {}, within=10)
+
+
+async def test_more_gpus_than_exist_is_said_in_the_kernel(pool, monkeypatch):
+    monkeypatch.setenv("ARMILLARY_KERNEL_GPUS", "3")
+    async with kernel() as manager:
+        name, text = await run(manager)
+    assert name == "NoGpuError"
+    assert "3 GPUs were asked for; this machine has 2." in text
+
+
+async def test_other_kernelspecs_get_no_gpu(pool, monkeypatch):
+    monkeypatch.setattr(
+        "jupyter_client.provisioning.KernelProvisionerFactory.default_provisioner_name", "armillary-provisioner"
+    )
+    async with kernel("python3") as manager:
+        assert (await run(manager)).startswith("''")
+        assert pool.state()["leases"] == []
+
+
+async def test_over_ipc(pool, tmp_path):
+    async with kernel(transport="ipc", ip=str(tmp_path / "k")) as manager:
+        assert (await run(manager)).startswith("'0'")
+
+
+async def test_without_a_hub_a_kernel_starts_on_what_the_machine_has(pool, monkeypatch):
+    monkeypatch.delenv("ARMILLARY_PUBLIC_URL")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    async with kernel() as manager:
+        assert (await run(manager)).startswith("None")
+
+
+def test_papermill_runs_on_a_lease_and_fails_with_the_reason(pool, tmp_path):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(GPU)])
+    notebook.metadata["kernelspec"] = {"name": SPEC, "display_name": "Python (PyTorch)", "language": "python"}
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+    done = papermill.execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", progress_bar=False)
+    assert done.cells[0].outputs[0].text.startswith("'0'")
+    assert pool.holders() == {}
+    os.environ["ARMILLARY_KERNEL_GPUS"] = "3"
+    try:
+        with pytest.raises(papermill.PapermillExecutionError, match="this machine has 2"):
+            papermill.execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", progress_bar=False)
+    finally:
+        del os.environ["ARMILLARY_KERNEL_GPUS"]
