@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from html import escape
-from http import HTTPStatus
 from typing import Any
 
 from armillary_kernels.errors import ArmillaryError
@@ -12,6 +10,8 @@ from armillary_kernels.texts import language_of
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from armillary_hub.web.pages import render_error
 
 
 class WebError(ArmillaryError):
@@ -50,12 +50,8 @@ def error_response(
 def error_page(connection: HTTPConnection, status: int, what: str, remedy: str) -> str:
     """Return the page that shows an error to a person."""
     language = language_of(connection.headers.get("accept-language"))
-    title = f"{status} {HTTPStatus(status).phrase}"
-    return (
-        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title></head>'
-        f"<body><main><h1>{escape(what)}</h1><p>{escape(remedy)}</p></main></body></html>"
-    )
+    identity = connection.scope.get("state", {}).get("identity")
+    return render_error(status, what, remedy, identity=identity, language=language)
 
 
 async def _answer_armillary_error(request: Request, error: Exception) -> Response:
