@@ -17,6 +17,7 @@ from armillary.datasets.dataset import open_dataset as open  # noqa: A004 (datas
 from armillary.datasets.features import ClassLabel, Feature, Image, Value
 from armillary.datasets.images import import_images
 from armillary.datasets.input_spec import InputSpec
+from armillary.datasets.preview import Preview, preview
 from armillary.datasets.readers import Batches, to_tensorflow, to_torch
 from armillary.datasets.tables import import_table
 
@@ -28,6 +29,7 @@ __all__ = [
     "Feature",
     "Image",
     "InputSpec",
+    "Preview",
     "Value",
     "import_arrays",
     "import_images",
@@ -35,6 +37,7 @@ __all__ = [
     "list",
     "open",
     "panel",
+    "preview",
     "to_tensorflow",
     "to_torch",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ def import_table(
     if on_error not in ("stop", "skip"):
         raise DatasetError(f"on_error is {on_error!r}.", 'Use "stop" or "skip".')
     path = Path(path).expanduser()
-    frame = _read(path, encoding)
+    frame = read_table(path, encoding)
     if target not in frame.columns:
         listed = ", ".join(map(repr, frame.columns[:50]))
         raise DatasetError(f"{path.name} has no column {target!r}; columns: {listed}.", "Name one of these as target.")
@@ -81,7 +81,8 @@ def import_table(
     )  # fmt: skip
 
 
-def _read(path: Path, encoding: str) -> pd.DataFrame:
+def read_table(path: Path, encoding: str = "utf-8-sig") -> pd.DataFrame:
+    """Return a CSV or Parquet file as it is; raises DatasetError when it cannot be read or has no rows."""
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
             frame = pq.read_table(path).to_pandas()
@@ -199,11 +200,3 @@ def _batches(
         yield pa.RecordBatch.from_pandas(part, schema=schema, preserve_index=False).replace_schema_metadata(
             schema.metadata
         )
-
-
-def columns_of(path: Sequence[str] | str | Path) -> list[str]:
-    """Return the names of a file's columns without reading the rest."""
-    file = Path(str(path)).expanduser()
-    if file.suffix.lower() in (".parquet", ".pq"):
-        return [str(name) for name in pq.read_schema(file).names]
-    return [str(name) for name in pd.read_csv(file, encoding="utf-8-sig", nrows=0).columns]

@@ -1,0 +1,110 @@
+"""A first look at files before they become a dataset: their classes and a page of examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from armillary.datasets.image_sources import (
+    MAX_MEMBERS,
+    MAX_UNPACKED_BYTES,
+    ImageSource,
+    Member,
+    open_source,
+    pictures_by_class,
+)
+from armillary.datasets.pictures import BadPictureError, decode, encode_png, fitted
+from armillary.datasets.tables import read_table
+from armillary.errors import DatasetError
+
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".pq"})
+THUMBNAIL_SIDE = 96
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture of a preview: a small PNG, its class and its path; no bytes when it is damaged."""
+
+    png: bytes
+    class_name: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a file would give: its kind, examples per class, and some examples.
+
+    Attributes
+    ----------
+    kind
+        ``"image"`` or ``"table"``.
+    class_counts
+        Examples per class; empty for a table whose target is not chosen.
+    samples
+        Pictures, evenly from all of them.
+    columns
+        Of a table.
+    rows
+        The first rows of a table.
+    """
+
+    kind: str
+    class_counts: Mapping[str, int]
+    samples: tuple[Sample, ...] = ()
+    columns: tuple[str, ...] = ()
+    rows: pd.DataFrame | None = None
+
+
+def is_table(path: str | Path) -> bool:
+    """Return whether a file is a table by its name."""
+    return Path(path).suffix.lower() in TABLE_SUFFIXES
+
+
+def preview(path: str | Path, target: str | None = None, *, samples: int = 60) -> Preview:
+    """Look at a folder, zip, CSV or Parquet file without saving anything.
+
+    Raises
+    ------
+    DatasetError
+        When it cannot be read, as the import would say.
+    """
+    path = Path(path).expanduser()
+    if is_table(path):
+        return _preview_table(path, target)
+    with open_source(path, MAX_UNPACKED_BYTES, MAX_MEMBERS) as source:
+        members, _ = pictures_by_class(source.paths())
+        if not members:
+            raise DatasetError(
+                f"{path.name} has no pictures in class folders.", "Put each picture into a folder named as its class."
+            )
+        counts = Counter(member.class_name for member in members)
+        chosen = np.linspace(0, len(members) - 1, min(samples, len(members))).astype(int)
+        pictures = tuple(_sample(source, members[index]) for index in chosen)
+    return Preview("image", dict(sorted(counts.items())), pictures)
+
+
+def _sample(source: ImageSource, member: Member) -> Sample:
+    try:
+        return Sample(thumbnail(source.read(member.path)), member.class_name, member.path)
+    except (BadPictureError, OSError):
+        return Sample(b"", member.class_name, member.path)
+
+
+def thumbnail(data: bytes) -> bytes:
+    """Return a picture as PNG of at most 96 × 96 pixels; a smaller one keeps its size."""
+    picture = decode(data)
+    factor = min(1.0, THUMBNAIL_SIDE / max(picture.size))
+    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    return encode_png(fitted(picture, size, 3))
+
+
+def _preview_table(path: Path, target: str | None) -> Preview:
+    frame = read_table(path)
+    counts = frame[target].value_counts(dropna=True).sort_index() if target in frame.columns else pd.Series(dtype=int)
+    named = {str(value): int(count) for value, count in counts.items()}
+    return Preview("table", named, columns=tuple(frame.columns), rows=frame.head(20))

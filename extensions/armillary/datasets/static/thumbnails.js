@@ -1,0 +1,115 @@
+// A page of pictures: one list, walked with the arrow keys.
+const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, key) => String(values[key] ?? ""));
+
+/** @param {DataView} view */
+function url(view) {
+  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+  const type = bytes[0] === 0x89 ? "image/png" : "image/jpeg";
+  return URL.createObjectURL(new Blob([bytes], { type }));
+}
+
+function render({ model, el }) {
+  const texts = model.get("texts");
+  const root = document.createElement("section");
+  root.className = "arm-thumbs";
+  const heading = document.createElement("h4");
+  const list = document.createElement("ul");
+  const nav = document.createElement("nav");
+  const previous = document.createElement("button");
+  const next = document.createElement("button");
+  const where = document.createElement("span");
+  for (const [button, sign, text] of [[previous, "‹", texts.previous], [next, "›", texts.next]]) {
+    button.type = "button";
+    button.textContent = sign;
+    button.setAttribute("aria-label", text);
+    button.title = text;
+  }
+  where.setAttribute("role", "status");
+  nav.append(previous, where, next);
+  root.append(heading, list, nav);
+  el.append(root);
+  let urls = [];
+
+  function item(view, caption, index) {
+    const entry = document.createElement("li");
+    entry.tabIndex = index === 0 ? 0 : -1;
+    const figure = document.createElement("figure");
+    const text = document.createElement("figcaption");
+    if (view.byteLength) {
+      const image = document.createElement("img");
+      image.alt = caption;
+      image.src = url(view);
+      urls.push(image.src);
+      figure.append(image);
+      text.textContent = caption;
+      text.setAttribute("aria-hidden", "true"); // the picture's alternative text says it already
+    } else {
+      const missing = document.createElement("span");
+      missing.className = "arm-thumbs-damaged";
+      missing.textContent = `⚠ ${texts.damaged}`;
+      figure.append(missing);
+      text.textContent = caption;
+    }
+    figure.append(text);
+    entry.append(figure);
+    return entry;
+  }
+
+  function draw() {
+    urls.forEach(URL.revokeObjectURL);
+    urls = [];
+    const images = model.get("images"), captions = model.get("captions");
+    const [page, pages] = [model.get("page"), model.get("pages")];
+    heading.textContent = model.get("title");
+    heading.hidden = !model.get("title");
+    list.setAttribute("aria-label", model.get("title"));
+    list.replaceChildren(...images.map((view, index) => item(view, captions[index] ?? "", index)));
+    nav.hidden = pages < 2;
+    previous.disabled = page <= 0;
+    next.disabled = page >= pages - 1;
+    where.textContent = fill(texts.page, { page: page + 1, pages });
+  }
+
+  function turn(step) {
+    const page = model.get("page") + step;
+    if (page < 0 || page >= model.get("pages")) return;
+    model.set("page", page);
+    model.save_changes();
+  }
+
+  function perRow() {
+    const tops = [...list.children].map((entry) => entry.offsetTop);
+    const end = tops.findIndex((top) => top !== tops[0]);
+    return end < 0 ? tops.length : end;
+  }
+
+  function move(from, to) {
+    const target = list.children[Math.max(0, Math.min(list.children.length - 1, to))];
+    if (!target) return;
+    list.children[from].tabIndex = -1;
+    target.tabIndex = 0;
+    target.focus();
+  }
+
+  list.addEventListener("keydown", (event) => {
+    const at = [...list.children].indexOf(document.activeElement);
+    if (at < 0) return;
+    const moves = { ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - perRow(), ArrowDown: at + perRow(), Home: 0, End: list.children.length - 1 };
+    if (event.key in moves) move(at, moves[event.key]);
+    else if (event.key === "PageDown") turn(1);
+    else if (event.key === "PageUp") turn(-1);
+    else return;
+    event.preventDefault();
+    event.stopPropagation(); // the notebook has its own use for these keys
+  });
+  previous.addEventListener("click", () => turn(-1));
+  next.addEventListener("click", () => turn(1));
+  const changes = "change:images change:captions change:title change:page change:pages";
+  let waiting = 0;
+  const redraw = () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(draw); };
+  model.on(changes, redraw);
+  draw();
+  return () => { model.off(changes, redraw); urls.forEach(URL.revokeObjectURL); };
+}
+
+export default { render };

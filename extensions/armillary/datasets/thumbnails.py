@@ -1,0 +1,48 @@
+"""A page of pictures with their classes, in one widget."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anywidget
+import traitlets
+from armillary_kernels.texts import translator
+
+_ = translator(__file__)
+
+_STATIC = Path(__file__).parent / "static"
+
+
+class Thumbnails(anywidget.AnyWidget):
+    """Shows ``images`` (PNG or JPEG bytes) with ``captions``; asks for other pages by changing ``page``.
+
+    Arrow keys, Home and End move between pictures, Page Up and Page Down between pages. A picture without bytes is
+    shown as damaged.
+    """
+
+    _esm = _STATIC / "thumbnails.js"
+    _css = _STATIC / "thumbnails.css"
+
+    texts = traitlets.Dict().tag(sync=True)
+    images = traitlets.List(traitlets.Bytes()).tag(sync=True)
+    captions = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    title = traitlets.Unicode("").tag(sync=True)
+    page = traitlets.Int(0).tag(sync=True)
+    pages = traitlets.Int(1).tag(sync=True)
+
+    def __init__(self) -> None:
+        super().__init__(
+            texts={
+                "previous": _("Previous page"),
+                "next": _("Next page"),
+                "page": _("Page {page} of {pages}"),
+                "damaged": _("damaged"),
+                "none": _("No pictures here."),
+            }
+        )
+
+    def show(self, title: str, images: list[bytes], captions: list[str], page: int = 0, pages: int = 1) -> None:
+        """Show one page at once."""
+        with self.hold_sync():
+            self.title, self.images, self.captions = title, images, captions
+            self.page, self.pages = page, max(1, pages)
