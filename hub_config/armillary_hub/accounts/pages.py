@@ -130,7 +130,7 @@ class InvitationPage(Page):
 
     async def show_form(self, invitation: Invitation, name: str, error: str = "") -> None:
         """Show the form, with the name to choose only for the first admin."""
-        await self.show("invitation.html", name=name, chosen=invitation.name is None, error=error)
+        await self.show("invitation.html", invited=name, chosen=invitation.name is None, error=error)
 
     async def show_ended(self) -> None:
         """Say that the link was used or has expired."""
