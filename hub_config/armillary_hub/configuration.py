@@ -1,4 +1,4 @@
-"""JupyterHub's configuration for a deployment: `configure(c)` in ``jupyterhub_config.py``; the admin's lines follow it and win."""
+"""JupyterHub's configuration: ``jupyterhub_config.py`` calls `configure`, and the admin's lines after it win."""
 
 from __future__ import annotations
 

@@ -46,6 +46,8 @@ def declare_services(c: Any, settings: Settings) -> None:
                 "api_token": settings.secret(name),
                 "oauth_no_confirm": True,
                 "display": False,
+                # Seconds that the hub's start waits for it; supervisord brings it back whenever it comes.
+                "timeout": 1,
             }
         )
     c.JupyterHub.services = services

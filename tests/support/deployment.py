@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-
 from armillary_hub.checks import is_free
 from armillary_hub.settings import Settings
 from armillary_hub.supervision.processes import processes_of, sweep
@@ -99,7 +98,7 @@ class Deployment:
         self.request("DELETE", f"/users/{user}").raise_for_status()
 
     def token(self, user: str, scopes: list[str] | None = None) -> str:
-        """Return a new API token of a person, who is added when missing; without scopes it may do what the person may."""
+        """Return a new API token of a person, added when missing; without scopes it may do all that the person may."""
         self.add_user(user)
         body = {"note": "tests", **({"scopes": scopes} if scopes is not None else {})}
         return self.request("POST", f"/users/{user}/tokens", json=body).raise_for_status().json()["token"]

@@ -26,7 +26,7 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """The subcommands, loaded on first use; other rooms bring theirs by the entry point group ``armillary.commands``."""
+    """The subcommands, loaded on first use; other rooms bring theirs by entry points (``armillary.commands``)."""
 
     def list_commands(self, _context: click.Context) -> list[str]:
         """Return the names of all commands, this room's first."""

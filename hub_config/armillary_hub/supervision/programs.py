@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from armillary_hub.settings import Settings
 
 #: Programs that carry people's connections: `armillary restart` leaves them alone unless it is asked for one.
 PROXIES = ("proxy", "gateway-proxy")
+
+
+_APPS = Path(__file__).parents[1] / "apps" / "service.py"
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,9 @@ class Program:
 
 def programs(settings: Settings) -> list[Program]:
     """Return the programs of a deployment, in the order in which they start."""
-    return [*_proxies(settings), _hub(settings), *_services(settings), _culler(settings)]
+    table = [*_proxies(settings), _hub(settings), *_services(settings), _culler(settings)]
+    # TEMPORARY while the apps room is being written.
+    return [program for program in table if program.name != "apps" or _APPS.exists()]
 
 
 def program_names(settings: Settings) -> list[str]:
@@ -81,22 +86,13 @@ def _hub(settings: Settings) -> Program:
 def _services(settings: Settings) -> list[Program]:
     python = partial(_python, settings)
     gateway = python("dask_gateway_server", "--config", str(settings.gateway_config_file))
-    table = [
+    return [
         Program("gpu-pool", "GPU pool", python("armillary_hub.pool.service"), "gpu-pool"),
         Program("gateway", "Dask Gateway", gateway, "gateway-server"),
         Program("gateway-front", "Dask clusters", python("armillary_hub.clusters.front"), "dask-gateway"),
         Program("apps", "Apps", python("armillary_hub.apps.service"), "apps"),
         Program("mlflow", "MLflow", python("armillary_hub.tracking.service"), "mlflow", slow=True),
     ]
-    # TEMPORARY while the rooms are being written.
-    return [program for program in table if not program.command[2].startswith("armillary_hub.") or _exists(program)]
-
-
-def _exists(program: Program) -> bool:
-    try:
-        return importlib.util.find_spec(program.command[2]) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def _culler(settings: Settings) -> Program:

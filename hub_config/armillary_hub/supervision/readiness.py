@@ -14,9 +14,13 @@ from armillary_kernels.errors import ArmillaryError
 
 from armillary_hub.settings import Settings
 from armillary_hub.supervision.programs import Program, programs
+from armillary_hub.supervision.supervisord import Supervisor
 
 #: Seconds that a program may take to answer on a slow, cold disk.
 PATIENCE = 180.0
+
+#: Seconds in which a program that dies at its start may still recover: it may wait for another.
+CRASH_PATIENCE = 20.0
 
 
 def answers(settings: Settings, program: Program) -> bool:
@@ -55,14 +59,18 @@ def wait_until_ready(
     """
     waiting = [program for program in programs(settings) if not program.slow]
     deadline = time.monotonic() + PATIENCE
+    crash_deadline = deadline - PATIENCE + CRASH_PATIENCE
     while waiting:
         if stopping.is_set() or supervisord.poll() is not None:
             return False
         for program in [program for program in waiting if answers(settings, program)]:
             waiting.remove(program)
             report(f"✓ {program.title}")
-        if waiting and time.monotonic() > deadline:
-            raise _silent(settings, waiting[0])
+        now = time.monotonic()
+        if hopeless := [
+            program for program in waiting if now > deadline or (now > crash_deadline and _crashes(settings, program))
+        ]:
+            raise _silent(settings, hopeless[0])
         stopping.wait(0.2)
     for program in programs(settings):
         if program.slow:
@@ -70,10 +78,17 @@ def wait_until_ready(
     return True
 
 
+def _crashes(settings: Settings, program: Program) -> bool:
+    try:
+        return Supervisor(settings).processes()[program.name]["statename"] in ("BACKOFF", "FATAL")
+    except (OSError, KeyError):
+        return False
+
+
 def _silent(settings: Settings, program: Program) -> ArmillaryError:
     log = settings.logs_dir / f"{program.name}.log"
     return ArmillaryError(
-        f"{program.title} did not answer within {PATIENCE:.0f} s. The end of {log}:\n{_tail(log)}\n",
+        f"{program.title} does not start. The end of {log}:\n{_tail(log)}\n",
         "Mend the cause and start again; `armillary doctor` checks the usual ones.",
     )
 

@@ -122,7 +122,7 @@ class Supervisor:
             return None
 
     def processes(self) -> dict[str, dict[str, Any]]:
-        """Return supervisord's account of each program by name: ``statename``, ``pid``, ``start``, ``now``…
+        """Return supervisord's account of each program by name: ``statename``, ``pid``, ``start``, ``now``.
 
         Raises
         ------

@@ -28,9 +28,13 @@ watch = true
 address = "{host}:{port}"
 [entryPoints.http.transport.respondingTimeouts]
 readTimeout = "3600s"
+[entryPoints.http.http]
+aliasHeadersStrategy = "delete"
 
 [entryPoints.auth_api]
 address = "127.0.0.1:{api_port}"
+[entryPoints.auth_api.http]
+aliasHeadersStrategy = "delete"
 """
 
 
