@@ -1,8 +1,12 @@
-"""The guides on the home page: the notebooks that the deployment brings, with their own first words."""
+"""The guides on the home page: the notebooks that the deployment brings, with their own first words.
+
+A guide begins with a heading ``# English · 中文`` and a paragraph in each language.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,17 +14,19 @@ from pathlib import Path
 #: The guide that comes first.
 FIRST = "start-here.ipynb"
 
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
+
 
 @dataclass(frozen=True)
 class Guide:
-    """One guide.
+    """One guide, in one language.
 
     Attributes
     ----------
     file
         Its name in the folder ``guides`` of each person's home.
     title, summary
-        Its first heading and the first paragraph below it.
+        Its heading and the first sentence below it.
     """
 
     file: str
@@ -28,26 +34,34 @@ class Guide:
     summary: str
 
 
-def list_guides(folder: Path) -> list[Guide]:
+def list_guides(folder: Path, language: str) -> list[Guide]:
     """Return the guides in a folder, the first one first, the others by name; unreadable ones are left out."""
-    found = [_read(path, path.stat().st_mtime) for path in sorted(folder.glob("*.ipynb"))]
-    return sorted((guide for guide in found if guide), key=lambda guide: (guide.file != FIRST, guide.file))
+    paths = sorted(folder.glob("*.ipynb"), key=lambda path: (path.name != FIRST, path.name))
+    found = ((path, _first_words(path, path.stat().st_mtime)) for path in paths)
+    return [_guide(path, words, language) for path, words in found if words]
 
 
 @lru_cache(maxsize=64)
-def _read(path: Path, _modified: float) -> Guide | None:
+def _first_words(path: Path, _modified: float) -> str:
     try:
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        words = next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+        return next("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
     except (OSError, ValueError, LookupError, TypeError, StopIteration):
-        return None
-    blocks = [block.strip() for block in words.split("\n\n") if block.strip()]
-    heading, _, rest = (blocks[0] if blocks else "").partition("\n")
-    summary = rest.strip() or (blocks[1] if len(blocks) > 1 else "")
-    return Guide(path.name, heading.lstrip("# ").strip() or path.stem, _first_sentence(summary))
+        return ""
 
 
-def _first_sentence(text: str) -> str:
-    plain = " ".join(text.replace("**", "").replace("`", "").replace("*", "").split())
-    sentence, stop, _ = plain.partition(". ")
-    return sentence + "." if stop else sentence
+def _guide(path: Path, words: str, language: str) -> Guide:
+    blocks = [_plain(block) for block in re.split(r"\n\s*\n", words) if block.strip()]
+    heading, paragraphs = (blocks[0].lstrip("# "), blocks[1:]) if blocks else (path.stem, [])
+    return Guide(path.name, _in_language(heading.split(" · "), language), _in_language(paragraphs, language, True))
+
+
+def _in_language(texts: list[str], language: str, first_sentence: bool = False) -> str:
+    mine = [text for text in texts if bool(_CHINESE.search(text)) == (language == "zh")]
+    text = (mine or texts or [""])[0]
+    return re.split(r"(?<=。)|(?<=[.:]) ", text)[0] if first_sentence else text
+
+
+def _plain(markdown: str) -> str:
+    without_links = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", markdown)
+    return " ".join(re.sub(r"[*`]", "", without_links).split())

@@ -70,7 +70,7 @@ def guides(context: Context) -> list[Guide]:
     """Return the guides that the deployment brings."""
     handler = _handler(context)
     settings = getattr(handler.authenticator, "settings", None) if handler else None
-    return list_guides(settings.share_dir / "notebooks" / "guides") if settings else []
+    return list_guides(settings.share_dir / "notebooks" / "guides", language(context)) if settings else []
 
 
 @pass_context

@@ -114,20 +114,30 @@ def end_processes(uid: int) -> None:
         If some cannot be ended.
     """
     for insist in (False, True, True):
-        running = [process for process in psutil.process_iter() if _runs_as(process, uid)]
-        if not running:
-            return
-        for process in running:
+        for process in _processes_of(uid):
             _signal(process, insist)
-        psutil.wait_procs(running, timeout=END_PATIENCE)
-    left = [process.pid for process in psutil.process_iter() if _runs_as(process, uid)]
-    if left:
-        raise AccountError(
-            "Processes {pids} of the account with uid {uid} do not end.",
-            "Restart the machine, then try again.",
-            pids=left,
-            uid=uid,
-        )
+        if _all_ended(uid):
+            return
+    raise AccountError(
+        "Processes {pids} of the account with uid {uid} do not end.",
+        "Restart the machine, then try again.",
+        pids=[process.pid for process in _processes_of(uid)],
+        uid=uid,
+    )
+
+
+def _processes_of(uid: int) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if _runs_as(process, uid)]
+
+
+def _all_ended(uid: int) -> bool:
+    # Looked at, not waited for: their parent may be the hub's own spawner, which wants to read how they ended.
+    deadline = time.monotonic() + END_PATIENCE
+    while _processes_of(uid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def _runs_as(process: psutil.Process, uid: int) -> bool:
