@@ -15,7 +15,7 @@ SERVICE_SCOPES: dict[str, list[str]] = {
     "apps": ["admin:users", "servers", "tokens", "shares", "groups", "read:services:name"],
     "culler": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
     # `armillary status` and `armillary down`.
-    "operator": ["list:users", "read:servers", "delete:servers", "read:hub"],
+    "operator": ["list:users", "read:servers", "delete:servers", "access:services!service=gpu-pool"],
 }
 
 

@@ -47,7 +47,7 @@ def _chosen(settings: Settings, name: str | None) -> list[Program]:
 
 def _wait(settings: Settings, chosen: list[Program]) -> None:
     deadline = time.monotonic() + PATIENCE
-    for program in (program for program in chosen if not program.slow):
+    for program in chosen:
         while not answers(settings, program):
             if time.monotonic() > deadline:
                 log = settings.logs_dir / f"{program.name}.log"

@@ -18,6 +18,7 @@ from types import FrameType
 import httpx
 from armillary_kernels.errors import ArmillaryError
 
+from armillary_hub.clusters.stop_all import stop_all
 from armillary_hub.settings import Settings
 from armillary_hub.supervision.environment import DEPLOYMENT, PROGRAM, minimal_environment
 from armillary_hub.supervision.processes import end, is_alive, programs_of, sweep
@@ -176,6 +177,9 @@ def stop(settings: Settings, report: Report) -> None:
     """End the deployment: people's servers in order, then the programs, then whatever is left."""
     stop_servers(settings, report)
     stop_programs(settings)
+    # The gateway is gone by now: it would replace the workers that end.
+    if clusters := stop_all(settings):
+        report(f"Ended {clusters} Dask schedulers and workers.")
     if left := sweep(settings.home):
         report(f"Ended {left} more processes.")
 

@@ -32,8 +32,6 @@ class Program:
         The name of the port in `armillary_hub.settings.PORT_OFFSETS` that it listens on; empty for none.
     health
         A URL that answers below 500 when it is ready; empty to go by the port alone.
-    slow
-        Whether it takes so long to start that `armillary up` does not wait for it.
     environment
         Variables of its own.
     """
@@ -43,7 +41,6 @@ class Program:
     command: tuple[str, ...]
     port: str = ""
     health: str = ""
-    slow: bool = False
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -91,7 +88,7 @@ def _services(settings: Settings) -> list[Program]:
         Program("gateway", "Dask Gateway", gateway, "gateway-server"),
         Program("gateway-front", "Dask clusters", python("armillary_hub.clusters.front"), "dask-gateway"),
         Program("apps", "Apps", python("armillary_hub.apps.service"), "apps"),
-        Program("mlflow", "MLflow", python("armillary_hub.tracking.service"), "mlflow", slow=True),
+        Program("mlflow", "MLflow", python("armillary_hub.tracking.service"), "mlflow"),
     ]
 
 

@@ -46,7 +46,7 @@ def wait_until_ready(
     report: Callable[[str], None],
     stopping: threading.Event,
 ) -> bool:
-    """Wait until every program but the slow ones answers, with a line for each.
+    """Wait until every program answers, with a line for each.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def wait_until_ready(
     ArmillaryError
         If one does not answer in time, with the last lines of its log.
     """
-    waiting = [program for program in programs(settings) if not program.slow]
+    waiting = programs(settings)
     deadline = time.monotonic() + PATIENCE
     crash_deadline = deadline - PATIENCE + CRASH_PATIENCE
     while waiting:
@@ -72,9 +72,6 @@ def wait_until_ready(
         ]:
             raise _silent(settings, hopeless[0])
         stopping.wait(0.2)
-    for program in programs(settings):
-        if program.slow:
-            report(f"… {program.title} takes up to a minute longer")
     return True
 
 

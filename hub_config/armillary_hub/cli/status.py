@@ -1,0 +1,124 @@
+"""``armillary status``: the programs, the people's servers and the GPUs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+from armillary_kernels.errors import ArmillaryError
+from rich.console import Console
+from rich.table import Table
+
+from armillary_hub.cli.options import deployment_in, home_option
+from armillary_hub.settings import Settings
+from armillary_hub.supervision.programs import Program, programs
+from armillary_hub.supervision.readiness import answers
+from armillary_hub.supervision.supervisord import Supervisor
+
+_PATIENCE = 10.0
+
+
+@click.command(
+    help="Show the programs, the people's servers and the GPUs; exit status 1 when a program does not answer."
+)
+@home_option
+def status(home: Path) -> None:
+    """Print the state of the deployment in ``home``."""
+    settings = deployment_in(home)
+    console = Console()
+    console.print(f"{settings.public_url}, {settings.mode} mode, {settings.home}")
+    rows = list(program_rows(settings))
+    console.print(_table(("Program", "What", "State", "Process", "For"), rows))
+    for title, columns, part in (
+        ("people", ("Person", "Server"), server_rows),
+        ("GPUs", ("GPU", "Model", "Used by"), gpu_rows),
+    ):
+        try:
+            found = part(settings)
+        except (httpx.HTTPError, KeyError, ValueError) as error:
+            console.print(f"No news of {title}: {type(error).__name__}")
+            continue
+        console.print(_table(columns, found) if found else f"No {title}.")
+    sys.exit(0 if all(row[2] == "running" for row in rows) else 1)
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def program_rows(settings: Settings) -> Iterable[tuple[str, str, str, str, str]]:
+    """Return a row for each program: name, title, state, process id, running time.
+
+    Raises
+    ------
+    ArmillaryError
+        If the deployment does not run.
+    """
+    try:
+        known = Supervisor(settings).processes()
+    except OSError:
+        raise ArmillaryError(
+            f"The deployment in {settings.home} does not run.", "Start it with `armillary up`."
+        ) from None
+    for program in programs(settings):
+        info = known.get(program.name, {})
+        seconds = max(0, int(info.get("now", 0)) - int(info.get("start", 0)))
+        running = info.get("statename") == "RUNNING"
+        yield (
+            program.name,
+            program.title,
+            _state(settings, program, info),
+            str(info["pid"]) if running else "",
+            _duration(seconds) if running else "",
+        )
+
+
+def _state(settings: Settings, program: Program, info: dict[str, Any]) -> str:
+    if info.get("statename") != "RUNNING":
+        return str(info.get("statename", "missing")).lower()
+    return "running" if answers(settings, program) else "does not answer"
+
+
+def server_rows(settings: Settings) -> list[tuple[str, str]]:
+    """Return a row for each person: name, and how the server is."""
+    headers = {"Authorization": f"Bearer {settings.secret('operator')}"}
+    users = httpx.get(f"{settings.hub_api_url}/users", headers=headers, timeout=_PATIENCE).raise_for_status().json()
+    return [(user["name"], _server(user.get("servers", {}).get(""))) for user in users]
+
+
+def _server(server: dict[str, Any] | None) -> str:
+    if not server:
+        return "stopped"
+    if server.get("pending"):
+        return str(server["pending"])
+    return f"running, last active {_ago(server.get('last_activity'))}"
+
+
+def _ago(moment: str | None) -> str:
+    if not moment:
+        return "never"
+    return f"{_duration(int((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()))} ago"
+
+
+def gpu_rows(settings: Settings) -> list[tuple[str, str, str]]:
+    """Return a row for each GPU: index, model, and who holds it."""
+    headers = {"Authorization": f"Bearer {settings.secret('operator')}", "Accept": "application/json"}
+    response = httpx.get(f"{settings.direct_url('gpu-pool')}/", headers=headers, timeout=_PATIENCE)
+    state = response.raise_for_status().json()
+    holders = {lease["id"]: lease["user"] for lease in state["leases"]}
+    return [(str(gpu["index"]), gpu["name"], holders.get(gpu["lease"], "")) for gpu in state["devices"]]
+
+
+def _duration(seconds: int) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
