@@ -20,5 +20,7 @@ c.KernelManager.transport = "ipc"
 c.ServerApp.jpserver_extensions = {"armillary_kernels.activity": True}
 # The trash of a home without a desktop is a folder that nobody empties.
 c.FileContentsManager.delete_to_trash = False
+# Looking for language servers runs npm at each start; there are none.
+c.LanguageServerManager.autodetect = False
 
 refresh_guides(Path.home() / "guides")

@@ -150,7 +150,7 @@ class PoolApi:
 
     async def _books(self, request: Request) -> Books:
         devices = await run_in_threadpool(self.pool.devices)
-        return Books(devices, await run_in_threadpool(self.pool.leases), _person(request))
+        return Books(devices, await run_in_threadpool(self.pool.leases), request.state.identity)
 
     async def _answer(self, request: Request, lease: Lease, status: int = HTTPStatus.OK) -> Response:
         return JSONResponse((await self._books(request)).lease(lease), status)

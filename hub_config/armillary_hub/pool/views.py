@@ -17,7 +17,7 @@ from armillary_hub.web.identity import Identity
 
 def may_see_details(identity: Identity, lease: Lease) -> bool:
     """Return whether a person may see what exactly a lease is for."""
-    return identity.admin or identity.name == lease.user
+    return identity.admin or (identity.kind == "user" and identity.name == lease.user)
 
 
 class Books:
