@@ -6,6 +6,7 @@ from typing import Any
 
 from armillary_hub import culling
 from armillary_hub.accounts.rules import apply_account_rules
+from armillary_hub.apps import asleep
 from armillary_hub.roles import declare_roles, declare_services, server_scopes
 from armillary_hub.settings import Settings
 from armillary_hub.spawners import SoloSpawner, TeamSpawner
@@ -53,6 +54,7 @@ def _configure_proxy(c: Any, settings: Settings) -> None:
     proxy.traefik_api_url = f"http://127.0.0.1:{settings.port_of('traefik')}"
     proxy.traefik_api_username = "hub"
     proxy.traefik_api_password = settings.secret("traefik")
+    proxy.extra_dynamic_config = asleep.proxy_routes(settings)
 
 
 def _configure_state(c: Any, settings: Settings) -> None:

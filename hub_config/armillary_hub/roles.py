@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from armillary_hub.apps import ROBOTS
 from armillary_hub.settings import WEB_SERVICES, Settings
 
 #: What each service may ask of the hub with its own token. A caller's own token is what identifies the caller.
@@ -11,8 +12,13 @@ SERVICE_SCOPES: dict[str, list[str]] = {
     "gpu-pool": ["read:users:groups"],
     "dask-gateway": ["read:users:name", "read:users:groups"],
     "mlflow": ["read:users:groups"],
-    # An app is a hub user `app-<name>`: made, given groups, started, shared and deleted by the apps service.
-    "apps": ["admin:users", "servers", "tokens", "shares", "groups", "read:services:name"],
+    # An app is a hub user `app-<name>`, made and deleted by the apps service (no scope for that is narrower); it starts,
+    # stops and shares the servers of this group alone.
+    "apps": [
+        "admin:users",
+        "read:groups:name",
+        *(f"{scope}!group={ROBOTS}" for scope in ("groups", "servers", "shares", "access:servers")),
+    ],
     "culler": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
     # `armillary status` and `armillary down`.
     "operator": ["list:users", "read:servers", "delete:servers", "access:services!service=gpu-pool"],
@@ -55,6 +61,7 @@ def declare_services(c: Any, settings: Settings) -> None:
 
 def declare_roles(c: Any) -> None:
     """Declare the roles of people and services."""
+    c.JupyterHub.load_groups = {ROBOTS: {"users": []}}
     roles = [{"name": "user", "scopes": ["self", *web_service_scopes()]}]
     for service, scopes in SERVICE_SCOPES.items():
         roles.append({"name": f"service-{service}", "scopes": scopes, "services": [service]})

@@ -31,7 +31,7 @@ LARGEST_PICTURE = 8 * 2**20
 
 def page_texts(language: str) -> dict[str, str]:
     """Return the texts of the page."""
-    texts = {
+    return {
         "choose": _("Choose a picture", language=language),
         "photo": _("Take a photo", language=language),
         "drop": _("or drop it here, or paste it", language=language),
@@ -45,7 +45,6 @@ def page_texts(language: str) -> dict[str, str]:
         "disconnected": _("No answer came. Check the connection and try again.", language=language),
         "privacy": _("The picture is used for this answer only and is not kept.", language=language),
     }
-    return texts
 
 
 class ImagePage(anywidget.AnyWidget):

@@ -79,7 +79,7 @@ class TablePage(anywidget.AnyWidget):
     _css = _STATIC / "page.css"
 
     texts = traitlets.Dict().tag(sync=True)
-    fields = traitlets.List().tag(sync=True)
+    fields: traitlets.List[Any] = traitlets.List().tag(sync=True)
 
     def __init__(self, **options: Any) -> None:
         self._release = own_release()

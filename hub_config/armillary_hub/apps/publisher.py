@@ -1,0 +1,200 @@
+"""Publishing, rolling back and unpublishing: the steps, in an order that never leaves an app half-changed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from pathlib import Path
+from typing import BinaryIO
+
+from armillary_kernels.errors import ArmillaryError
+from armillary_kernels.release import MODEL, NOTEBOOK, Release
+from starlette.concurrency import run_in_threadpool
+
+from armillary_hub.apps.access import Access
+from armillary_hub.apps.database import App, Database
+from armillary_hub.apps.hub_client import HubClient
+from armillary_hub.apps.release_store import ReleaseStore
+from armillary_hub.apps.uploads import Upload
+from armillary_hub.settings import Settings
+from armillary_hub.web.errors import WebError
+
+log = logging.getLogger("armillary.apps")
+
+#: Lines of an app's own log that a failure shows.
+_LOG_TAIL = 30
+
+
+class Publisher:
+    """Changes apps, one step after the other for each app."""
+
+    def __init__(self, settings: Settings, database: Database, store: ReleaseStore, hub: HubClient) -> None:
+        self._settings = settings
+        self._database = database
+        self._store = store
+        self._hub = hub
+        self._locks: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def busy(self, name: str) -> bool:
+        """Return whether an app is being changed."""
+        return self._locks[name].locked()
+
+    async def close(self) -> None:
+        """Wait for changes under way."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # What people ask for ---------------------------------------------------------------------------------
+
+    async def publish(self, upload: Upload) -> App:
+        """Save a release and start it; returns at once, with the app ``starting``.
+
+        Raises
+        ------
+        WebError
+            409 when the name belongs to somebody else, 404 for unknown people, 507 for a full disk.
+        """
+        name, owner = upload.release.name, upload.release.owner
+        async with self._locks[name]:
+            app = self._own(name, owner)
+            if upload.access is not None:
+                await self._check_known(upload.access)
+            files: dict[str, BinaryIO | bytes] = {MODEL: upload.model, NOTEBOOK: upload.notebook}
+            release = await run_in_threadpool(self._store.save, upload.release, files)
+            app = self._entered(app, release, upload.access)
+        self._begin(name, release.number)
+        return app
+
+    async def rollback(self, name: str, number: int | None) -> App:
+        """Let an earlier release serve again (default: the one before the current one).
+
+        Raises
+        ------
+        WebError
+            404 when there is no such release.
+        """
+        app = self.existing(name)
+        numbers = self._store.numbers(name)
+        chosen = max((n for n in numbers if n < app.release), default=0) if number is None else number
+        if chosen not in numbers:
+            known = ", ".join(str(n) for n in numbers)
+            raise WebError(
+                404, f"App '{name}' has no release {chosen or 'before the current one'}.", f"Known: {known}."
+            )
+        app = self._database.update(name, state="starting", failure=None) or app
+        self._begin(name, chosen)
+        return app
+
+    async def change_access(self, name: str, access: Access) -> App:
+        """Let exactly these people and groups, and the owner, open the app from now on."""
+        async with self._locks[name]:
+            app = self.existing(name)
+            await self._check_known(access)
+            await self._hub.share(app.robot, _with_owner(access, app.owner))
+            return self._database.update(name, access=access.model_dump(mode="json")) or app
+
+    async def unpublish(self, name: str) -> None:
+        """Stop an app and remove its account and everybody's access; its releases are kept out of the way."""
+        async with self._locks[name]:
+            app = self.existing(name)
+            await self._hub.stop(app.robot)
+            await self._hub.remove_robot(app.robot)
+            await run_in_threadpool(self._store.archive, name)
+            self._database.delete(name)
+
+    async def wake(self, name: str) -> bool:
+        """Start an app that does not run; returns whether it answers."""
+        if self.busy(name):
+            return False
+        async with self._locks[name]:
+            return await self._hub.start(self.existing(name).robot)
+
+    def existing(self, name: str) -> App:
+        """Return an app.
+
+        Raises
+        ------
+        WebError
+            404 when there is none.
+        """
+        if app := self._database.get(name):
+            return app
+        raise WebError(404, f"There is no app '{name}'.", "See the Apps page for those that you may open.")
+
+    # Steps -----------------------------------------------------------------------------------------------
+
+    def _own(self, name: str, owner: str) -> App | None:
+        app = self._database.get(name)
+        if app is not None and app.owner != owner:
+            raise WebError(409, f"The name '{name}' is taken by an app of {app.owner}.", "Choose another name.")
+        return app
+
+    def _entered(self, app: App | None, release: Release, access: Access | None) -> App:
+        values = {"title": release.title, "description": release.description, "state": "starting", "failure": None}
+        given = {} if access is None else {"access": access.model_dump(mode="json")}
+        if app is None:
+            default = {"access": Access().model_dump(mode="json")}
+            self._database.put(App(name=release.name, owner=release.owner, **{**default, **values, **given}))
+        else:
+            self._database.update(release.name, **values, **given)
+        return self.existing(release.name)
+
+    async def _check_known(self, access: Access) -> None:
+        if unknown := await self._hub.unknown(access):
+            listed = ", ".join(f"'{name}'" for name in unknown)
+            raise WebError(404, f"The hub knows nobody called {listed}.", "Check the names of people and groups.")
+
+    def _begin(self, name: str, number: int) -> None:
+        task = asyncio.create_task(self._serve(name, number))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, name: str, number: int) -> None:
+        """Let a release serve; when it does not start, the one before serves again."""
+        async with self._locks[name]:
+            app = self.existing(name)
+            try:
+                failure = await self._switch(app, number)
+            except ArmillaryError as error:
+                failure = {"what": error.what, "remedy": error.remedy, "log": ""}
+            except Exception as error:
+                log.exception("Release %s of %s cannot be started", number, name)
+                failure = {"what": f"Release {number} could not be started: {error}.", "remedy": "", "log": ""}
+            if failure is None:
+                release = self._store.read(name, number)
+                about = {"title": release.title, "description": release.description}
+                self._database.update(name, release=number, state="ready", failure=None, **about)
+                return
+            back = await self._go_back(app) if app.release else False
+            self._database.update(name, state="ready" if back else "failed", failure={"release": number, **failure})
+
+    async def _switch(self, app: App, number: int) -> dict[str, str] | None:
+        """Start a release; returns what went wrong, or None."""
+        await self._hub.add_robot(app.robot)
+        await self._hub.stop(app.robot)
+        await run_in_threadpool(self._store.activate, app.name, number)
+        if not await self._hub.start(app.robot):
+            what = f"Release {number} of app '{app.name}' does not start."
+            return {"what": what, "remedy": "Its log says why.", "log": self.log_tail(app)}
+        await self._hub.share(app.robot, _with_owner(Access.parse(app.access), app.owner))
+        return None
+
+    async def _go_back(self, app: App) -> bool:
+        try:
+            return await self._switch(app, app.release) is None
+        except ArmillaryError:
+            log.exception("Release %s of %s does not come back", app.release, app.name)
+            return False
+
+    def log_tail(self, app: App) -> str:
+        """Return the last lines that an app's server wrote."""
+        path = Path(self._settings.runtime_dir(app.robot)) / "server.log"
+        try:
+            return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:])
+        except OSError:
+            return ""
+
+
+def _with_owner(access: Access, owner: str) -> Access:
+    return Access(users=tuple({*access.users, owner}), groups=access.groups)
