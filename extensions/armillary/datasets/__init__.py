@@ -43,8 +43,8 @@ __all__ = [
 ]
 
 
-def panel(**options: Any) -> Any:
-    """Return the panel that imports, shows and saves datasets; see `armillary.datasets.dataset_panel.DatasetsPanel`."""
+def panel(dataset: Dataset | str | None = None) -> Any:
+    """Return the panel that imports, shows and saves datasets, with ``dataset`` open if given."""
     from armillary.datasets.dataset_panel import DatasetsPanel
 
-    return DatasetsPanel(**options)
+    return DatasetsPanel(dataset)

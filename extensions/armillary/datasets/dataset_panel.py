@@ -73,7 +73,7 @@ class DatasetsPanel(widgets.VBox):
             for split, percent in (("train", 80), ("validation", 10), ("test", 10))
         }
         for share in self.shares.values():
-            share.layout.width = "140px"
+            share.layout.width = "160px"
         self.seed = widgets.BoundedIntText(0, min=0, max=2**31, description=_("Seed"), style=_STYLE)
         self.seed.layout.width = "140px"
         self.save = widgets.Button(description=_("Save a version"), button_style="primary")
@@ -137,19 +137,19 @@ class DatasetsPanel(widgets.VBox):
 
     def _show_preview(self, path: Path) -> None:
         self._say(_("Reading {name} …", name=path.name))
-        self._preview = preview(path)
+        found = preview(path)
         self._say("")
-        table = is_table(path)
-        self.target.layout.display = None if table else "none"
-        self.target.options = self._preview.columns
-        if table:
-            self.target.value = self._preview.columns[-1]
+        self.target.layout.display = None if found.columns else "none"
+        self.target.options = found.columns
+        if found.columns:
+            self.target.value = found.target
+        self._preview = found
         self.name.value = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._") or "data"
         self._form.layout.display = None
-        self.view.show_preview(self._preview)
+        self.view.show_preview(found)
 
     def _target_chosen(self, change: Any) -> None:
-        if change["new"] and self._path is not None and is_table(self._path):
+        if change["new"] and self._preview is not None and self._preview.columns:
             self._guarded(lambda: self.view.show_preview(preview(self._path or "", change["new"])))
 
     def _save(self, _button: Any) -> None:

@@ -18,6 +18,7 @@ from armillary.datasets.thumbnails import Thumbnails
 _ = translator(__file__)
 
 PAGE = 60
+_ALL = -1
 _STYLE = {"description_width": "initial"}
 
 
@@ -61,10 +62,10 @@ class DatasetView(widgets.VBox):
     def show_dataset(self, dataset: Dataset) -> None:
         """Show a saved version."""
         self._dataset = None  # the filters must not draw the old one while they change
-        self.split.options = [(_("all"), None), *((f"{_(name)} ({n:,})", name) for name, n in dataset.splits.items())]
-        self.split.value = None
-        self.shown_class.options = [(_("all"), None), *((name, i) for i, name in enumerate(dataset.class_names))]
-        self.shown_class.value = None
+        self.split.options = [(_("all"), ""), *((f"{_(name)} ({n:,})", name) for name, n in dataset.splits.items())]
+        self.split.value = ""
+        self.shown_class.options = [(_("all"), _ALL), *((name, i) for i, name in enumerate(dataset.class_names))]
+        self.shown_class.value = _ALL
         self._dataset = dataset
         self.layout.display = None
         self._filters.layout.display = None
@@ -94,9 +95,12 @@ class DatasetView(widgets.VBox):
         dataset = self._dataset
         if dataset is None:
             return
-        found = dataset.rows(self.split.value)
-        if self.shown_class.value is not None:
-            found = found[dataset.labels(self.split.value) == self.shown_class.value]
+        split = self.split.value or None
+        found = dataset.rows(split)
+        if self.shown_class.value != _ALL:
+            found = found[dataset.labels(split) == self.shown_class.value]
+        elif dataset.input_spec.kind == "image":  # class folders lie one after the other: mix them
+            found = np.random.default_rng(0).permutation(found)
         self._found = found
         if dataset.input_spec.kind == "table":
             frame = dataset.to_pandas().iloc[found[:20]]

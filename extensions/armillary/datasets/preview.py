@@ -18,6 +18,7 @@ from armillary.datasets.image_sources import (
     open_source,
     pictures_by_class,
 )
+from armillary.datasets.labels import MAX_CLASSES
 from armillary.datasets.pictures import BadPictureError, decode, encode_png, fitted
 from armillary.datasets.tables import read_table
 from armillary.errors import DatasetError
@@ -44,11 +45,11 @@ class Preview:
     kind
         ``"image"`` or ``"table"``.
     class_counts
-        Examples per class; empty for a table whose target is not chosen.
+        Examples per class, of a table by the values of ``target``.
     samples
         Pictures, evenly from all of them.
-    columns
-        Of a table.
+    columns, target
+        Of a table; the target is the last column unless another was named.
     rows
         The first rows of a table.
     """
@@ -57,6 +58,7 @@ class Preview:
     class_counts: Mapping[str, int]
     samples: tuple[Sample, ...] = ()
     columns: tuple[str, ...] = ()
+    target: str = ""
     rows: pd.DataFrame | None = None
 
 
@@ -105,6 +107,7 @@ def thumbnail(data: bytes) -> bytes:
 
 def _preview_table(path: Path, target: str | None) -> Preview:
     frame = read_table(path)
-    counts = frame[target].value_counts(dropna=True).sort_index() if target in frame.columns else pd.Series(dtype=int)
+    chosen = target if target is not None and target in frame.columns else str(frame.columns[-1])
+    counts = frame[chosen].value_counts(dropna=True).sort_index().head(MAX_CLASSES)
     named = {str(value): int(count) for value, count in counts.items()}
-    return Preview("table", named, columns=tuple(frame.columns), rows=frame.head(20))
+    return Preview("table", named, columns=tuple(frame.columns), target=chosen, rows=frame.head(20))

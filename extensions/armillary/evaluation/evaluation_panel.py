@@ -21,10 +21,10 @@ class EvaluationPanel(widgets.VBox):
 
     def __init__(self, evaluation: Evaluation, mistakes: int = 24) -> None:
         self.evaluation = evaluation
-        choices = [(_("All classes"), None), *((name, name) for name in evaluation.class_names)]
+        choices = [(_("All classes"), ""), *((name, name) for name in evaluation.class_names)]
         style = {"description_width": "initial"}
-        self.true = widgets.Dropdown(options=choices, value=None, description=_("True class"), style=style)
-        self.predicted = widgets.Dropdown(options=choices, value=None, description=_("Taken for"), style=style)
+        self.true = widgets.Dropdown(options=choices, value="", description=_("True class"), style=style)
+        self.predicted = widgets.Dropdown(options=choices, value="", description=_("Taken for"), style=style)
         self.limit = widgets.BoundedIntText(mistakes, min=1, max=200, description=_("Show at most"), style=style)
         self._plots = widgets.HTML(page.styled(self._plots_html()))
         self._mistakes = widgets.HTML()
@@ -41,7 +41,9 @@ class EvaluationPanel(widgets.VBox):
         return f'{page.figures(self.evaluation)}<div class="arm-eval-plots">{plots}</div>'
 
     def _show_mistakes(self, _change: Any = None) -> None:
-        every = self.evaluation.mistakes(len(self.evaluation), true=self.true.value, predicted=self.predicted.value)
+        every = self.evaluation.mistakes(
+            len(self.evaluation), true=self.true.value or None, predicted=self.predicted.value or None
+        )
         shown = every[: self.limit.value]
         count = _("{shown} of {n} mistakes shown.", shown=len(shown), n=len(every))
         section = page.mistakes_section(self.evaluation, shown)

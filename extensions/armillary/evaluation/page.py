@@ -170,5 +170,5 @@ def percent(share: float) -> str:
     digits = 1
     shown = round(100 * share, digits)
     if shown == 100 and share < 1:
-        return "> 99.9 %"
-    return f"{shown:.{digits}f} %"
+        return ">\N{NO-BREAK SPACE}99.9\N{NO-BREAK SPACE}%"
+    return f"{shown:.{digits}f}\N{NO-BREAK SPACE}%"

@@ -1,0 +1,133 @@
+"""The panel and its uploader, driven as the browser drives them."""
+
+from pathlib import Path
+
+import pytest
+from armillary import datasets
+from armillary.datasets.uploader import Uploader
+from sklearn.datasets import load_iris
+
+
+class Browser:
+    """The other end of an uploader."""
+
+    def __init__(self, uploader):
+        self.answers = []
+        self.uploader = uploader
+        uploader.send = lambda content, buffers=None: self.answers.append(content)
+
+    def send(self, content, *buffers):
+        self.uploader._receive(self.uploader, content, [memoryview(data) for data in buffers])
+
+    def upload(self, name, data, piece=1000):
+        self.send({"type": "begin", "id": "1", "name": name, "size": len(data)})
+        for offset in range(0, len(data), piece):
+            self.send({"type": "piece", "id": "1", "offset": offset}, data[offset : offset + piece])
+
+
+@pytest.fixture
+def uploader():
+    made = Uploader()
+    yield made
+    made.close()
+
+
+def test_pieces_become_the_file_and_go_with_the_widget(uploader):
+    data = bytes(range(256)) * 20
+    browser = Browser(uploader)
+    browser.upload("../../digits.zip", data)
+    assert uploader.file.name == "digits.zip"
+    assert uploader.file.read_bytes() == data
+    assert [answer["received"] for answer in browser.answers] == [0, 1000, 2000, 3000, 4000, 5000, 5120]
+    folder = uploader.file.parent
+    uploader.close()
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["run.exe", "..", "", "zip"])
+def test_other_kinds_of_files_are_refused_in_words(uploader, name):
+    browser = Browser(uploader)
+    browser.upload(name, b"x" * 10)
+    assert browser.answers[0]["type"] == "refused"
+    assert "none of .zip, .csv" in browser.answers[0]["message"]
+    assert uploader.file is None
+
+
+def test_a_file_larger_than_the_disk_is_refused_before_it_is_sent(uploader):
+    browser = Browser(uploader)
+    browser.send({"type": "begin", "id": "1", "name": "a.zip", "size": 10**18})
+    assert "MB are free" in browser.answers[0]["message"]
+
+
+def test_a_missing_piece_breaks_the_upload_off(uploader):
+    browser = Browser(uploader)
+    browser.send({"type": "begin", "id": "1", "name": "a.zip", "size": 10})
+    browser.send({"type": "piece", "id": "1", "offset": 5}, b"12345")
+    assert browser.answers[-1] == {
+        "type": "refused",
+        "id": "1",
+        "message": "The upload broke off. Try again.",
+    }
+    assert list(Path(uploader._folder.name).iterdir()) == []
+
+
+def test_a_cancelled_upload_leaves_nothing_and_stragglers_are_dropped(uploader):
+    browser = Browser(uploader)
+    browser.send({"type": "begin", "id": "1", "name": "a.zip", "size": 10})
+    browser.send({"type": "cancel"})
+    browser.send({"type": "piece", "id": "1", "offset": 0}, b"12345")
+    assert uploader.file is None
+    assert list(Path(uploader._folder.name).iterdir()) == []
+
+
+def test_a_table_is_looked_at_named_and_saved(store, tmp_path):
+    frame = load_iris(as_frame=True).frame
+    frame.to_csv(tmp_path / "My Irises.csv", index=False)
+    panel = datasets.panel()
+    panel.path.value = str(tmp_path / "My Irises.csv")
+    panel.look.click()
+    assert (panel.name.value, panel.target.value) == ("my-irises", "target")
+    assert "Class balance" in panel.view._summary.value
+    panel.save.click()
+    assert panel.dataset.reference == "my-irises@1"
+    assert panel.chooser.value == "my-irises"
+    assert "my-irises@1 is saved." in panel.message.value
+    assert panel.dataset.splits == {"train": 120, "validation": 15, "test": 15}
+
+
+def test_errors_are_said_in_words_and_the_form_stays(store, class_folders, tmp_path):
+    panel = datasets.panel()
+    panel.path.value = str(tmp_path / "nowhere.zip")
+    panel.look.click()
+    assert 'role="alert"' in panel.message.value
+    assert "There is no file or folder" in panel.message.value
+    panel.path.value = str(class_folders)
+    panel.look.click()
+    panel.name.value = "Not A Name"
+    panel.save.click()
+    assert "cannot name a dataset" in panel.message.value
+    panel.name.value = "digits"
+    panel.save.click()
+    assert panel.dataset.reference == "digits@1"
+    assert len(panel.view.thumbnails.images) == 60
+
+
+def test_the_pages_and_filters_of_a_saved_dataset(digits):
+    panel = datasets.panel("digits@1")
+    view = panel.view
+    assert (view.thumbnails.pages, len(view.thumbnails.images)) == (2, 60)
+    view.thumbnails.page = 1
+    assert len(view.thumbnails.images) == 60
+    view.shown_class.value = 7
+    assert view.thumbnails.captions == ["7"] * 12
+    assert view.thumbnails.page == 0
+    view.split.value = "test"
+    assert view.thumbnails.captions == ["7"]
+
+
+def test_the_panel_speaks_chinese(digits, monkeypatch):
+    monkeypatch.setenv("ARMILLARY_LANGUAGE", "zh")
+    panel = datasets.panel("digits")
+    assert panel.chooser.description == "数据集"
+    assert "各类别样本数" in panel.view._summary.value
+    assert panel.uploader.texts["choose"] == "选择文件"
