@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from armillary.training import models
     from armillary.training.fitting import fit
-    from armillary.training.training_panel import panel
     from armillary.training.run import Run, load
     from armillary.training.trained_model import TrainedModel
+    from armillary.training.training_panel import panel
 
 __all__ = ["Run", "TrainedModel", "fit", "load", "models", "panel"]
 

@@ -6,6 +6,7 @@ forgets the task: when the client cancels it, and when the client's process dies
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -263,10 +264,8 @@ def _silent_death(status: int) -> dict[str, Any]:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a rank with all that it started, politely first."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        except ProcessLookupError:
-            pass
         try:
             process.wait(GRACE)
         except subprocess.TimeoutExpired:

@@ -52,7 +52,7 @@ class Engine(ABC):
         """Seed the framework's random numbers by run, epoch and rank: a resumed run needs no saved state of them."""
 
     @abstractmethod
-    def train_step(self, x: Any, y: Any, examples: int) -> Any:
+    def train_step(self, x: Any, y: Any, examples: int, learning_rate: float) -> Any:
         """Take one optimizer step.
 
         Parameters
@@ -61,6 +61,8 @@ class Engine(ABC):
             This rank's share of the batch; may be empty.
         examples
             Number of examples over all ranks.
+        learning_rate
+            Of this step.
 
         Returns
         -------
@@ -118,7 +120,8 @@ def _train_epoch(engine: Engine, data: Any, epoch: int, emit: Emit) -> Sums:
     total, tallies = np.zeros(3), []
     block = max(1, round(plan.steps_per_epoch / REPORTS_PER_EPOCH))
     for step, (x, y) in enumerate(batches):
-        tallies.append(engine.train_step(x, y, plan.step_examples(step)))
+        rate = plan.learning_rate_at((epoch - 1) * plan.steps_per_epoch + step)
+        tallies.append(engine.train_step(x, y, plan.step_examples(step), rate))
         if len(tallies) < block and step + 1 < plan.steps_per_epoch:
             continue
         sums = engine.sum_over_ranks(tallies)

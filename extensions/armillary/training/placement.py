@@ -164,7 +164,7 @@ def rank_environment(plan: TrainingPlan, places: list[Place], rank: int) -> dict
         "NO_PROXY": _no_proxy(hosts),
         "no_proxy": _no_proxy(hosts),
     }
-    threading = {name: threads for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    threading = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     return common | threading | (_tensorflow_environment(hosts, places, rank) if plan.framework == "tensorflow" else {})
 
 

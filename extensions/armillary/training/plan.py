@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from armillary.training.frameworks import FrameworkName
 
+#: Part of the learning rate that is left at the end: small last steps settle where large ones would jump about.
+FINAL_RATE = 0.05
+
 
 @dataclass(frozen=True)
 class TrainingPlan:
@@ -31,7 +34,7 @@ class TrainingPlan:
     batch_size
         Examples of one step, over all ranks.
     learning_rate
-        Of the optimizer.
+        Of the optimizer, at the start; see `learning_rate_at`.
     optimizer
         ``"adam"`` or ``"sgd"``.
     seed
@@ -69,6 +72,10 @@ class TrainingPlan:
     def rank_batch_size(self) -> int:
         """Examples of one step on one rank."""
         return self.batch_size // self.workers
+
+    def learning_rate_at(self, done: int) -> float:
+        """Return the learning rate after ``done`` steps: a straight line down to `FINAL_RATE` of it at the end."""
+        return self.learning_rate * (1 - (1 - FINAL_RATE) * done / (self.epochs * self.steps_per_epoch))
 
     def step_examples(self, step: int) -> int:
         """Return the number of examples over all ranks in step ``step`` (from 0) of an epoch."""

@@ -178,8 +178,9 @@ class Run:
         """
         from armillary.training.progress import following
 
-        with following(self):
-            self._await_end(timeout)
+        if self._status not in ENDED:
+            with following(self):
+                self._await_end(timeout)
         if self._error is not None:
             raise self._error
         return self

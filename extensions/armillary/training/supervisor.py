@@ -25,9 +25,9 @@ FAREWELL = 10.0
 
 #: What a rank says when it only lost another one.
 LOST_PEER = re.compile(
-    r"gloo|nccl|Connection (closed|reset|refused)|connect(ion)? timed? ?out|Broken pipe|recvValue failed|Socket (closed|Timeout)"
-    r"|UnavailableError|collective|failed to connect|DistNetworkError|DistStoreError|Coordination|CancelledError"
-    r"|peer|rank that failed",
+    r"gloo|nccl|peer|collective|coordination|connection (closed|reset|refused|was)|connect(ion)? timed? ?out"
+    r"|failed to connect|broken pipe|recvvalue failed|socket (closed|timeout)"
+    r"|UnavailableError|CancelledError|DistNetworkError|DistStoreError|DistBackendError",
     re.IGNORECASE,
 )
 

@@ -46,8 +46,9 @@ class TensorFlowEngine(Engine):
         """Seed TensorFlow's operations; Keras' own seeds are variables, which checkpoints hold."""
         tf.random.set_seed(hash((self.plan.seed, epoch, self.rank)) % 2**31)
 
-    def train_step(self, x: Any, y: Any, examples: int) -> Any:
+    def train_step(self, x: Any, y: Any, examples: int, learning_rate: float) -> Any:
         """Take one step; see `Engine.train_step`."""
+        self.optimizer.learning_rate.assign(learning_rate)
         return self._train(*_weighted(x, y), tf.constant(examples, tf.float32))
 
     def evaluate(self, x: Any, y: Any) -> Any:

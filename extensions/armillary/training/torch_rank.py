@@ -65,12 +65,14 @@ class TorchEngine(Engine):
         torch.manual_seed(hash((self.plan.seed, epoch, self.rank)) % 2**63)
         self.parallel.train()
 
-    def train_step(self, x: Tensor, y: Tensor, examples: int) -> Tensor:
+    def train_step(self, x: Tensor, y: Tensor, examples: int, learning_rate: float) -> Tensor:
         """Take one step; see `Engine.train_step`."""
         x, y, weights = self._to_device(x, y)
         logits = self.parallel(x)
         losses = F.cross_entropy(logits, y, reduction="none")
         loss = torch.dot(losses, weights)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         (loss * (self.plan.workers / examples)).backward()
         self.optimizer.step()

@@ -1,0 +1,112 @@
+"""What `fit` refuses before anything is started, and networks that only need packing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import torch
+from armillary import training
+from armillary.errors import TrainingError
+from armillary.training import models
+from armillary.training.check import check_network
+from armillary.training.frameworks import LAYOUTS, blank_batch, network_format
+from armillary.training.run_folder import runs_folder
+from support.training_networks import Perceptron
+from torch import nn
+
+
+def refusal(*arguments, **options) -> str:
+    """Return why fit() refuses; no run may be left behind."""
+    before = set(runs_folder().glob("*"))
+    with pytest.raises(TrainingError) as caught:
+        training.fit(*arguments, **options)
+    assert set(runs_folder().glob("*")) == before
+    return str(caught.value)
+
+
+def test_all_wrong_settings_in_one_error(digits):
+    text = refusal("cnn", digits, workers=0, epochs=1.5, learning_rate=-1, optimizer="adamw", framework="jax")
+    for part in ("workers is 0", "epochs is 1.5", "learning_rate is -1", "'adam' or 'sgd'", "'torch' or 'tensorflow'"):
+        assert part in text
+
+
+def test_a_batch_that_cannot_be_shared_out(digits):
+    assert "batch_size 50 cannot be divided among 3 workers; use 48 or 51" in refusal(
+        "cnn", digits, workers=3, batch_size=50
+    )
+
+
+def test_an_output_that_does_not_match_the_classes(digits):
+    text = refusal(Perceptron(outputs=7), digits)
+    assert "(4, 7)" in text
+    assert "digits@1 has 10 classes (0, 1, 2, 3, 4, ...)" in text
+    assert "Let its last layer have 10 outputs" in text
+
+
+def test_an_input_that_does_not_match_the_pictures(digits):
+    assert "cannot take a batch of the shape (4, 1, 8, 8)" in refusal(nn.Linear(3, 10), digits)
+
+
+def test_probabilities_instead_of_logits(digits):
+    assert "Leave out the softmax" in refusal(nn.Sequential(Perceptron(), nn.Softmax(dim=1)), digits)
+
+
+def test_what_is_no_network(digits):
+    assert "neither a torch.nn.Module nor a Keras 3 model" in refusal(object(), digits)
+    assert "There is no ready model 'resnet'" in refusal("resnet", digits)
+
+
+def test_an_unknown_run_and_a_run_of_others(digits):
+    assert "There is no run 'nothing'" in refusal(resume="nothing")
+    assert "There is no run '../x'" in refusal(resume="../x")
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+@pytest.mark.parametrize("name", models.NAMES)
+def test_ready_models_travel_unchanged_and_are_seeded(digits, framework, name):
+    form = network_format(framework)
+    x = digits.input_spec.prepare(digits.arrays("test")[0][:3], LAYOUTS[framework])
+    network = models.build(name, digits.input_spec, 10, framework=framework)
+    logits = form.logits(network, x)
+    assert logits.shape == (3, 10)
+    np.testing.assert_array_equal(form.logits(form.unpack(form.pack(network), x), x), logits)
+    again = models.build(name, digits.input_spec, 10, framework=framework)
+    np.testing.assert_allclose(form.logits(again, x), logits, atol=1e-6)
+
+
+def test_parameters_without_a_gradient_are_noticed(digits):
+    network = Perceptron()
+    network.idle = nn.Linear(2, 2)
+    assert check_network(network, "torch", digits).find_unused
+    assert not check_network(Perceptron(), "torch", digits).find_unused
+
+
+def test_lazy_layers_start_alike_on_every_rank(digits):
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+    checked = check_network(lazy, "torch", digits)
+    form, x = network_format("torch"), torch.rand(2, 1, 8, 8).numpy()
+    first, second = (form.logits(form.unpack(checked.packed, x), x) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_a_keras_class_from_a_notebook_travels(digits):
+    class Doubled(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    network = keras.Sequential([keras.layers.Flatten(), Doubled(), keras.layers.Dense(10)])
+    checked = check_network(network, "tensorflow", digits)
+    form, x = network_format("tensorflow"), blank_batch(digits.input_spec, "tensorflow") + 1
+    first, second = (form.logits(form.unpack(checked.packed, x), x) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_checkpoints_hold_no_code(digits, tmp_path: Path):
+    network = Perceptron()
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"network": network}, path)
+    with pytest.raises(Exception, match="weights_only"):
+        network_format("torch").load_weights(network, str(path))
