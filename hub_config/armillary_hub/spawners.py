@@ -113,6 +113,8 @@ class ArmillarySpawner(LocalProcessSpawner):
                 "MLFLOW_TRACKING_URI": settings.service_url("mlflow"),
                 "MLFLOW_TRACKING_TOKEN": env["JUPYTERHUB_API_TOKEN"],
                 "JUPYTER_RUNTIME_DIR": str(self.runtime_dir),
+                # Kernelspecs that do not ask for GPUs (python3, a person's own) get none, rather than all.
+                "JUPYTER_DEFAULT_PROVISIONER_NAME": "armillary-provisioner",
                 DEPLOYMENT: str(settings.home),
             }
         )
