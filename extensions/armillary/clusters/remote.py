@@ -170,7 +170,16 @@ class RemoteCluster(Cluster):
 
     def _require_running(self) -> None:
         if self._cluster.status == "closed" or not self._door.is_running(self.name):
+            self._let_go()
             raise self._lost()
+
+    def _let_go(self) -> None:
+        """Give up the connections, which would look for the lost scheduler for ever."""
+        _known.pop(self.name, None)
+        if self._client is not None:
+            self._client.close(timeout=1)
+            self._client = None
+        self._cluster.close(shutdown=False)
 
     def _lost(self) -> ClusterError:
         return ClusterError(
@@ -186,6 +195,5 @@ class RemoteCluster(Cluster):
             raise
 
     def _stop(self) -> None:
-        _known.pop(self.name, None)
-        self._cluster.close(shutdown=False)
+        self._let_go()
         self._door.ask(lambda: self._door.gateway.stop_cluster(self.name))

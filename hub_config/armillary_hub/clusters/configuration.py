@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import os
 from typing import Any
 
 from armillary_hub.settings import Settings
+from armillary_hub.supervision.environment import DEPLOYMENT, minimal_environment
 
 #: Backend of each mode of a deployment.
 BACKENDS = {
@@ -81,11 +81,9 @@ def _configure_clusters(c: Any, settings: Settings) -> None:
 
 def shared_environment(settings: Settings) -> dict[str, str]:
     """Return what the environment of every scheduler and worker holds, whoever it works for."""
-    inherited = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TZ") if name in os.environ}
     return {
-        **inherited,
-        "PATH": f"{settings.environment_dir / 'bin'}:/usr/local/bin:/usr/bin:/bin",
-        "ARMILLARY_DEPLOYMENT": str(settings.home),
+        **minimal_environment(settings.environment_dir),
+        DEPLOYMENT: str(settings.home),
         "ARMILLARY_PUBLIC_URL": settings.public_url,
         "ARMILLARY_POOL_URL": settings.direct_url("gpu-pool"),
         "ARMILLARY_GATEWAY_URL": settings.service_url("dask-gateway"),
