@@ -198,8 +198,12 @@ def test_a_request_that_cannot_be_read(pool, body, named):
     assert pool.state()["queue"] == []
 
 
-def test_services_hold_no_leases(pool):
-    assert request(pool, "GET", "", user="service:mlflow").status_code == 403
+def test_services_look_but_hold_no_leases(pool, sleeper):
+    ask(pool, "alice", sleeper())
+    holder = {"pid": os.getpid(), "start_time": Process.own().start_time}
+    body = {"purpose": "kernel", "devices": 1, "holder": holder}
+    assert request(pool, "POST", "leases", user="service:operator", json=body).status_code == 403
+    assert request(pool, "GET", "", user="service:operator").json()["leases"][0]["user"] == "alice"
 
 
 @pytest.mark.parametrize(

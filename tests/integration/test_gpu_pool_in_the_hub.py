@@ -1,0 +1,137 @@
+"""Kernels started through the hub's JupyterLab hold leases of the person who started them."""
+
+import contextlib
+import html
+import json
+import os
+import re
+import signal
+import uuid
+from pathlib import Path
+
+import httpx
+import pytest
+from armillary_hub.accounts.invitations import recovery_link
+from support.deployment import wait_for
+from support.visitor import Visitor
+from websockets.sync.client import connect
+
+
+class Notebook:
+    """A person's Jupyter server, used over its REST API as JupyterLab does."""
+
+    def __init__(self, deployment, name):
+        self.name = name
+        self.url = deployment.start_server(name)
+        self.headers = {"Authorization": f"Bearer {deployment.token(name)}"}
+        self.pool = f"{deployment.url}/services/gpu-pool"
+
+    def start_kernel(self, spec="python-torch"):
+        answer = httpx.post(f"{self.url}api/kernels", headers=self.headers, json={"name": spec}, timeout=120)
+        return answer.raise_for_status().json()["id"]
+
+    def end_kernel(self, kernel):
+        httpx.delete(f"{self.url}api/kernels/{kernel}", headers=self.headers, timeout=60).raise_for_status()
+
+    def restart_kernel(self, kernel):
+        httpx.post(f"{self.url}api/kernels/{kernel}/restart", headers=self.headers, timeout=120).raise_for_status()
+
+    def run(self, kernel, code):
+        """Run a cell; return all that it showed, as one text."""
+        address = f"{self.url}api/kernels/{kernel}/channels".replace("http", "ws", 1)
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "session": uuid.uuid4().hex}
+        header |= {"username": "", "version": "5.4"}
+        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+        shown = ""
+        with connect(address, additional_headers=self.headers, max_size=None) as socket:
+            socket.send(json.dumps(message))
+            while True:
+                answer = json.loads(socket.recv(timeout=60))
+                if answer["parent_header"].get("msg_id") != header["msg_id"]:
+                    continue
+                shown += answer["content"].get("text", "") + "\n".join(
+                    answer["content"].get("traceback", []) if answer["msg_type"] == "error" else []
+                )
+                if answer["msg_type"] == "status" and answer["content"]["execution_state"] == "idle":
+                    return shown
+
+    def books(self):
+        return httpx.get(f"{self.pool}/", headers=self.headers).raise_for_status().json()
+
+    def holders(self):
+        return {index: lease["user"] for lease in self.books()["leases"] for index in lease["devices"]}
+
+
+@pytest.fixture(params=["deployment", pytest.param("team_deployment", marks=pytest.mark.team)])
+def running(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_kernels_of_two_people_share_the_gpus(running):
+    ada, ben = Notebook(running, "ada"), Notebook(running, "ben")
+    wait_for(lambda: ada.holders() == {}, 30, "no GPU is held")
+    assert {"python-torch", "python-tensorflow"} <= set(
+        httpx.get(f"{ada.url}api/kernelspecs", headers=ada.headers).json()["kernelspecs"]
+    )
+    kernels = [(who, who.start_kernel(spec)) for who, spec in ((ada, "python-torch"), (ben, "python-tensorflow"))]
+    assert ada.holders() == {0: "ada", 1: "ben"}
+    for index, (who, kernel) in enumerate(kernels):
+        code = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.getpid(), os.getuid())"
+        visible, pid, uid = who.run(kernel, code).split()
+        (lease,) = [lease for lease in who.books()["leases"] if lease["user"] == who.name]
+        assert (visible, int(pid)) == (str(index), lease["holder"]["pid"])
+        assert Path(f"/proc/{pid}").stat().st_uid == int(uid)
+    waiting = ben.start_kernel()
+    shown = ben.run(waiting, "1 + 1")
+    assert "NoGpuFreeError" in shown
+    assert "GPU 0: ada, since" in shown
+    assert "GPU 1: you, since" in shown
+
+    (lease,) = [lease for lease in ada.books()["leases"] if lease["user"] == "ada"]
+    os.kill(lease["holder"]["pid"], signal.SIGKILL)  # Jupyter starts it again, and it asks again
+    wait_for(lambda: _lease_of(ada, "ada") not in (None, lease["id"]), 30, "ada's kernel is back with a new lease")
+    old = running.kill("gpu-pool")
+    running.wait_back("gpu-pool", old)
+    wait_for(lambda: ada.holders() == {0: "ada", 1: "ben"}, 30, "the pool is back, and so are the leases")
+    ada.end_kernel(kernels[0][1])
+    ben.restart_kernel(waiting)
+    assert ben.run(waiting, "print(6 * 7)").strip() == "42"
+    assert ben.holders() == {0: "ben", 1: "ben"}
+    ben.end_kernel(waiting)
+    ben.end_kernel(kernels[1][1])
+    assert ben.holders() == {}
+
+
+def _lease_of(notebook, user):
+    return next((lease["id"] for lease in notebook.books()["leases"] if lease["user"] == user), None)
+
+
+def test_people_release_only_their_own_leases(running):
+    ada, ben = Notebook(running, "ada"), Notebook(running, "ben")
+    wait_for(lambda: ada.holders() == {}, 30, "no GPU is held")
+    kernel = ada.start_kernel()
+    lease = ada.books()["leases"][0]["id"]
+    assert httpx.delete(f"{ben.pool}/leases/{lease}", headers=ben.headers).status_code == 404
+    assert httpx.get(f"{ben.pool}/").status_code == 401
+    assert ada.holders() == {0: "ada"}
+    with admin_of(running) as admin:
+        page = admin.get("/services/gpu-pool/").text
+        assert "ada" in page
+        release = html.unescape(re.search(r'action="([^"]+/release[^"]*)"', page)[1])
+        assert admin.client.post(release.partition("?")[0]).status_code == 403, "the XSRF token is missing"
+        assert ada.holders() == {0: "ada"}
+        assert admin.client.post(release).status_code == 200
+    assert _lease_of(ada, "ada") != lease
+    ada.end_kernel(kernel)
+    wait_for(lambda: ada.holders() == {}, 30, "ada's kernel is gone")
+
+
+@contextlib.contextmanager
+def admin_of(deployment):
+    name = f"admin{uuid.uuid4().hex[:8]}"
+    deployment.add_user(name, admin=True)
+    with Visitor(deployment.url) as visitor:
+        visitor.accept(recovery_link(deployment.settings, name))
+        yield visitor
+    deployment.remove_user(name)
