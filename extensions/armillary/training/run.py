@@ -127,9 +127,13 @@ class Run:
         """One row for each epoch that has ended: ``loss``, ``accuracy``, ``validation_loss`` and so on."""
         import pandas as pd
 
+        return pd.DataFrame(self.epoch_rows).drop(columns=["type", "rank"], errors="ignore")
+
+    @property
+    def epoch_rows(self) -> list[dict[str, Any]]:
+        """What `epochs` shows, as plain dicts."""
         with self._changed:
-            rows = [row for row in self._rows if row["type"] == "epoch"]
-        return pd.DataFrame(rows).drop(columns=["type", "rank"], errors="ignore")
+            return [row for row in self._rows if row["type"] == "epoch"]
 
     @property
     def logs(self) -> str:

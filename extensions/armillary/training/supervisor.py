@@ -10,11 +10,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from armillary_kernels.texts import translator
 from distributed import Client
 
 from armillary.errors import TrainingError
 from armillary.training.placement import Event, Reservation, present_workers
 from armillary.training.run import Run
+
+_ = translator(__file__)
 
 #: How often the cluster is asked whether all workers are still there, seconds.
 ROLL_CALL = 1.0
@@ -63,7 +66,7 @@ class Supervisor:
 
     def _supervise(self) -> None:
         try:
-            self.run.note("Connecting to the cluster")
+            self.run.note(_("Connecting to the cluster"))
             client = self.connect()
             client.subscribe_topic(self.attempt, lambda event: self.events.put(event[1]))
             try:
@@ -84,13 +87,13 @@ class Supervisor:
         error: TrainingError | None = None
         started = False
         try:
-            self.run.note(f"Waiting for {self.run.plan.workers} workers")
+            self.run.note(_("Waiting for {n} workers", n=self.run.plan.workers))
             places.hold(self.run.plan.workers, self.worker_timeout, lambda: not self.run.cancel_requested)
             if not self.run.cancel_requested:
                 places.start(self.run.plan, str(self.run.folder.path), resume=self.resume)
                 started = True
                 self.run.move_to("running")
-                self.run.note("Starting the ranks")
+                self.run.note(_("Starting the ranks"))
                 error = self._watch(places)
         finally:
             places.release()
