@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
+
+from armillary_kernels.errors import ArmillaryError
+from armillary_kernels.release import Release
 
 from armillary_hub.accounts.names import ROBOT_PREFIX
 from armillary_hub.settings import Settings
@@ -42,8 +44,6 @@ def app_of_request(handler: Any) -> App | None:
 def owner_of(settings: Settings, app: str) -> str:
     """Return who owns an app, as its current release says; empty when it doesn't."""
     try:
-        release = json.loads((settings.apps_dir / app / "current" / "release.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return Release.read(settings.apps_dir / app / "current").owner
+    except (ArmillaryError, OSError, ValueError):
         return ""
-    owner = release.get("owner") if isinstance(release, dict) else None
-    return owner if isinstance(owner, str) else ""
