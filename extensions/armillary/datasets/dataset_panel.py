@@ -107,18 +107,19 @@ class DatasetsPanel(widgets.VBox):
                 self.view.show_preview(self._preview)
             return
         self.version.options = list(reversed(self._infos[name].versions))
+        self.version.value = self._infos[name].versions[-1]
         self._version_chosen()
 
     def _version_chosen(self, _change: Any = None) -> None:
         if self.chooser.value and self.version.value:
             reference = f"{self.chooser.value}@{self.version.value}"
-            if self.dataset is None or self.dataset.reference != reference:
+            if self.view.shown != reference:
                 self._guarded(lambda: self._show(open_dataset(reference)))
 
     def _show(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self.version.value = dataset.version
         self.view.show_dataset(dataset)
+        self.version.value = dataset.version
 
     def _uploaded(self, change: Any) -> None:
         if change["new"] is not None:

@@ -40,6 +40,11 @@ class DatasetView(widgets.VBox):
         super().__init__((self._summary, self._filters, self._table, self.thumbnails))
         self.clear()
 
+    @property
+    def shown(self) -> str | None:
+        """The reference of the dataset shown, None for a preview or nothing."""
+        return self._dataset.reference if self._dataset is not None else None
+
     def clear(self) -> None:
         """Show nothing."""
         self._dataset = None

@@ -125,6 +125,21 @@ def test_the_pages_and_filters_of_a_saved_dataset(digits):
     assert view.thumbnails.captions == ["7"]
 
 
+def test_choosing_a_dataset_and_a_version_shows_it(digits, few_digits):
+    digits.split(seed=1)
+    panel = datasets.panel()
+    panel.chooser.value = "digits"
+    assert panel.dataset.reference == "digits@2"
+    assert len(panel.view.thumbnails.images) == 60
+    panel.version.value = 1
+    assert "digits@1" in panel.view._summary.value
+    panel.chooser.value = ""
+    assert panel.view.layout.display == "none"
+    panel.chooser.value = "digits"
+    assert panel.view.shown == "digits@2"
+    assert panel.view.layout.display is None
+
+
 def test_the_panel_speaks_chinese(digits, monkeypatch):
     monkeypatch.setenv("ARMILLARY_LANGUAGE", "zh")
     panel = datasets.panel("digits")
