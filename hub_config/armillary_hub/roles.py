@@ -12,8 +12,8 @@ SERVICE_SCOPES: dict[str, list[str]] = {
     "gpu-pool": ["read:users:groups"],
     "dask-gateway": ["read:users:name", "read:users:groups"],
     "mlflow": ["read:users:groups"],
-    # An app is a hub user `app-<name>`, made and deleted by the apps service (no scope for that is narrower); it starts,
-    # stops and shares the servers of this group alone.
+    # An app is a hub user `app-<name>`. To make and delete users, no scope is narrower; but the service starts, stops
+    # and shares the servers of this one group alone.
     "apps": [
         "admin:users",
         "read:groups:name",
@@ -43,7 +43,9 @@ def server_scopes() -> list[str]:
 
 def declare_services(c: Any, settings: Settings) -> None:
     """Declare the deployment's services; supervisord runs them, the hub routes to them and knows their tokens."""
-    services = [{"name": name, "api_token": settings.secret(name)} for name in ("culler", "operator")]
+    services: list[dict[str, Any]] = [
+        {"name": name, "api_token": settings.secret(name)} for name in ("culler", "operator")
+    ]
     for name in WEB_SERVICES:
         services.append(
             {

@@ -1,0 +1,190 @@
+"""An app from publishing to unpublishing, on a real deployment."""
+
+import os
+import signal
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+import tritonclient.http as triton
+from support.deployment import wait_for
+from support.onnx_models import brightness_model, digits_model, release, upload
+
+NAME = "digits"
+
+
+def api(deployment, token, method, path, **options):
+    headers = {"Authorization": f"Bearer {token}"}
+    address = f"{deployment.url}/services/apps/api/{path}"
+    return httpx.request(method, address, headers=headers, timeout=60, **options)
+
+
+def publish(deployment, token, name=NAME, model=None, access=None, **about):
+    files = upload(model or digits_model(), release(**about), access)
+    return api(deployment, token, "POST", f"apps/{name}/releases", files=files)
+
+
+def settled(deployment, token, name=NAME):
+    def ready():
+        app = api(deployment, token, "GET", f"apps/{name}").json()
+        return app if app["state"] != "starting" else None
+
+    return wait_for(ready, 150, f"app {name} serves")
+
+
+def server_process(deployment, name=NAME):
+    """Return the process of an app's server."""
+    for process in psutil.process_iter(["cmdline", "pid"]):
+        if "armillary_hub.app_server" in (process.info["cmdline"] or []):
+            environment = process.environ()
+            if environment.get("JUPYTERHUB_USER") == f"app-{name}" and environment.get("ARMILLARY_DEPLOYMENT") == str(
+                deployment.home
+            ):
+                return process
+    return None
+
+
+@pytest.fixture(scope="module")
+def people(deployment):
+    return {name: deployment.token(name) for name in ("ada", "bob", "eve")}
+
+
+@pytest.fixture(scope="module")
+def app(deployment, people):
+    answer = publish(deployment, people["ada"], access={"users": ["bob"], "groups": []}, title="Handwritten digits")
+    assert answer.status_code == 202, answer.text
+    return settled(deployment, people["ada"])
+
+
+def infer(deployment, token, url, x):
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    body = {
+        "inputs": [{"name": "input", "datatype": "FP32", "shape": list(x.shape), "data": x.reshape(-1).tolist()}],
+    }
+    return httpx.post(f"{url}/infer", json=body, headers=headers, timeout=30)
+
+
+def test_it_serves(app):
+    assert (app["state"], app["release"], app["failure"]) == ("ready", 1, None)
+
+
+def test_people_with_access_use_the_api_and_others_do_not(deployment, people, app):
+    x = np.random.default_rng(0).random((3, 1, 28, 28), np.float32)
+    answers = {name: infer(deployment, token, app["api_url"], x) for name, token in people.items()}
+    assert {name: answer.status_code for name, answer in answers.items()} == {"ada": 200, "bob": 200, "eve": 403}
+    assert infer(deployment, None, app["api_url"], x).status_code == 401
+    assert isinstance(answers["eve"].json()["error"], str)
+
+
+def test_triton_client_with_the_second_persons_token(deployment, people, app):
+    address = app["url"].removeprefix("http://").rstrip("/")
+    headers = {"Authorization": f"Bearer {people['bob']}"}
+    client = triton.InferenceServerClient(address)
+    assert client.is_server_ready(headers=headers)
+    assert client.is_model_ready(NAME, headers=headers)
+    assert client.get_model_metadata(NAME, headers=headers)["versions"] == ["1"]
+    x = np.random.default_rng(1).random((2, 1, 28, 28), np.float32)
+    tensor = triton.InferInput("input", x.shape, "FP32")
+    tensor.set_data_from_numpy(x, binary_data=True)
+    got = client.infer(NAME, [tensor], headers=headers).as_numpy("probabilities")
+    assert got.shape == (2, 10)
+    client.close()
+
+
+def test_signed_out_the_link_leads_to_sign_in(app):
+    answer = httpx.get(app["url"], headers={"Accept": "text/html"}, follow_redirects=True)
+    assert answer.url.path == "/hub/login"
+
+
+def test_each_person_sees_the_apps_they_may_open(deployment, people, app):
+    names = {
+        person: [each["name"] for each in api(deployment, token, "GET", "apps").json()]
+        for person, token in people.items()
+    }
+    assert names == {"ada": [NAME], "bob": [NAME], "eve": []}
+    seen = api(deployment, people["bob"], "GET", f"apps/{NAME}").json()
+    assert "access" not in seen
+    assert "releases" not in seen
+    assert api(deployment, people["eve"], "GET", f"apps/{NAME}").status_code == 404
+
+
+def test_others_cannot_change_it(deployment, people, app):
+    taken = publish(deployment, people["bob"])
+    assert taken.status_code == 409
+    assert taken.json()["error"]["what"] == "The name 'digits' is taken by an app of ada."
+    for method, path in (("DELETE", ""), ("POST", "/rollback"), ("PUT", "/access")):
+        assert api(deployment, people["bob"], method, f"apps/{NAME}{path}", json="me").status_code == 403
+
+
+def test_a_release_that_does_not_fit_changes_nothing(deployment, people, app):
+    wrong = publish(deployment, people["ada"], model=brightness_model())
+    assert wrong.status_code == 400
+    assert "there are 10 class names" in wrong.json()["error"]["what"]
+    unknown = publish(deployment, people["ada"], access={"users": ["nobody-here"]})
+    assert unknown.status_code == 404
+    assert "'nobody-here'" in unknown.json()["error"]["what"]
+    assert api(deployment, people["ada"], "GET", f"apps/{NAME}").json()["releases"] == [1]
+
+
+def test_killed_the_server_comes_back(deployment, people, app):
+    process = server_process(deployment)
+    children = process.children(recursive=True)
+    os.kill(process.pid, signal.SIGKILL)
+    x = np.zeros((1, 1, 28, 28), np.float32)
+
+    def answers():
+        again = server_process(deployment)
+        return again and again.pid != process.pid and infer(deployment, people["ada"], app["api_url"], x).is_success
+
+    wait_for(answers, 90, "the app answers again")
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive, "its page or kernels outlived it"
+
+
+def test_a_sleeping_app_wakes_on_a_visit(deployment, people, app):
+    deployment.stop_server(f"app-{NAME}")
+    x = np.zeros((1, 1, 28, 28), np.float32)
+    refused = infer(deployment, people["eve"], app["api_url"], x)
+    assert refused.status_code == 403
+    waking = infer(deployment, people["bob"], app["api_url"], x)
+    assert waking.status_code in (200, 503)
+    if waking.status_code == 503:
+        assert waking.headers["retry-after"]
+        assert waking.json()["error"] == "The app 'digits' is starting. Try again in a moment."
+    wait_for(lambda: infer(deployment, people["bob"], app["api_url"], x).is_success, 90, "the app is awake")
+
+
+def test_the_next_release_and_back(deployment, people, app):
+    classes = ["dark", "middling", "bright"]
+    answer = publish(deployment, people["ada"], model=brightness_model(), title="Brightness", class_names=classes)
+    assert answer.status_code == 202, answer.text
+    assert settled(deployment, people["ada"])["release"] == 2
+    bright = infer(deployment, people["bob"], app["api_url"], np.ones((1, 1, 28, 28), np.float32)).json()
+    assert bright["model_version"] == "2"
+    assert np.argmax(bright["outputs"][0]["data"]) == 2
+    assert api(deployment, people["ada"], "POST", f"apps/{NAME}/rollback", json={}).status_code == 202
+    back = settled(deployment, people["ada"])
+    assert (back["release"], back["title"]) == (1, "Handwritten digits")
+
+
+def test_access_taken_away_is_taken_at_once_for_new_requests(deployment, people, app):
+    changed = api(deployment, people["ada"], "PUT", f"apps/{NAME}/access", json="everyone")
+    assert changed.json()["access"] == {"users": [], "groups": ["everyone"]}
+    x = np.zeros((1, 1, 28, 28), np.float32)
+    wait_for(lambda: infer(deployment, people["eve"], app["api_url"], x).is_success, 60, "eve has access")
+    api(deployment, people["ada"], "PUT", f"apps/{NAME}/access", json="me")
+    wait_for(lambda: infer(deployment, people["bob"], app["api_url"], x).status_code == 403, 60, "bob has none")
+    assert infer(deployment, people["ada"], app["api_url"], x).status_code == 200
+
+
+def test_unpublishing_removes_everything_but_keeps_the_releases(deployment, people, app):
+    process = server_process(deployment)
+    assert api(deployment, people["ada"], "DELETE", f"apps/{NAME}").status_code == 204
+    wait_for(lambda: not process.is_running(), 30, "the server has ended")
+    assert deployment.request("GET", f"/users/app-{NAME}").status_code == 404
+    assert api(deployment, people["ada"], "GET", "apps").json() == []
+    folder = deployment.settings.apps_dir
+    assert not (folder / NAME).exists()
+    archived = list((folder / ".unpublished").glob(f"{NAME}-*/releases/*/model.onnx"))
+    assert len(archived) == 2
