@@ -114,3 +114,5 @@ def apply_look(c: Any) -> None:
     """Let JupyterHub render our templates."""
     c.JupyterHub.template_paths = [str(TEMPLATES)]
     c.JupyterHub.jinja_environment_options = {"extensions": [LookExtension]}
+    # Signing in leads to the home page: who came to use an app needs no notebook.
+    c.JupyterHub.redirect_to_server = False
