@@ -1,0 +1,167 @@
+"""Exporting a trained model to ONNX, and checking the export against the original."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from armillary.errors import DatasetError, PublishingError
+
+if TYPE_CHECKING:
+    from armillary.training.trained_model import TrainedModel
+
+#: The largest difference between two probabilities that is put down to rounding.
+TOLERANCE = 1e-4
+
+#: Examples compared, at two batch sizes: a dimension that was fixed by mistake shows at the second.
+CHECKED = 64
+_BATCHES = (1, 7)
+
+
+@dataclass(frozen=True)
+class Export:
+    """A checked export.
+
+    Attributes
+    ----------
+    path
+        The ONNX file: input ``input`` float32 (batch first, any size), output ``probabilities``.
+    difference
+        The largest absolute difference between its probabilities and the original's.
+    examples
+        How many examples were compared.
+    """
+
+    path: Path
+    difference: float
+    examples: int
+
+
+def export_onnx(model: TrainedModel, path: str | Path, *, data: Any = None, tolerance: float = TOLERANCE) -> Export:
+    """Write a model as ONNX, with the softmax inside, and check it against the original.
+
+    Parameters
+    ----------
+    model
+        The trained model.
+    path
+        The file to write; it appears only when the check has passed.
+    data
+        The dataset whose test examples are compared; default: the one that the model was trained on, else noise.
+    tolerance
+        The largest difference allowed between two probabilities.
+
+    Returns
+    -------
+    Export
+        The file and how closely it agrees.
+
+    Raises
+    ------
+    PublishingError
+        When the network cannot be exported, its output does not match the classes, or the export does not agree.
+    """
+    path = Path(path)
+    raw = examples_to_compare(model, data)
+    expected = model.predict(raw)
+    _check_classes(model, expected)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+        aside = Path(folder) / "model.onnx"
+        _export(model, aside)
+        difference = compare(model, aside, raw, expected)
+        if not difference <= tolerance:
+            raise PublishingError(
+                f"The ONNX export of '{model.name}' differs from the original by up to {difference:.2g};"
+                f" {tolerance:.2g} is allowed.",
+                "Look for layers that depend on the batch or behave otherwise in training, or raise the tolerance.",
+            )
+        aside.rename(path)
+    return Export(path, difference, len(raw))
+
+
+def compare(model: TrainedModel, path: Path, raw: npt.NDArray[Any], expected: npt.NDArray[np.float32]) -> float:
+    """Return the largest absolute difference between ``expected`` ``(n, classes)`` and what the ONNX file gives.
+
+    Raises
+    ------
+    PublishingError
+        When ONNX Runtime cannot run the file at one of the batch sizes.
+    """
+    import onnxruntime
+
+    from armillary.training.frameworks import LAYOUTS
+
+    x = model.input.prepare(raw, LAYOUTS[model.framework])
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        worst = 0.0
+        for size in (*_BATCHES, len(x)):
+            (got,) = session.run(["probabilities"], {"input": x[:size]})
+            worst = max(worst, float(np.abs(got - expected[:size]).max()))
+    except Exception as error:  # ONNX Runtime's exceptions share no public base class
+        reason = str(error).splitlines()[0]
+        raise PublishingError(
+            f"ONNX Runtime cannot run the export of '{model.name}': {reason}.",
+            "The network must take batches of any size.",
+        ) from error
+    return worst if np.isfinite(worst) else float("inf")
+
+
+def examples_to_compare(model: TrainedModel, data: Any = None) -> npt.NDArray[Any]:
+    """Return raw examples to compare: of the test split, else noise of the right form."""
+    data = _dataset(model) if data is None else data
+    if data is not None:
+        raw, _labels = data.arrays("test")
+        if len(raw):
+            return np.asarray(raw[:CHECKED])
+    random = np.random.default_rng(0)
+    shape = (CHECKED, *model.input.shape)
+    if model.input.kind == "image":
+        return random.integers(0, 256, shape, dtype=np.uint8)
+    mean, std = np.asarray(model.input.mean), np.asarray(model.input.std)
+    return (mean + std * random.normal(size=shape)).astype(np.float32)
+
+
+def _dataset(model: TrainedModel) -> Any:
+    from armillary import datasets
+
+    try:
+        return datasets.open(model.dataset) if model.dataset else None
+    except DatasetError:
+        return None
+
+
+def _check_classes(model: TrainedModel, probabilities: npt.NDArray[np.float32]) -> None:
+    given, known = probabilities.shape[1], len(model.class_names)
+    if given != known:
+        raise PublishingError(
+            f"'{model.name}' gives {given} values for each example, but there are {known} classes.",
+            "Make the network's last layer as wide as the dataset has classes, and train it again.",
+        )
+    if not np.isfinite(probabilities).all():
+        raise PublishingError(
+            f"'{model.name}' gives NaN for test examples.", "Train it again, with a smaller learning rate."
+        )
+
+
+def _export(model: TrainedModel, path: Path) -> None:
+    try:
+        if model.framework == "torch":
+            from armillary.publishing.torch_export import export_torch
+
+            export_torch(model.network, model.input.prepared_shape("channels_first"), path)
+        else:
+            from armillary.publishing.keras_export import export_keras
+
+            export_keras(model.network, model.input.prepared_shape("channels_last"), path)
+    except Exception as error:  # each exporter has its own exceptions, none of them public
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise PublishingError(
+            f"'{model.name}' cannot be exported to ONNX: {lines[0]}",
+            "Build the network from layers that ONNX knows, without Python branches that depend on the data.",
+        ) from error
