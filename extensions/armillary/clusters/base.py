@@ -71,8 +71,9 @@ class Cluster(ABC):
         ClusterError
             If the cluster has stopped.
         """
-        if self._client is None or self._client.status in ("closed", "closing"):
+        if self._client is None or self._client.status != "running":
             self._require_running()
+        if self._client is None or self._client.status in ("closed", "closing"):
             self._client = self._connect()
         return self._client
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import time
 from collections.abc import Callable
 from functools import cache
@@ -16,6 +17,7 @@ from dask_gateway import Gateway, GatewayCluster
 from dask_gateway.auth import JupyterHubAuth
 from dask_gateway.client import ClusterReport, GatewayClusterError, GatewayServerError
 from distributed import Client
+from distributed.utils import silence_logging_cmgr
 
 from armillary.clusters.base import Cluster
 from armillary.errors import ClusterError
@@ -97,7 +99,8 @@ class GatewayDoor:
     def close(self) -> None:
         """Close the connection to the gateway."""
         if self._gateway is not None:
-            self._gateway.close()
+            # Not `close()`: it stops the loop, which the clusters' own clients still want when they are deleted.
+            self._gateway.sync(self._gateway._cleanup)
             self._gateway = None
 
     def ask(self, question: Callable[[], Any]) -> Any:
@@ -176,10 +179,11 @@ class RemoteCluster(Cluster):
     def _let_go(self) -> None:
         """Give up the connections, which would look for the lost scheduler for ever."""
         _known.pop(self.name, None)
-        if self._client is not None:
-            self._client.close(timeout=1)
-            self._client = None
-        self._cluster.close(shutdown=False)
+        with silence_logging_cmgr(logging.CRITICAL):  # it would show that its attempts to connect are cancelled
+            if self._client is not None:
+                self._client.close(timeout=1)
+                self._client = None
+            self._cluster.close(shutdown=False)
 
     def _lost(self) -> ClusterError:
         return ClusterError(
