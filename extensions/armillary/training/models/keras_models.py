@@ -56,6 +56,17 @@ def _seeded(seed: int) -> Iterator[None]:
         np.random.set_state(numpy)
 
 
+def _image_block(x: Any, channels: int) -> Any:
+    x = layers.Conv2D(channels, sizes.IMAGE_KERNEL, padding="same")(x)
+    x = layers.ReLU()(layers.GroupNormalization(sizes.NORM_GROUPS, epsilon=1e-5)(x))
+    return layers.MaxPool2D(2)(x)
+
+
+def _column_block(x: Any, channels: int, pools: bool) -> Any:
+    x = layers.Conv1D(channels, 3, padding="same", activation="relu")(x)
+    return layers.MaxPool1D(2)(x) if pools else x
+
+
 def cnn(kind: str, shape: tuple[int, ...], classes: int, seed: int) -> keras.Model:
     """Return blocks of convolution and pooling, then two dense layers."""
     with _seeded(seed):
@@ -63,10 +74,8 @@ def cnn(kind: str, shape: tuple[int, ...], classes: int, seed: int) -> keras.Mod
         table = kind == "table"
         side = shape[0] if table else min(shape[:2])
         x = layers.Reshape((*shape, 1))(x) if table else x
-        convolution, pooling = (layers.Conv1D, layers.MaxPool1D) if table else (layers.Conv2D, layers.MaxPool2D)
         for channels in sizes.convolution_channels(side):
-            x = convolution(channels, 3, padding="same", activation="relu")(x)
-            x = pooling(2)(x) if side > 1 else x
+            x = _column_block(x, channels, pools=side > 1) if table else _image_block(x, channels)
         x = layers.Dense(sizes.HIDDEN, activation="relu")(layers.Flatten()(x))
         return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name="cnn")
 

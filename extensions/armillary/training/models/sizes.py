@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 
 CONVOLUTION_CHANNELS = (16, 32, 64, 128, 128)
+#: Width of an image's convolutions: 5 generalises better than 3 from a few thousand small pictures.
+IMAGE_KERNEL = 5
+#: Groups of channels normalised together (Wu and He, 2018): unlike batch norm, the same on any number of ranks.
+NORM_GROUPS = 8
 HIDDEN = 128
 RECURRENT_UNITS = 128
 TOKEN_WIDTH = 64

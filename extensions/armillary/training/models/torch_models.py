@@ -10,7 +10,7 @@ from armillary.training.models import sizes
 
 
 class Convolutional(nn.Module):
-    """Blocks of 3x3 convolution and pooling, then two dense layers; over a table's columns in one dimension."""
+    """Blocks of convolution and pooling, then two dense layers; over a table's columns in one dimension."""
 
     def __init__(self, kind: str, shape: tuple[int, ...], classes: int) -> None:
         super().__init__()
@@ -33,7 +33,8 @@ class Convolutional(nn.Module):
         if self.over_table:
             block: list[nn.Module] = [nn.Conv1d(before, channels, 3, padding=1), nn.ReLU()]
             return [*block, nn.MaxPool1d(2)] if pools else block
-        return [nn.Conv2d(before, channels, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        convolution = nn.Conv2d(before, channels, sizes.IMAGE_KERNEL, padding="same")
+        return [convolution, nn.GroupNorm(sizes.NORM_GROUPS, channels), nn.ReLU(), nn.MaxPool2d(2)]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits ``(batch, classes)``."""
