@@ -69,7 +69,8 @@ def from_json(name: str, datatype: str, shape: list[int], data: Any) -> NDArray[
         limits = np.iinfo(dtype)
         if int(values.min()) < limits.min or int(values.max()) > limits.max:
             raise BadRequestError(f"The data of input '{name}' does not fit into {datatype}.")
-    return _shaped(name, values.astype(dtype), shape)
+    with np.errstate(over="ignore"):  # infinity is refused by `check_finite`
+        return _shaped(name, values.astype(dtype), shape)
 
 
 def from_bytes(name: str, datatype: str, shape: list[int], raw: memoryview) -> NDArray[Any]:
