@@ -81,7 +81,7 @@ def _release(values: dict[str, Any]) -> Release:
 def _check_model(file: BinaryIO, release: Release) -> None:
     """Check that the file is an ONNX graph that is whole in itself and fits the release."""
     try:
-        model = onnx.load_model(file, load_external_data=False)
+        model = onnx.load_model_from_string(file.read())
     except Exception as error:  # protobuf's own errors
         raise WebError(400, f"'{MODEL}' is not an ONNX model.", "Export it again.") from error
     file.seek(0)
