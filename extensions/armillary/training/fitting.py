@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,21 +214,22 @@ def _plain_name(text: str) -> str:
     return re.sub(r"[^a-z0-9.-]+", "-", text.lower()).strip("-.") or "model"
 
 
-def _connector(cluster: Any, workers: int) -> Callable[[], Client]:
+def _connector(cluster: Any, workers: int) -> Callable[[], AbstractContextManager[Client]]:
     """Return what gets the client, when the supervisor has time to wait for it."""
     if cluster is not None and not any(hasattr(cluster, way) for way in ("subscribe_topic", "client", "get_client")):
         raise TrainingError(
             f"A {type(cluster).__name__} is not a cluster.", "Give armillary.cluster(...), a Dask cluster or a Client."
         )
 
-    def connect() -> Client:
+    def connect() -> AbstractContextManager[Client]:
         found = cluster
         if found is None:
             from armillary.clusters import cluster as own_cluster
 
             found = own_cluster(workers=workers)
         if isinstance(found, Client):
-            return found
-        return found.client() if hasattr(found, "client") else found.get_client()
+            return nullcontext(found)
+        # Our clusters share one client; Dask's make a new one at each call, which is ours to close.
+        return nullcontext(found.client()) if hasattr(found, "client") else closing(found.get_client())
 
     return connect

@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from armillary_kernels.texts import translator
@@ -15,7 +16,7 @@ from distributed import Client
 
 from armillary.errors import TrainingError
 from armillary.training.placement import Event, Reservation, present_workers
-from armillary.training.run import Run
+from armillary.training.run import Run, Status
 
 _ = translator(__file__)
 
@@ -43,14 +44,16 @@ class Supervisor:
     run
         The run.
     connect
-        Returns the cluster's client; may take long.
+        Returns the cluster's client as a context manager; may take long.
     worker_timeout
         Seconds to wait for workers.
     resume
         Whether to go on from the checkpoint.
     """
 
-    def __init__(self, run: Run, connect: Callable[[], Client], *, worker_timeout: float, resume: bool) -> None:
+    def __init__(
+        self, run: Run, connect: Callable[[], AbstractContextManager[Client]], *, worker_timeout: float, resume: bool
+    ) -> None:
         self.run = run
         self.connect = connect
         self.worker_timeout = worker_timeout
@@ -59,6 +62,7 @@ class Supervisor:
         self.events: queue.Queue[Event] = queue.Queue()
         self.statuses: dict[int, int] = {}
         self.failures: list[Event] = []
+        self.holding: set[str] = set()
 
     def start(self) -> None:
         """Supervise in a thread of its own."""
@@ -67,12 +71,13 @@ class Supervisor:
     def _supervise(self) -> None:
         try:
             self.run.note(_("Connecting to the cluster"))
-            client = self.connect()
-            client.subscribe_topic(self.attempt, lambda event: self.events.put(event[1]))
-            try:
-                self._attempt(Reservation(client, self.attempt, self.events))
-            finally:
-                client.unsubscribe_topic(self.attempt)
+            with self.connect() as client:
+                client.subscribe_topic(self.attempt, lambda event: self.events.put(event[1]))
+                try:
+                    end = self._attempt(Reservation(client, self.attempt, self.events))
+                finally:
+                    client.unsubscribe_topic(self.attempt)
+            self.run.move_to(*end)
         except TrainingError as error:
             self.run.move_to("failed", error)
         except Exception as error:
@@ -82,14 +87,15 @@ class Supervisor:
             failure.__cause__ = error
             self.run.move_to("failed", failure)
 
-    def _attempt(self, places: Reservation) -> None:
-        """Hold places, start the ranks and watch them; the run ends when the ranks are gone."""
+    def _attempt(self, places: Reservation) -> tuple[Status, TrainingError | None]:
+        """Hold places, start the ranks and watch them; return how the run ended when the ranks are gone."""
         error: TrainingError | None = None
         started = False
         try:
             self.run.note(_("Waiting for {n} workers", n=self.run.plan.workers))
             places.hold(self.run.plan.workers, self.worker_timeout, lambda: not self.run.cancel_requested)
             if not self.run.cancel_requested:
+                self.holding = {place.worker for place in places.places}
                 places.start(self.run.plan, str(self.run.folder.path), resume=self.resume)
                 started = True
                 self.run.move_to("running")
@@ -100,11 +106,8 @@ class Supervisor:
             if started:
                 self._see_off(places)
         if self.run.cancel_requested and (error is not None or len(self.statuses) < self.run.plan.workers):
-            self.run.move_to("cancelled", self._cancelled())
-        elif error is not None:
-            self.run.move_to("failed", error)
-        else:
-            self.run.move_to("finished")
+            return "cancelled", self._cancelled()
+        return ("finished", None) if error is None else ("failed", error)
 
     def _watch(self, places: Reservation) -> TrainingError | None:
         """Take in events until all ranks have ended, or one has failed; return why."""
@@ -131,8 +134,9 @@ class Supervisor:
         elif event["type"] == "failed":
             self.failures.append(event)
         elif event["type"] == "ready":
-            # Dask started this worker anew under its old address: the rank that was there is gone.
-            self.failures.append({"type": "reborn", "worker": event["worker"], "message": "peer"})
+            # Dask started this worker anew under its old address, so its rank is gone; or it answers too late.
+            if event["worker"] in self.holding:
+                self.failures.append({"type": "reborn", "worker": event["worker"], "message": "peer"})
         else:
             self.run.record(event)
 

@@ -15,7 +15,7 @@ from armillary.errors import TrainingError
 from support.training_networks import FailsOnSecondRank, Perceptron
 from support.training_ranks import rank_processes, wait_until
 
-SETTINGS = {"epochs": 3, "batch_size": 64, "learning_rate": 3e-3, "seed": 5}
+SETTINGS = {"epochs": 3, "batch_size": 64, "learning_rate": 2e-2, "seed": 5}
 
 
 @pytest.fixture(scope="module")
