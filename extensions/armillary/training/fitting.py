@@ -61,7 +61,7 @@ def fit(
     batch_size
         Examples of one step over all ranks; a multiple of ``workers`` (default 64).
     learning_rate
-        At the start (default 1e-3); it falls in a straight line to a twentieth of that at the end.
+        At the start (default 2e-3); it falls in a straight line to a twentieth of that at the end.
     optimizer
         ``"adam"`` (default) or ``"sgd"``.
     seed
@@ -108,7 +108,7 @@ def fit(
 
 def _prepared(model: Any, data: Any, given: dict[str, Any], *, framework: str | None, name: str | None) -> Run:
     """Check everything, then write the folder of a new run."""
-    settings = {"workers": 2, "epochs": 5, "batch_size": 64, "learning_rate": 1e-3, "optimizer": "adam", "seed": 0}
+    settings = {"workers": 2, "epochs": 5, "batch_size": 64, "learning_rate": 2e-3, "optimizer": "adam", "seed": 0}
     settings |= given
     check_settings(settings, framework, name)
     dataset = open_dataset(data)

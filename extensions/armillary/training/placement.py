@@ -144,8 +144,11 @@ class Reservation:
 
 
 def present_workers(client: Client) -> list[str]:
-    """Return the addresses of the cluster's workers."""
-    return sorted(client.scheduler_info(n_workers=-1)["workers"])
+    """Return the addresses of the cluster's workers.
+
+    Not by ``client.scheduler_info()``: its periodic refresh may put an answer without workers in between.
+    """
+    return sorted(client.nthreads())
 
 
 def rank_environment(plan: TrainingPlan, places: list[Place], rank: int) -> dict[str, str]:

@@ -69,7 +69,7 @@ class TrainingPanel(widgets.VBox):
         self.workers = _labelled(widgets.BoundedIntText, _("Workers"), value=2, min=1, max=1024)
         self.epochs = _labelled(widgets.BoundedIntText, _("Epochs"), value=5, min=1, max=100_000)
         self.batch_size = _labelled(widgets.BoundedIntText, _("Batch size (all workers)"), value=64, min=1, max=10**6)
-        self.learning_rate = _labelled(widgets.FloatText, _("Learning rate"), value=1e-3, step=1e-4)
+        self.learning_rate = _labelled(widgets.FloatText, _("Learning rate"), value=2e-3, step=1e-4)
         self.start = widgets.Button(description=_("Start training"), button_style="primary", icon="play")
         self.start.on_click(self._start)
 

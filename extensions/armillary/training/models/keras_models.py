@@ -68,7 +68,7 @@ def _column_block(x: Any, channels: int, pools: bool) -> Any:
 
 
 def cnn(kind: str, shape: tuple[int, ...], classes: int, seed: int) -> keras.Model:
-    """Return blocks of convolution and pooling, then two dense layers."""
+    """Return blocks of convolution, group normalisation and pooling, then two dense layers."""
     with _seeded(seed):
         x = inputs = keras.Input(shape, name="input")
         table = kind == "table"

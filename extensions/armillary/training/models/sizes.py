@@ -9,6 +9,8 @@ CONVOLUTION_CHANNELS = (16, 32, 64, 128, 128)
 IMAGE_KERNEL = 5
 #: Groups of channels normalised together (Wu and He, 2018): unlike batch norm, the same on any number of ranks.
 NORM_GROUPS = 8
+#: Groups of group normalisation (Wu and He, 2018), which knows no batch and so is the same on any number of ranks.
+NORM_GROUPS = 4
 HIDDEN = 128
 RECURRENT_UNITS = 128
 TOKEN_WIDTH = 64
