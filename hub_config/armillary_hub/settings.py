@@ -46,6 +46,10 @@ _KERNEL_SOCKET = len("/kernel-") + 36 + len("-ipc-12")
 Mode = Literal["solo", "team"]
 
 
+class NoDeployment(ArmillaryError):  # noqa: N818 - an answer, which `armillary up` and `doctor` expect
+    """There is no deployment in a folder."""
+
+
 def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
     """Write a file so that readers see the old or the new text, never a part (write aside, fsync, rename)."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -106,7 +110,11 @@ class Settings:
         try:
             stored = json.loads((home / "settings.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ArmillaryError(f"There is no deployment in {home}.", "Start one with `armillary up`.") from None
+            raise NoDeployment(f"There is no deployment in {home}.", "Start one with `armillary up`.") from None
+        except PermissionError:
+            raise ArmillaryError(
+                f"The deployment in {home} belongs to another account.", "Act as that account, or use sudo."
+            ) from None
         except (OSError, ValueError) as error:
             raise ArmillaryError(f"{home / 'settings.json'} cannot be read: {error}.", "Restore it.") from error
         return cls(home=home, **stored)

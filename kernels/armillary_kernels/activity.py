@@ -6,13 +6,14 @@ execution state is asked instead. Loaded by ``c.ServerApp.jpserver_extensions = 
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from typing import Any
 
 from tornado.ioloop import PeriodicCallback
 
-#: Milliseconds between two looks: far less than any time after which a server is culled.
-INTERVAL = 30_000
+#: Seconds between two looks: less than any time after which a server is culled, and as often as the hub is told.
+INTERVAL = min(30.0, float(os.environ.get("JUPYTERHUB_ACTIVITY_INTERVAL") or 30.0))
 
 #: The name under which the server keeps this kind of activity.
 SOURCE = "armillary_busy_kernels"
@@ -36,6 +37,6 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(server: Any) -> None:
-    look = PeriodicCallback(lambda: note_activity(server), INTERVAL)
+    look = PeriodicCallback(lambda: note_activity(server), INTERVAL * 1000)
     server.web_app.settings[f"{SOURCE}_callback"] = look
     look.start()

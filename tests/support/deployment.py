@@ -33,7 +33,7 @@ _CONFIG = """
 c = get_config()
 import armillary_hub
 armillary_hub.configure(c)
-c.JupyterHub.services.append({{"name": "tests", "api_token": "{token}"}})
+c.JupyterHub.services.append({{"name": "tests", "api_token": "{token}", "admin": True}})
 c.JupyterHub.load_roles.append({{"name": "tests", "services": ["tests"], "scopes": [
     "admin:users", "admin:servers", "admin:groups", "tokens", "access:servers", "access:services", "shares",
     "read:hub", "list:services", "read:services", "proxy", "inherit",
@@ -141,16 +141,18 @@ class Deployment:
         """Wait until the hub answers through the proxy."""
         wait_for(lambda: httpx.get(f"{self.url}/hub/api/").status_code == 200, patience, "the hub answers")
 
-    def armillary(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run the command line as the deployment's account, with its home."""
-        command = [*_armillary(), *arguments, "--home", str(self.home)]
+    def armillary(
+        self, *arguments: str, timeout: float = 120, home: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the command line as the deployment's account, with its home unless another is given."""
+        command = [*_armillary(), *arguments, "--home", str(home or self.home)]
         return subprocess.run(
             command,
             capture_output=True,
             text=True,
             timeout=timeout,
             env=self.environment,
-            cwd=self.home,
+            cwd=self.home.parent,
             check=False,
             **_as(self.account),
         )

@@ -19,7 +19,7 @@ TOKEN = "a-token-of-the-test"
 def server(tmp_path):
     port = free_port()
     launch = (
-        "from armillary_kernels import activity; activity.INTERVAL = 100\n"
+        "from armillary_kernels import activity; activity.INTERVAL = 0.1\n"
         "from jupyter_server.serverapp import main; main()"
     )
     process = subprocess.Popen(

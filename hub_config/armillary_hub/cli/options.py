@@ -34,9 +34,8 @@ def deployment_in(home: Path) -> Settings:
     """
     home = home.absolute()
     settings = Settings.load(home)
-    owner = home.stat().st_uid
-    if os.geteuid() not in (0, owner):
+    if os.geteuid() not in (0, home.stat().st_uid):
         raise ArmillaryError(
-            f"The deployment in {home} belongs to another account (uid {owner}).", "Ask its owner, or use sudo."
+            f"The deployment in {home} belongs to another account.", "Act as that account, or use sudo."
         )
     return settings

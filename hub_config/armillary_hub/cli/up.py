@@ -12,7 +12,7 @@ from armillary_kernels.errors import ArmillaryError
 
 from armillary_hub.checks import require_startable
 from armillary_hub.cli.options import home_option
-from armillary_hub.settings import Mode, Settings
+from armillary_hub.settings import Mode, NoDeployment, Settings
 from armillary_hub.supervision.lifecycle import deployment_lock, run
 
 
@@ -45,9 +45,13 @@ def up(
 def decide_settings(home: Path, **given: object) -> Settings:
     """Return the settings: what is given, else what the last start had, else the defaults."""
     default_mode: Mode = "team" if os.geteuid() == 0 else "solo"
-    before = Settings.load(home) if (home / "settings.json").exists() else Settings(home, mode=default_mode)
-    settings = replace(before, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    if (home / "settings.json").exists() and settings.mode != before.mode:
+    try:
+        before: Settings | None = Settings.load(home)
+    except NoDeployment:
+        before = None
+    chosen = {name: value for name, value in given.items() if value is not None}
+    settings = replace(before or Settings(home, mode=default_mode), **chosen)  # type: ignore[arg-type]
+    if before and settings.mode != before.mode:
         raise ArmillaryError(
             f"The deployment in {home} is in {before.mode} mode.", "Choose another --home, or leave --mode out."
         )

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 from armillary_hub.settings import Settings
 
 #: Programs that carry people's connections: `armillary restart` leaves them alone unless it is asked for one.
 PROXIES = ("proxy", "gateway-proxy")
-
-
-_APPS = Path(__file__).parents[1] / "apps" / "service.py"
 
 
 @dataclass(frozen=True)
@@ -46,9 +42,7 @@ class Program:
 
 def programs(settings: Settings) -> list[Program]:
     """Return the programs of a deployment, in the order in which they start."""
-    table = [*_proxies(settings), _hub(settings), *_services(settings), _culler(settings)]
-    # TEMPORARY while the apps room is being written.
-    return [program for program in table if program.name != "apps" or _APPS.exists()]
+    return [*_proxies(settings), _hub(settings), *_services(settings), _culler(settings)]
 
 
 def program_names(settings: Settings) -> list[str]:
