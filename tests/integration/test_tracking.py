@@ -96,28 +96,28 @@ def test_nobody_finds_anothers_runs(annas, berts):
     assert MlflowClient().search_runs([annas.experiment]) == []
 
 
-PATHS = {
-    "api/2.0/mlflow/runs/get?run_id={run}": 404,
-    "api/2.0/mlflow/model-versions/get-download-uri?name=classifier&version=1": 404,
-    "api/2.0/mlflow-artifacts/artifacts/workspaces/anna-user/{experiment}/{run}/artifacts/note.txt": 400,
-    "api/2.0/mlflow-artifacts/artifacts/%2e%2e/anna-user/{experiment}/{run}/artifacts/note.txt": 400,
-    "api/2.0/mlflow-artifacts/artifacts?path=workspaces/anna-user": 400,
-    "get-artifact?run_id={run}&path=note.txt": 404,
-    "ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?run_ids={run}&metric_key=loss&max_results=9": 404,
+PATHS = [
+    "api/2.0/mlflow/runs/get?run_id={run}",
+    "api/2.0/mlflow/model-versions/get-download-uri?name=classifier&version=1",
+    "api/2.0/mlflow-artifacts/artifacts/workspaces/anna-user/{experiment}/{run}/artifacts/note.txt",
+    "api/2.0/mlflow-artifacts/artifacts/%2e%2e/anna-user/{experiment}/{run}/artifacts/note.txt",
+    "api/2.0/mlflow-artifacts/artifacts?path=workspaces/anna-user",
+    "get-artifact?run_id={run}&path=note.txt",
+    "ajax-api/2.0/mlflow/metrics/get-history-bulk-interval?run_ids={run}&metric_key=loss&max_results=9",
     # Parts that are switched off for all.
-    "api/3.0/mlflow/workspaces": 404,
-    "ajax-api/3.0/mlflow/workspaces/anna-user": 404,
-    "api/2.0/mlflow/webhooks": 404,
-    "ajax-api/3.0/mlflow/assistant/config": 404,
-    "ajax-api/3.0/mlflow/jobs/1": 404,
-    "gateway/any/mlflow/invocations": 404,
-}
+    "api/3.0/mlflow/workspaces",
+    "ajax-api/3.0/mlflow/workspaces/anna-user",
+    "api/2.0/mlflow/webhooks",
+    "ajax-api/3.0/mlflow/assistant/config",
+    "ajax-api/3.0/mlflow/jobs/1",
+    "gateway/any/mlflow/invocations",
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_no_address_shows_what_is_anothers(path, annas, berts, url):
     answer = httpx.get(f"{url}/{path.format(**vars(annas))}", headers=berts)
-    assert answer.status_code == PATHS[path]
+    assert answer.status_code in (400, 404)
     assert "secret" not in answer.text
 
 
