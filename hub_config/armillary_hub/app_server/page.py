@@ -20,6 +20,7 @@ from traitlets import Unicode
 from traitlets.config import Config
 from voila.app import Voila
 
+from armillary_hub.app_server.kernel import PageKernelSpecs
 from armillary_hub.app_server.processes import die_with_parent
 
 #: Kernels that have run the notebook before a visitor comes.
@@ -84,8 +85,7 @@ def _configure_pages(voila: Any, warm_kernels: int) -> None:
 
 
 def _configure_kernels(c: Config) -> None:
-    # A plain kernel whatever the notebook names: no lease, no GPU; the model answers from the app's server.
-    c.KernelSpecManager.allowed_kernelspecs = {"python3"}
+    c.VoilaConfiguration.kernel_spec_manager_class = PageKernelSpecs
     # Other accounts on this machine could read a TCP port.
     c.KernelManager.transport = "ipc"
     c.MappingKernelManager.cull_idle_timeout = KERNEL_GRACE
