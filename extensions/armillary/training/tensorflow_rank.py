@@ -125,4 +125,6 @@ def _tally(loss: Any, logits: Any, y: Any, weights: Any) -> Any:
 
 
 def _sum_in_replica(values: Any) -> Any:
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)
+    # Made here, a tensor has the replica's device, without which the collective does not know where to put the sum.
+    placed = tf.identity(values)
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, placed)
