@@ -98,6 +98,7 @@ def test_nobody_finds_anothers_runs(annas, berts):
 
 PATHS = [
     "api/2.0/mlflow/runs/get?run_id={run}",
+    "of/anna/api/2.0/mlflow/runs/get?run_id={run}",
     "api/2.0/mlflow/model-versions/get-download-uri?name=classifier&version=1",
     "api/2.0/mlflow-artifacts/artifacts/workspaces/anna-user/{experiment}/{run}/artifacts/note.txt",
     "api/2.0/mlflow-artifacts/artifacts/%2e%2e/anna-user/{experiment}/{run}/artifacts/note.txt",
@@ -128,6 +129,8 @@ def test_an_admin_may_choose_a_workspace(deployment, annas, url):
     assert httpx.get(address, headers=headers).status_code == 404
     chosen = httpx.get(address, headers={**headers, "X-MLFLOW-WORKSPACE": "anna-user"})
     assert chosen.json()["run"]["info"]["run_id"] == annas.run
+    annas_own = httpx.get(address.replace("/mlflow/api", "/mlflow/of/anna/api"), headers=headers)
+    assert annas_own.json()["run"]["info"]["run_id"] == annas.run
 
 
 def test_nothing_saved_is_lost_when_it_is_killed(deployment, annas, url):

@@ -1,12 +1,13 @@
 """MLflow as a hub service: ``python -m armillary_hub.tracking.service``.
 
-A person's requests, by token or by sign-in, always go to their own workspace, whatever they ask for. An admin may
-name another (header ``X-MLFLOW-WORKSPACE``, which MLflow's pages and ``MLFLOW_WORKSPACE`` set). MLflow itself sees
-no cookie and no token.
+A person's requests, by token or by sign-in, always go to their own workspace, whatever they ask for. An admin opens
+another's at ``of/<user>/``, or with a program by ``MLFLOW_WORKSPACE`` (header ``X-MLFLOW-WORKSPACE``). MLflow itself
+sees no cookie and no token.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from armillary_kernels.texts import language_of
@@ -32,6 +33,9 @@ from armillary_hub.web.server import serve
 
 SERVICE = "mlflow"
 PREFIX = f"/services/{SERVICE}"
+
+#: Where an admin sees the MLflow of another person.
+_OF = re.compile(r"/of/(?P<owner>[a-z][a-z0-9-]*)(?P<path>/.*)")
 
 #: MLflow's pages send every cookie of such a name as a header; so they carry the XSRF token.
 _XSRF_COOKIES = ("_xsrf", "mlflow-request-header-X-XSRFToken")
@@ -77,25 +81,36 @@ class PersonalMLflow:
             raise WebError(404, f"There is nothing at {scope['path']}.")
         connection = HTTPConnection(scope)
         identity: Identity = connection.state.identity
-        path = scope["path"].removeprefix(PREFIX)
+        owner, path = _owner_and_path(scope["path"].removeprefix(PREFIX), identity)
         _check(identity, scope["method"], path)
         if not self._mlflow.is_loaded and wants_page(connection):
             self._mlflow.start()
             await _starting_page(connection, identity)(scope, receive, send)
             return
         mlflow = await self._mlflow.get()
-        workspace = await self._workspace(connection, identity)
-        if is_server_info(path) and not identity.admin:
-            # Its pages then offer no choice of workspaces.
+        workspace = await self._workspace(connection, identity, owner)
+        if is_server_info(path) and (identity.xsrf or not identity.admin):
+            # Its pages then offer no choice of workspaces, which would stand between people and their runs.
             await JSONResponse({**mlflow.server_info(), "workspaces_enabled": False})(scope, receive, send)
             return
         await mlflow.app(_inner_scope(scope, path, workspace), receive, send)
 
-    async def _workspace(self, connection: HTTPConnection, identity: Identity) -> str:
+    async def _workspace(self, connection: HTTPConnection, identity: Identity, owner: str) -> str:
+        if owner != identity.name:
+            return workspace_of(owner)
         own = workspace_of(identity.name)
         await self._mlflow.require_workspace(own)
         asked = connection.headers.get(WORKSPACE_HEADER, "")
         return asked if asked and identity.admin else own
+
+
+def _owner_and_path(path: str, identity: Identity) -> tuple[str, str]:
+    """Return whose MLflow a request is for, and the path in it."""
+    if match := _OF.fullmatch(path):
+        if not identity.admin:
+            raise WebError(404, f"There is nothing at {PREFIX}{path}.")
+        return match["owner"], match["path"]
+    return identity.name, path
 
 
 def _check(identity: Identity, method: str, path: str) -> None:
