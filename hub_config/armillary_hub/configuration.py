@@ -7,6 +7,7 @@ from typing import Any
 from armillary_hub import culling
 from armillary_hub.accounts.rules import apply_account_rules
 from armillary_hub.apps import asleep
+from armillary_hub.group_shares import include_group_shares
 from armillary_hub.roles import declare_roles, declare_services, server_scopes
 from armillary_hub.settings import Settings
 from armillary_hub.spawners import SoloSpawner, TeamSpawner
@@ -34,6 +35,7 @@ def configure(c: Any, settings: Settings | None = None) -> None:
     _configure_culler(c)
     declare_services(c, settings)
     declare_roles(c)
+    include_group_shares()
 
 
 def _configure_addresses(c: Any, settings: Settings) -> None:

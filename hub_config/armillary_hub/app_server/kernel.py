@@ -1,49 +1,18 @@
-"""The kernel behind one visitor's page: a plain IPython kernel that ends with the page's server.
-
-It takes no lease and no GPU, whatever kernelspec the notebook names: the model answers from the app's server.
-"""
+"""The kernel behind one visitor's page: a plain IPython kernel that ends with the page's server."""
 
 from __future__ import annotations
 
-import sys
-from typing import Any
+import os
 
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
-
-NAME = "python3"
-
-_SPEC = {
-    "argv": [sys.executable, "-m", "armillary_hub.app_server.kernel", "-f", "{connection_file}"],
-    "display_name": "Python 3",
-    "language": "python",
-}
-
-
-class PageKernelSpecs(KernelSpecManager):
-    """Knows this one kernel and no other."""
-
-    def find_kernel_specs(self) -> dict[str, str]:
-        """Return the kernel's name; it has no folder of resources."""
-        return {NAME: ""}
-
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        """Return the specification of the kernel."""
-        if kernel_name != NAME:
-            raise NoSuchKernel(kernel_name)
-        return KernelSpec(name=NAME, **_SPEC)
-
-    def get_all_specs(self) -> dict[str, Any]:
-        """Return the kernel as Jupyter's servers list it."""
-        return {NAME: {"resource_dir": "", "spec": dict(_SPEC)}}
+from armillary_hub.app_server.processes import die_with_parent
 
 
 def main() -> None:
-    """Run the kernel."""
+    """Run the kernel; Jupyter tells it who started it."""
+    die_with_parent(int(os.environ["JPY_PARENT_PID"]))
+    # Only now: the import takes long enough for the parent to end meanwhile.
     from ipykernel.kernelapp import IPKernelApp
 
-    from armillary_hub.app_server.processes import die_with_parent
-
-    die_with_parent()
     IPKernelApp.launch_instance()
 
 

@@ -20,7 +20,7 @@ from traitlets import Unicode
 from traitlets.config import Config
 from voila.app import Voila
 
-from armillary_hub.app_server.kernel import PageKernelSpecs
+from armillary_hub.app_server.page_kernels import PageKernelSpecs
 from armillary_hub.app_server.processes import die_with_parent
 
 #: Kernels that have run the notebook before a visitor comes.
@@ -100,9 +100,9 @@ def _connection_dir_root(runtime_dir: Path) -> str:
 
 
 def main() -> None:
-    """Serve the page: ``python -m armillary_hub.app_server.page PREFIX RELEASE_DIR SOCKET``."""
-    die_with_parent()
-    prefix, release_dir, socket = sys.argv[1:]
+    """Serve the page: ``python -m armillary_hub.app_server.page PARENT_PID PREFIX RELEASE_DIR SOCKET``."""
+    parent, prefix, release_dir, socket = sys.argv[1:]
+    die_with_parent(int(parent))
     Path(socket).unlink(missing_ok=True)
     os.chdir(Path.home())
     page = PageOnSocket(config=configuration(prefix, Path(release_dir), Path(socket)))

@@ -18,9 +18,8 @@ def _prctl(option: int, value: int) -> None:
         raise ArmillaryError(f"prctl({option}) failed: {os.strerror(ctypes.get_errno())}.", "Armillary needs Linux.")
 
 
-def die_with_parent() -> None:
-    """Have the kernel send this process SIGTERM when its parent ends, however that ends."""
-    parent = os.getppid()
+def die_with_parent(parent: int) -> None:
+    """Have the kernel send this process SIGTERM when its parent, process ``parent``, ends, however that ends."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it ended before the call took effect
         raise SystemExit(1)

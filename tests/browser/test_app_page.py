@@ -1,0 +1,140 @@
+"""The page of an app as a visitor has it: on a phone, by keyboard, with bad files, with a lost connection."""
+
+import io
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+from support.app_server import ACCESS, app_server
+from support.onnx_models import brightness_model, release
+
+pytestmark = pytest.mark.browser
+
+PHONE = {"width": 390, "height": 844}
+CLASSES = ["dark", "middling", "bright"]
+TITLE = "How bright is it? <1>"
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+
+
+def png(grey: int, size=(28, 28)) -> bytes:
+    file = io.BytesIO()
+    Image.new("L", size, grey).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    about = release(title=TITLE, classes=CLASSES, description="Tells dark pictures from bright ones.")
+    with app_server(tmp_path_factory.mktemp("app"), brightness_model(), about) as running:
+        running.token = running.hub.person("bob", ACCESS)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(app, chromium, request):
+    """Return a function that opens the app in a fresh browser session."""
+    contexts = []
+
+    def opened(language="en-US", **options):
+        context = chromium.new_context(viewport=PHONE, locale=language, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.requests_elsewhere = []
+        page.on("request", lambda sent: page.requests_elsewhere.append(sent.url))
+        # Signing in is the business of other tests: this visitor has.
+        name, value = f"jupyterhub-user-{'app-digits'}", app.token
+        context.add_cookies([{"name": name, "value": value, "url": app.url, "httpOnly": True}])
+        page.goto(app.url, timeout=90_000)
+        return page
+
+    yield opened
+    if folder := os.environ.get("ARMILLARY_SCREENSHOTS"):
+        for context in contexts:
+            if context.pages:
+                context.pages[0].screenshot(path=str(Path(folder) / f"{request.node.name}.png"), full_page=True)
+    for context in contexts:
+        context.close()
+
+
+def choose(page, content: bytes, name="picture.png", label="Choose a picture"):
+    page.get_by_label(label).set_input_files({"name": name, "mimeType": "image/png", "buffer": content})
+
+
+def test_a_visitor_on_a_phone_reads_the_right_class(app, open_page):
+    page = open_page()
+    expect(page.get_by_role("heading", name=TITLE)).to_be_visible(timeout=60_000)
+    assert page.title() == TITLE
+    for grey, name in ((255, "bright"), (128, "middling"), (0, "dark")):
+        choose(page, png(grey))
+        expect(page.locator(".classes li").first).to_contain_text(name, timeout=20_000)
+        expect(page.locator(".classes li").first).to_contain_text("%")
+        expect(page.locator("[aria-live=polite]")).to_contain_text(f"Most likely: {name}")
+    assert page.locator("html").get_attribute("lang") == "en-US"
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    origin = app.url.split("/user/")[0]
+    assert [url for url in page.requests_elsewhere if not url.startswith((origin, "data:", "blob:"))] == []
+
+
+def test_the_page_speaks_chinese_by_keyboard_in_the_dark(open_page):
+    page = open_page("zh-CN", color_scheme="dark")
+    chooser = page.get_by_label("选择图片")
+    expect(chooser).to_be_attached(timeout=60_000)
+    page.keyboard.press("Tab")
+    expect(chooser).to_be_focused()
+    choose(page, png(255), label="选择图片")
+    expect(page.locator("[aria-live=polite]")).to_contain_text("最可能是：bright", timeout=20_000)
+
+
+def test_bad_files_are_refused_in_words(open_page):
+    page = open_page()
+    expect(page.get_by_label("Choose a picture")).to_be_attached(timeout=60_000)
+    choose(page, b"no picture at all", "notes.png")
+    alert = page.locator(".error")
+    expect(alert).to_contain_text("“notes.png” is not a picture that can be read.")
+    choose(page, png(255))
+    expect(page.locator(".classes li").first).to_contain_text("bright", timeout=20_000)
+    expect(alert).to_be_hidden()
+
+
+def test_a_large_photo_is_made_smaller_before_it_is_sent(open_page):
+    page = open_page()
+    expect(page.get_by_label("Choose a picture")).to_be_attached(timeout=60_000)
+    noise = Image.effect_noise((4000, 3000), 8).point(lambda value: min(255, value + 120))
+    file = io.BytesIO()
+    noise.save(file, "PNG")
+    assert len(file.getvalue()) > 5_000_000
+    choose(page, file.getvalue(), "photo.png")
+    expect(page.locator(".classes li").first).to_contain_text("bright", timeout=30_000)
+
+
+def test_a_lost_connection_is_told_and_mended(app, open_page):
+    page = open_page()
+    expect(page.get_by_label("Choose a picture")).to_be_attached(timeout=60_000)
+    choose(page, png(255))
+    expect(page.locator(".classes li").first).to_contain_text("bright", timeout=20_000)
+    (server,) = [
+        child
+        for child in psutil.Process(app.process.pid).children()
+        if "armillary_hub.app_server.page" in child.cmdline()
+    ]
+    os.kill(server.pid, signal.SIGKILL)
+    banner = page.get_by_role("alert").filter(has_text="connection is lost")
+    expect(banner).to_be_visible(timeout=20_000)
+    button = page.get_by_role("button", name="Reload")
+    expect(button).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("This page’s session has ended.")).to_be_visible()
+    button.click()
+    choose(page, png(0))
+    expect(page.locator(".classes li").first).to_contain_text("dark", timeout=60_000)
