@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
@@ -109,7 +110,7 @@ def train(engine: Engine, data: Any, folder: RunFolder, *, resume: bool, emit: E
         seconds = time.perf_counter() - began
         validated = _validate(engine, data)
         if engine.rank == 0:
-            folder.write_checkpoint(path, lambda file, epoch=epoch: engine.save(file, epoch), epoch)
+            folder.write_checkpoint(path, partial(engine.save, epoch=epoch), epoch)
             emit(_epoch_row(plan, epoch, trained, validated, seconds))
 
 

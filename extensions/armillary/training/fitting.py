@@ -108,7 +108,14 @@ def fit(
 
 def _prepared(model: Any, data: Any, given: dict[str, Any], *, framework: str | None, name: str | None) -> Run:
     """Check everything, then write the folder of a new run."""
-    settings = {"workers": 2, "epochs": 5, "batch_size": 64, "learning_rate": 2e-3, "optimizer": "adam", "seed": 0}
+    settings: dict[str, Any] = {
+        "workers": 2,
+        "epochs": 5,
+        "batch_size": 64,
+        "learning_rate": 2e-3,
+        "optimizer": "adam",
+        "seed": 0,
+    }
     settings |= given
     check_settings(settings, framework, name)
     dataset = open_dataset(data)

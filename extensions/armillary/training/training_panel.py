@@ -17,7 +17,7 @@ from armillary.training.run_view import RunView
 
 _ = translator(__file__)
 
-_STYLE = {"description_width": "130px"}
+_STYLE = {"description_width": "100px"}
 _FRAMEWORKS = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
 
 
@@ -68,9 +68,11 @@ class TrainingPanel(widgets.VBox):
         self.model.observe(self._model_chosen, "value")
         self.workers = _labelled(widgets.BoundedIntText, _("Workers"), value=2, min=1, max=1024)
         self.epochs = _labelled(widgets.BoundedIntText, _("Epochs"), value=5, min=1, max=100_000)
-        self.batch_size = _labelled(widgets.BoundedIntText, _("Batch size (all workers)"), value=64, min=1, max=10**6)
+        self.batch_size = _labelled(widgets.BoundedIntText, _("Batch size"), value=64, min=1, max=10**6)
+        self.batch_size.description_tooltip = _("Examples of one step, over all workers; a multiple of their number")
         self.learning_rate = _labelled(widgets.FloatText, _("Learning rate"), value=2e-3, step=1e-4)
         self.start = widgets.Button(description=_("Start training"), button_style="primary", icon="play")
+        self.start.layout.margin = "6px 2px 10px"
         self.start.on_click(self._start)
 
     def _model_chosen(self, _change: Any) -> None:
@@ -123,7 +125,7 @@ class TrainingPanel(widgets.VBox):
 
 
 def _labelled(kind: Any, description: str, **options: Any) -> Any:
-    return kind(description=description, style=_STYLE, layout={"width": "340px"}, **options)
+    return kind(description=description, style=_STYLE, layout={"width": "320px"}, **options)
 
 
 def _information(text: str) -> str:
