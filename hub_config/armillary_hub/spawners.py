@@ -112,6 +112,8 @@ class ArmillarySpawner(LocalProcessSpawner):
                 "ARMILLARY_APPS_URL": settings.service_url("apps"),
                 "MLFLOW_TRACKING_URI": settings.service_url("mlflow"),
                 "MLFLOW_TRACKING_TOKEN": env["JUPYTERHUB_API_TOKEN"],
+                # MLflow's experiment 0 belongs to nobody; this name leads to one of the person's own.
+                "MLFLOW_EXPERIMENT_NAME": "Default",
                 "JUPYTER_RUNTIME_DIR": str(self.runtime_dir),
                 # Kernelspecs that do not ask for GPUs (python3, a person's own) get none, rather than all.
                 "JUPYTER_DEFAULT_PROVISIONER_NAME": "armillary-provisioner",
