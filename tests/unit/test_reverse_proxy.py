@@ -174,6 +174,7 @@ async def test_websockets_pass_both_ways_without_credentials(proxied):
         assert socket.subprotocol == "chat"
         headers = json.loads(await socket.recv())
         assert "SECRET" not in json.dumps(headers)
+        assert headers["host"] == proxied.removeprefix("http://")
         await socket.send("hello")
         assert await socket.recv() == "hello"
         await socket.send(large)

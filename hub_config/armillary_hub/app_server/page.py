@@ -79,7 +79,8 @@ def _configure_pages(voila: Any, warm_kernels: int) -> None:
     voila.allow_theme_override = "NO"
     voila.file_allowlist = []
     voila.strip_sources = True
-    voila.extension_allowlist = ["@jupyter-widgets/jupyterlab-manager", "anywidget"]
+    managers = ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8"]
+    voila.extension_allowlist = [*managers, "anywidget"]
     voila.preheat_kernel = warm_kernels > 0
     voila.default_pool_size = warm_kernels
 

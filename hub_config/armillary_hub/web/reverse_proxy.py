@@ -171,7 +171,9 @@ class ReverseProxy:
 
     async def _open_websocket(self, scope: Scope) -> ClientConnection:
         target = self._target(scope)
-        address = f"ws://{target.host}:{target.port or 80}{target.raw_path.decode('ascii')}"
+        # The browser's own Host, which a server behind compares with the Origin; the connection goes to the upstream.
+        host = HTTPConnection(scope).headers.get("host", target.netloc.decode("ascii"))
+        address = f"ws://{host}{target.raw_path.decode('ascii')}"
         headers = [
             (name.decode("latin-1"), value.decode("latin-1"))
             for name, value in self._request_headers(scope)
@@ -187,7 +189,7 @@ class ReverseProxy:
         }
         if self._unix_socket is not None:
             return await unix_connect(str(self._unix_socket), address, **options)
-        return await connect(address, proxy=None, **options)
+        return await connect(address, proxy=None, host=target.host, port=target.port or 80, **options)
 
 
 def _has_body(headers: Headers) -> bool:
