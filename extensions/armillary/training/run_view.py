@@ -55,6 +55,15 @@ class RunView(anywidget.AnyWidget):
             self.ended = progress.status in ENDED
             self.cancelling = self.run.cancel_requested
             self.spoken = self._in_words()
+        self._hear_in_subshell()
+
+    def _hear_in_subshell(self) -> None:
+        """Let Cancel be heard while the cell that waits for the run is busy.
+
+        JupyterLab sends widgets' messages to a subshell of the kernel, but ipykernel hands them to the loop that spoke
+        last on their comm, the busy one; forgetting who spoke leaves them where JupyterLab sent them.
+        """
+        getattr(self.comm, "__dict__", {}).pop("_reply_subshell_id", None)
 
     def _in_words(self) -> str:
         """Return what a screen reader says: once an epoch, and at the end."""

@@ -69,7 +69,7 @@ class TrainingPanel(widgets.VBox):
         self.workers = _labelled(widgets.BoundedIntText, _("Workers"), value=2, min=1, max=1024)
         self.epochs = _labelled(widgets.BoundedIntText, _("Epochs"), value=5, min=1, max=100_000)
         self.batch_size = _labelled(widgets.BoundedIntText, _("Batch size"), value=64, min=1, max=10**6)
-        self.batch_size.description_tooltip = _("Examples of one step, over all workers; a multiple of their number")
+        self.batch_size.tooltip = _("Examples of one step, over all workers; a multiple of their number")
         self.learning_rate = _labelled(widgets.FloatText, _("Learning rate"), value=2e-3, step=1e-4)
         self.start = widgets.Button(description=_("Start training"), button_style="primary", icon="play")
         self.start.layout.margin = "6px 2px 10px"

@@ -67,6 +67,11 @@ def _column_block(x: Any, channels: int, pools: bool) -> Any:
     return layers.MaxPool1D(2)(x) if pools else x
 
 
+def _as_in_torch() -> Any:
+    """Return PyTorch's initial weights, uniform within ±1/sqrt(fan in), so that the twins learn alike."""
+    return keras.initializers.VarianceScaling(scale=1 / 3, mode="fan_in", distribution="uniform")
+
+
 def cnn(kind: str, shape: tuple[int, ...], classes: int, seed: int) -> keras.Model:
     """Return blocks of convolution, group normalisation and pooling, then two dense layers."""
     with _seeded(seed):
@@ -76,8 +81,9 @@ def cnn(kind: str, shape: tuple[int, ...], classes: int, seed: int) -> keras.Mod
         x = layers.Reshape((*shape, 1))(x) if table else x
         for channels in sizes.convolution_channels(side):
             x = _column_block(x, channels, pools=side > 1) if table else _image_block(x, channels)
-        x = layers.Dense(sizes.HIDDEN, activation="relu")(layers.Flatten()(x))
-        return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name="cnn")
+        x = layers.Dense(sizes.HIDDEN, activation="relu", kernel_initializer=_as_in_torch())(layers.Flatten()(x))
+        logits = layers.Dense(classes, name="logits", kernel_initializer=_as_in_torch())(x)
+        return keras.Model(inputs, logits, name="cnn")
 
 
 def rnn(kind: str, shape: tuple[int, ...], classes: int, seed: int) -> keras.Model:
