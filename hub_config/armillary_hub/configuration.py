@@ -6,6 +6,7 @@ from typing import Any
 
 from armillary_hub import culling
 from armillary_hub.accounts.rules import apply_account_rules
+from armillary_hub.app_tokens import quiet_expected_notes
 from armillary_hub.apps import asleep
 from armillary_hub.group_shares import include_group_shares
 from armillary_hub.roles import declare_roles, declare_services, server_scopes
@@ -36,6 +37,7 @@ def configure(c: Any, settings: Settings | None = None) -> None:
     declare_services(c, settings)
     declare_roles(c)
     include_group_shares()
+    quiet_expected_notes()
 
 
 def _configure_addresses(c: Any, settings: Settings) -> None:

@@ -22,6 +22,7 @@ from traitlets import Any as AnyTrait
 from traitlets import Float, Integer, default
 
 from armillary_hub.accounts.unix_accounts import account_of
+from armillary_hub.app_tokens import let_token_open_apps
 from armillary_hub.settings import Settings
 from armillary_hub.supervision.environment import DEPLOYMENT, PASSED_ON, search_path
 
@@ -74,6 +75,8 @@ class ArmillarySpawner(LocalProcessSpawner):
         """Start the server; a cause that an admin can mend is told to the person who waits."""
         try:
             self._make_runtime_dir(self.account())
+            if not self.is_app:
+                let_token_open_apps(self.db, self.api_token)
             address = await super().start()
         except (ArmillaryError, OSError) as error:
             raise _told(error) from error

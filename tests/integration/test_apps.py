@@ -168,6 +168,21 @@ def test_the_next_release_and_back(deployment, people, app):
     assert (back["release"], back["title"]) == (1, "Handwritten digits")
 
 
+def test_a_notebooks_own_token_calls_the_apps_of_its_owner(deployment, people, app):
+    deployment.start_server("bob")
+    (token,) = {
+        process.environ()["JUPYTERHUB_API_TOKEN"]
+        for process in psutil.process_iter(["cmdline"])
+        if "jupyterhub.singleuser" in (process.info["cmdline"] or [])
+        and process.environ().get("JUPYTERHUB_USER") == "bob"
+    }
+    x = np.zeros((1, 1, 28, 28), np.float32)
+    assert infer(deployment, token, app["api_url"], x).status_code == 200
+    answer = httpx.get(f"{deployment.url}/user/ada/api", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code in (403, 404, 424)
+    deployment.stop_server("bob")
+
+
 def test_access_taken_away_is_taken_at_once_for_new_requests(deployment, people, app):
     changed = api(deployment, people["ada"], "PUT", f"apps/{NAME}/access", json="everyone")
     assert changed.json()["access"] == {"users": [], "groups": ["everyone"]}

@@ -1,0 +1,108 @@
+"""Networks of both frameworks become ONNX that agrees with them, or an error that says why not."""
+
+import numpy as np
+import onnxruntime
+import pytest
+from armillary import publishing
+from armillary.datasets import InputSpec
+from armillary.errors import PublishingError
+from armillary.training import TrainedModel
+
+CLASSES = ("a", "b", "c")
+IMAGES = InputSpec("image", (8, 8, 1))
+TABLE = InputSpec("table", (4,), "float32", 1.0, (0.0,) * 4, (1.0,) * 4, ("p", "q", "r", "s"))
+
+
+def trained(framework, network, spec, classes=CLASSES):
+    return TrainedModel(framework, network, spec, classes, dataset="", run_id=None, name="small")
+
+
+def torch_image():
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    layers = [torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(144, 3)]
+    return trained("torch", torch.nn.Sequential(*layers), IMAGES)
+
+
+def torch_table():
+    import torch
+
+    torch.manual_seed(0)
+    return trained("torch", torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)), TABLE)
+
+
+def keras_image():
+    keras = pytest.importorskip("keras")
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3, activation="relu"), keras.layers.Flatten()]
+    return trained("tensorflow", keras.Sequential([*layers, keras.layers.Dense(3)]), IMAGES)
+
+
+def examples(spec, n):
+    random = np.random.default_rng(1)
+    if spec.kind == "image":
+        return random.integers(0, 256, (n, *spec.shape), dtype=np.uint8)
+    return random.normal(size=(n, *spec.shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("make", [torch_image, torch_table, keras_image])
+def test_the_export_agrees_at_every_batch_size(make, tmp_path):
+    model = make()
+    export = publishing.export_onnx(model, tmp_path / "model.onnx")
+    assert export.difference < 1e-5
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    session = onnxruntime.InferenceSession(export.path)
+    ((given,), (gives,)) = session.get_inputs(), session.get_outputs()
+    assert (given.name, gives.name) == ("input", "probabilities")
+    layout = "channels_first" if model.framework == "torch" else "channels_last"
+    for n in (1, 2, 33):
+        raw = examples(model.input, n)
+        (got,) = session.run(None, {"input": model.input.prepare(raw, layout)})
+        np.testing.assert_allclose(got, model.predict(raw), atol=1e-5)
+
+
+def test_an_output_that_does_not_match_the_classes(tmp_path):
+    import torch
+
+    model = trained("torch", torch.nn.Sequential(torch.nn.Linear(4, 5)), TABLE)
+    with pytest.raises(PublishingError, match="'small' gives 5 values for each example, but there are 3 classes"):
+        publishing.export_onnx(model, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_cannot_be_exported(tmp_path):
+    import torch
+
+    class Branches(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = torch.nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.last(x) if float(x.sum()) > 0 else -self.last(x)
+
+    with pytest.raises(PublishingError, match="'small' cannot be exported to ONNX"):
+        publishing.export_onnx(trained("torch", Branches(), TABLE), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_gives_nan(tmp_path):
+    import torch
+
+    network = torch.nn.Sequential(torch.nn.Linear(4, 3))
+    with torch.no_grad():
+        network[0].bias.fill_(float("nan"))
+    with pytest.raises(PublishingError, match="'small' gives NaN"):
+        publishing.export_onnx(trained("torch", network, TABLE), tmp_path / "model.onnx")
+
+
+def test_an_export_that_differs(tmp_path):
+    with pytest.raises(PublishingError, match="differs from the original by up to"):
+        publishing.export_onnx(torch_table(), tmp_path / "model.onnx", tolerance=-1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_publishing_outside_a_hub_says_so(monkeypatch):
+    monkeypatch.delenv("ARMILLARY_PUBLIC_URL", raising=False)
+    with pytest.raises(PublishingError, match="There is no hub here to publish to"):
+        publishing.apps()
