@@ -107,6 +107,13 @@ def check_home(settings: Settings) -> Iterable[Finding]:
             f"The path {settings.home} is {length} bytes long; kernels' sockets below it allow {LONGEST_HOME}.",
             "Choose a shorter --home.",
         )
+    elif not re.fullmatch(r"[\w/.@+ -]+", str(settings.home)):
+        yield Finding(
+            "home",
+            "problem",
+            f"The path {settings.home} has characters that supervisord cannot take.",
+            "Choose a --home of letters, digits, spaces and / . _ @ + -.",
+        )
     else:
         yield Finding("home", "good", f"{settings.home}")
 

@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
-
-import nbformat
+from typing import TYPE_CHECKING, TextIO
 
 from armillary.errors import JobError
 from armillary.jobs import parameters as parameters_
 from armillary.jobs.result import JobFailure, JobResult, JobStopped, Status, values_shown
+
+if TYPE_CHECKING:
+    import nbformat
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _TRACEBACK_LINES = 12
@@ -79,6 +80,8 @@ def run(
 
 
 def _read(path: Path) -> nbformat.NotebookNode:
+    import nbformat  # seconds, for its JSON schemas
+
     try:
         document = nbformat.read(path, as_version=4)
         nbformat.validate(document)
@@ -115,6 +118,8 @@ def _output_path(notebook: Path, output: str | Path | None) -> Path:
 
 def _keep(document: nbformat.NotebookNode, target: Path) -> None:
     """Write the output before anything runs: an unwritable place is found now, not after hours of work."""
+    import nbformat  # seconds, for its JSON schemas
+
     try:
         nbformat.write(document, target)
     except OSError as error:
@@ -175,6 +180,8 @@ def _failure_of_cell(error: object) -> JobFailure:
 
 
 def _running_cell(target: Path) -> int:
+    import nbformat
+
     statuses = _statuses(nbformat.read(target, as_version=4))
     return statuses.index("failed") + 1 if "failed" in statuses else 0
 
@@ -192,6 +199,8 @@ def _result(
     failure: JobFailure | None,
     seconds: float,
 ) -> JobResult:
+    import nbformat
+
     executed = nbformat.read(target, as_version=4)
     statuses = _statuses(executed)
     return JobResult(

@@ -12,12 +12,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Optional, Union
+from typing import TYPE_CHECKING, Any, Literal, Optional, Union
 
-import nbformat
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from armillary.errors import JobError
+
+if TYPE_CHECKING:
+    import nbformat
 
 _TYPE_NAMES: dict[str, Any] = {
     "Any": Any,

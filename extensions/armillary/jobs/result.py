@@ -6,11 +6,12 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
-
-import nbformat
+from typing import TYPE_CHECKING, Literal
 
 from armillary.errors import JobError
+
+if TYPE_CHECKING:
+    import nbformat
 
 Status = Literal["finished", "failed", "stopped"]
 

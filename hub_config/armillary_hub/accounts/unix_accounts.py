@@ -101,7 +101,7 @@ def remove_account(settings: Settings, name: str) -> Path | None:
             shutil.move(aside, found.pw_dir)
             os.chown(found.pw_dir, found.pw_uid, found.pw_gid)
         raise
-    shutil.rmtree(settings.run_dir / name, ignore_errors=True)
+    shutil.rmtree(settings.runtime_dir(name), ignore_errors=True)
     return aside
 
 

@@ -64,9 +64,9 @@ def socket_file(settings: Settings) -> Path:
 def write_configuration(settings: Settings) -> None:
     """Write supervisord's configuration for the programs of a deployment."""
     head = _HEAD.format(
-        socket=_escape(str(socket_file(settings))),
-        logs=_escape(str(settings.logs_dir)),
-        run=_escape(str(settings.run_dir)),
+        socket=socket_file(settings),
+        logs=settings.logs_dir,
+        run=settings.run_dir,
         user="user = root\n" if settings.mode == "team" else "",
     )
     sections = [_section(settings, program, rank) for rank, program in enumerate(programs(settings), start=1)]
@@ -83,10 +83,10 @@ def _section(settings: Settings, program: Program, rank: int) -> str:
     return _PROGRAM.format(
         name=program.name,
         command=_escape(shlex.join(program.command)),
-        directory=_escape(str(settings.state_dir)),
+        directory=settings.state_dir,
         environment=_assignments(environment),
         priority=rank,
-        logs=_escape(str(settings.logs_dir)),
+        logs=settings.logs_dir,
     )
 
 
