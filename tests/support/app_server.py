@@ -27,6 +27,7 @@ class AppServer:
     hub: FakeHub
     process: subprocess.Popen
     runtime_dir: Path
+    hub_url: str
 
 
 def write_release(folder: Path, model: bytes, about: dict, notebook: str = "image_classifier") -> None:
@@ -70,4 +71,4 @@ def app_server(base: Path, model: bytes, about: dict, notebook: str = "image_cla
         stack.callback(process.wait, 20)
         stack.callback(process.terminate)
         wait_for(lambda: httpx.get(f"{url}v2/health/live").status_code == 401, 60, "the app's server answers")
-        yield AppServer(url, hub, process, base / "run")
+        yield AppServer(url, hub, process, base / "run", f"http://127.0.0.1:{hub_port}")
