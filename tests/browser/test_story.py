@@ -175,7 +175,7 @@ def publish(page: Page) -> str:
     page.get_by_label("People", exact=True).fill("bob")
     screenshot(page, "10 publishing panel")
     button.click()
-    link = page.get_by_role("link", name=re.compile(r"/user/app-digits/"))
+    link = page.get_by_role("link", name="/user/app-digits/")
     expect(link).to_be_visible(timeout=180_000)
     link.scroll_into_view_if_needed()
     screenshot(page, "11 published")
