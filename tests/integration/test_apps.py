@@ -147,12 +147,18 @@ def test_a_sleeping_app_wakes_on_a_visit(deployment, people, app):
     x = np.zeros((1, 1, 28, 28), np.float32)
     refused = infer(deployment, people["eve"], app["api_url"], x)
     assert refused.status_code == 403
+    browser = {"Authorization": f"Bearer {people['bob']}", "Accept": "text/html"}
+    opening = httpx.get(f"{deployment.url}/services/apps/open/{NAME}", headers=browser)
+    assert opening.status_code == 200
+    assert "The app “Handwritten digits” is starting" in opening.text
     waking = infer(deployment, people["bob"], app["api_url"], x)
     assert waking.status_code in (200, 503)
     if waking.status_code == 503:
         assert waking.headers["retry-after"]
         assert waking.json()["error"] == "The app 'digits' is starting. Try again in a moment."
     wait_for(lambda: infer(deployment, people["bob"], app["api_url"], x).is_success, 90, "the app is awake")
+    opened = httpx.get(f"{deployment.url}/services/apps/open/{NAME}", headers=browser)
+    assert (opened.status_code, opened.headers["location"]) == (307, f"/user/app-{NAME}/")
 
 
 def test_the_next_release_and_back(deployment, people, app):

@@ -56,7 +56,8 @@ class Watcher:
             response = await self._http.get(f"/user/{app.robot}/v2/health/live")
         except httpx.TransportError:
             return False
-        return response.status_code == 401 and "www-authenticate" in response.headers
+        # Its own answer, not the one that this service gives for an app that sleeps.
+        return response.status_code == 401 and "x-jupyterhub-version" in response.headers
 
     def wake(self, app: App) -> None:
         """Start an app that does not run, without waiting; from now on it is watched."""
