@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 
 import click
+import psutil
 
 from armillary_hub.cli.options import deployment_in, home_option
 from armillary_hub.settings import Settings
 from armillary_hub.supervision.lifecycle import PROGRAMS_PATIENCE, SERVERS_PATIENCE, running_pid, stop
-from armillary_hub.supervision.processes import processes_of
+from armillary_hub.supervision.processes import is_alive, processes_of
 
 
 @click.command(help="Stop the deployment and everything people run in it; no process is left behind.")
@@ -41,5 +42,13 @@ def _stop_up(settings: Settings) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 2 * (SERVERS_PATIENCE + PROGRAMS_PATIENCE)
-    while running_pid(settings) is not None and time.monotonic() < deadline:
+    # It lets go of the lock a moment before it is gone.
+    while (running_pid(settings) or _runs(pid)) and time.monotonic() < deadline:
         time.sleep(0.2)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return is_alive(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return False
