@@ -110,7 +110,7 @@ def test_restart_keeps_servers_and_kernels(deployment: Deployment, kernel: Remot
     assert restarted.returncode == 0, restarted.stderr
     assert deployment.pid("hub") != hub
     assert kernel.run("print(remembered)") == "42\n"
-    wait_for(lambda: deployment.request("GET", "/users/keeper").json()["servers"][""]["ready"], what="adopted")
+    wait_for(lambda: deployment.request("GET", "/users/keeper").json()["servers"][""]["ready"], 150, "adopted")
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_killed_program_comes_back_and_kernels_stay(
     deployment: Deployment, kernel: RemoteKernel, program: str
 ) -> None:
     deployment.wait_back(program, deployment.kill(program))
-    wait_for(lambda: deployment.request("GET", "/users/keeper").json()["servers"][""]["ready"], what="adopted")
+    wait_for(lambda: deployment.request("GET", "/users/keeper").json()["servers"][""]["ready"], 150, "adopted")
     wait_for(lambda: kernel.run("print(remembered)") == "42\n", what="the kernel is reached")
 
 

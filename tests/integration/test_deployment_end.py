@@ -40,7 +40,7 @@ def test_a_killed_supervisord_is_replaced(mortal: Deployment, kernel: RemoteKern
     hub = mortal.pid("hub")
     os.kill(int((mortal.settings.run_dir / "supervisord.pid").read_text()), signal.SIGKILL)
     mortal.wait_back("hub", hub)
-    wait_for(lambda: "Everything answers again." in mortal.output, what="everything answers")
+    wait_for(lambda: "Everything answers again." in mortal.output, 150, "everything answers")
     assert kernel.run("print(remembered)") == "42\n"
 
 

@@ -132,12 +132,12 @@ class Deployment:
         os.kill(pid, number)
         return pid
 
-    def wait_back(self, program: str, old_pid: int, patience: float = 60) -> None:
+    def wait_back(self, program: str, old_pid: int, patience: float = 150) -> None:
         """Wait until a killed program runs again under another process id, and the deployment answers."""
         wait_for(lambda: self.pid(program) not in (0, old_pid), patience, f"{program} is back")
         self.wait_ready(patience)
 
-    def wait_ready(self, patience: float = 60) -> None:
+    def wait_ready(self, patience: float = 150) -> None:
         """Wait until the hub answers through the proxy."""
         wait_for(lambda: httpx.get(f"{self.url}/hub/api/").status_code == 200, patience, "the hub answers")
 
