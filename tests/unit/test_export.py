@@ -1,5 +1,8 @@
 """Networks of both frameworks become ONNX that agrees with them, or an error that says why not."""
 
+import subprocess
+import sys
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -106,3 +109,15 @@ def test_publishing_outside_a_hub_says_so(monkeypatch):
     monkeypatch.delenv("ARMILLARY_PUBLIC_URL", raising=False)
     with pytest.raises(PublishingError, match="There is no hub here to publish to"):
         publishing.apps()
+
+
+def test_a_process_that_has_loaded_tensorflow_exports_torch_too(tmp_path):
+    script = (
+        "import sys, tensorflow, torch; from pathlib import Path\n"
+        "from armillary.publishing.torch_export import export_torch\n"
+        "export_torch(torch.nn.Linear(4, 2), (4,), Path(sys.argv[1]))\n"
+    )
+    path = tmp_path / "model.onnx"
+    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert path.stat().st_size > 0

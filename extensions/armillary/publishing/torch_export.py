@@ -6,7 +6,9 @@ import contextlib
 import copy
 import io
 import logging
+import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ def export_torch(network: Any, shape: tuple[int, ...], path: Path) -> None:
     module = _Probabilities(copy.deepcopy(network).cpu()).eval()
     # Not 1: the exporter takes a batch of one for a constant.
     example = torch.zeros(2, *shape)
-    with _quiet():
+    with _quiet(), _triton_kept_out():
         torch.onnx.export(
             module,
             (example,),
@@ -47,7 +49,23 @@ def export_torch(network: Any, shape: tuple[int, ...], path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Any:
+def _triton_kept_out() -> Iterator[None]:
+    """Keep the exporter from loading Triton after TensorFlow: their LLVMs clash, and the process would crash.
+
+    An export needs no Triton. In the other order both load well.
+    """
+    if "tensorflow" not in sys.modules or "triton" in sys.modules:
+        yield
+        return
+    sys.modules["triton"] = None  # type: ignore[assignment] # what makes an import fail
+    try:
+        yield
+    finally:
+        del sys.modules["triton"]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     """Keep the exporter's notes on its own progress out of the notebook."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
