@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from armillary_kernels.connection import Connection
@@ -58,8 +59,13 @@ class App:
         }
         return cls(**given)
 
+    @property
+    def path(self) -> str:
+        """The page's path, for links in a notebook: it is right under whatever name a browser reaches the hub by."""
+        return urlsplit(self.url).path
+
     def _repr_html_(self) -> str:
-        link = f'<a href="{escape(self.url)}" target="_blank">{escape(self.title)}</a>'
+        link = f'<a href="{escape(self.path)}" target="_blank">{escape(self.title)}</a>'
         return f"<p>{link} · {escape(self.state)} · <code>{escape(self.api_url)}</code></p>"
 
 

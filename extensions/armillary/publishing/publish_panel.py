@@ -145,7 +145,7 @@ class PublishPanel(widgets.VBox):
 
 def _success(app: App) -> str:
     style = "border-left:4px solid #2e7d32;padding:8px 14px;margin:8px 0;overflow-wrap:anywhere;line-height:1.6"
-    link = f'<a href="{escape(app.url)}" target="_blank" style="text-decoration:underline">{escape(app.url)}</a>'
+    link = f'<a href="{escape(app.path)}" target="_blank" style="text-decoration:underline">{escape(app.url)}</a>'
     published = _("“{title}” is published (release {release}).", title=app.title, release=app.release)
     return (
         f'<div role="status" style="{style}"><strong>✓ {escape(published)}</strong><br>'

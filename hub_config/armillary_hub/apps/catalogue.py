@@ -7,7 +7,6 @@ from typing import Any
 from armillary_hub.apps.access import Access
 from armillary_hub.apps.database import App
 from armillary_hub.apps.release_store import ReleaseStore
-from armillary_hub.settings import Settings
 from armillary_hub.web.identity import Identity
 
 
@@ -21,9 +20,12 @@ def may_open(app: App, identity: Identity) -> bool:
     return may_manage(app, identity) or Access.parse(app.access).admits(identity.name, identity.groups)
 
 
-def described(app: App, identity: Identity, settings: Settings, store: ReleaseStore) -> dict[str, Any]:
-    """Return an app for the person who asks; owner and admins see access, releases and failures too."""
-    address = f"{settings.public_url}/user/{app.robot}/"
+def described(app: App, identity: Identity, origin: str, store: ReleaseStore) -> dict[str, Any]:
+    """Return an app for the person who asks; owner and admins see access, releases and failures too.
+
+    ``origin`` is the deployment's address as the person reaches it.
+    """
+    address = f"{origin}/user/{app.robot}/"
     about = {
         "name": app.name,
         "title": app.title,

@@ -40,9 +40,8 @@ def _page(request: Request, template: str, **values: Any) -> HTMLResponse:
 async def apps_page(request: Request) -> Response:
     """Show the cards of the apps that the person may open."""
     identity, state = request.state.identity, request.app.state
-    apps = [
-        described(app, identity, state.settings, state.store) for app in state.database.all() if may_open(app, identity)
-    ]
+    origin = str(request.base_url).rstrip("/")
+    apps = [described(app, identity, origin, state.store) for app in state.database.all() if may_open(app, identity)]
     return _page(request, "apps.html", apps=apps, xsrf=identity.xsrf)
 
 

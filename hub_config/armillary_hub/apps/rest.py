@@ -91,8 +91,8 @@ def _publisher(request: Request) -> Publisher:
 
 
 def _described(request: Request, app: App) -> dict[str, Any]:
-    state = request.app.state
-    return described(app, _caller(request), state.settings, state.store)
+    origin = str(request.base_url).rstrip("/")
+    return described(app, _caller(request), origin, request.app.state.store)
 
 
 def _managed(request: Request) -> App:

@@ -1,0 +1,68 @@
+"""In team mode an app is a Unix account: nobody else reads its release or reaches its sockets."""
+
+import pwd
+import subprocess
+
+import numpy as np
+import psutil
+import pytest
+from support.apps import api, infer, publish, server_process, settled
+from support.deployment import wait_for
+
+pytestmark = pytest.mark.team
+
+NAME = "teamdigits"
+
+
+def as_account(account, *command):
+    return subprocess.run(["runuser", "-u", account, "--", *command], capture_output=True, text=True, timeout=30)
+
+
+@pytest.fixture(scope="module")
+def people(team_deployment):
+    return {name: team_deployment.token(name) for name in ("tada", "tbob")}
+
+
+@pytest.fixture(scope="module")
+def app(team_deployment, people):
+    answer = publish(team_deployment, people["tada"], NAME, access={"users": ["tbob"]})
+    assert answer.status_code == 202, answer.text
+    app = settled(team_deployment, people["tada"], NAME)
+    assert app["state"] == "ready", app["failure"]
+    return app
+
+
+def test_it_runs_and_answers_as_its_own_account(team_deployment, people, app):
+    account = pwd.getpwnam(f"app-{NAME}")
+    process = server_process(team_deployment, NAME)
+    family = [process, *process.children(recursive=True)]
+    assert {each.uids().real for each in family} == {account.pw_uid}
+    x = np.zeros((1, 1, 28, 28), np.float32)
+    assert infer(team_deployment, people["tbob"], app["api_url"], x).status_code == 200
+
+
+def test_other_accounts_cannot_read_it(team_deployment, app):
+    release = team_deployment.settings.apps_dir / NAME / "releases" / "1"
+    assert as_account(f"app-{NAME}", "cat", str(release / "release.json")).returncode == 0
+    for path in (release / "model.onnx", release, team_deployment.settings.apps_dir / NAME / "current" / "app.ipynb"):
+        assert as_account("tbob", "cat", str(path)).returncode != 0
+        assert as_account("tada", "ls", str(release)).returncode != 0
+    runtime = team_deployment.settings.runtime_dir(f"app-{NAME}")
+    wait_for(lambda: (runtime / "endpoint.sock").exists(), 30)
+    assert as_account("tbob", "ls", str(runtime)).returncode != 0
+
+
+def test_its_own_kernels_cannot_read_its_token(team_deployment, app):
+    process = server_process(team_deployment, NAME)
+    assert "JUPYTERHUB_API_TOKEN" in process.environ()
+    assert as_account(f"app-{NAME}", "cat", f"/proc/{process.pid}/environ").returncode != 0
+
+
+def test_unpublishing_removes_the_account(team_deployment, people, app):
+    uid = pwd.getpwnam(f"app-{NAME}").pw_uid
+    assert api(team_deployment, people["tada"], "DELETE", f"apps/{NAME}").status_code == 204
+    with pytest.raises(KeyError):
+        pwd.getpwnam(f"app-{NAME}")
+    assert [each for each in psutil.process_iter() if each.uids().real == uid] == []
+    archived = list((team_deployment.settings.apps_dir / ".unpublished").rglob("model.onnx"))
+    assert [path.stat().st_uid for path in archived] == [0]
