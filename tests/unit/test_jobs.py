@@ -1,5 +1,6 @@
 """`armillary run`: parameters checked before anything runs, the output kept, exit codes that a shell can use."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -161,7 +162,10 @@ def test_stopping_a_job_stops_its_kernel_and_keeps_the_output(notebook, here, si
     waiting = "import os, pathlib, time\npathlib.Path('pid').write_text(str(os.getpid()))\ntime.sleep(300)"
     path = notebook(code("'before'"), code(waiting), code("'after'"))
     script = "from armillary.jobs.command import run; run()"
-    job = subprocess.Popen([sys.executable, "-c", script, str(path), "-o", "out.ipynb"], stdout=-1, stderr=-1)
+    command = [sys.executable, "-c", script, str(path), "-o", "out.ipynb"]
+    # What runs in the background of a shell ignores Ctrl-C, and so would its children.
+    attended = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    job = subprocess.Popen(command, stdout=-1, stderr=-1, preexec_fn=attended)
     deadline = time.monotonic() + 60
     while not (here / "pid").exists() or not (here / "pid").read_text():
         assert time.monotonic() < deadline, "the job did not reach its second cell"
