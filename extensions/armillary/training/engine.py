@@ -20,8 +20,8 @@ from armillary.errors import TrainingError
 from armillary.training.plan import TrainingPlan
 from armillary.training.run_folder import RunFolder
 
-#: How often an epoch's numbers are reported.
-REPORTS_PER_EPOCH = 25
+#: How often an epoch's numbers are reported; each time all ranks have to meet.
+REPORTS_PER_EPOCH = 10
 
 Emit = Callable[[dict[str, Any]], None]
 Sums = npt.NDArray[np.float64]

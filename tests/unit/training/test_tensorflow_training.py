@@ -19,7 +19,7 @@ def uninterrupted(digits, dask_cluster):
 def test_one_worker_and_two_follow_the_same_curve(uninterrupted, digits, dask_cluster):
     alone = training.fit("cnn", digits, workers=1, cluster=dask_cluster, **SETTINGS).wait(120)
     first = uninterrupted.metrics.query("epoch == 1")
-    assert len(first) > 20
+    assert len(first) >= 10
     np.testing.assert_allclose(first.loss, alone.metrics.query("epoch == 1").loss, rtol=1e-3)
 
 
