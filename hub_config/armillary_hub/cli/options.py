@@ -17,7 +17,7 @@ def home_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--home``, the deployment's folder."""
     return click.option(
         "--home",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=click.Path(file_okay=False, readable=False, path_type=Path),
         default=default_home,
         show_default="$ARMILLARY_HOME, else /var/lib/armillary for root and ~/.armillary for others",
         help="The folder that holds the deployment's state.",
