@@ -251,6 +251,7 @@ def deploy(
         account = account or stack.enter_context(ordinary_account())
         base = Path(tempfile.mkdtemp(prefix="arm-", dir="/tmp"))
         stack.callback(shutil.rmtree, base, ignore_errors=True)
+        _remove_stale_accounts()
         deployment = _describe(base, mode, simulate_gpus, account, config)
         stack.callback(_remove_accounts, deployment)
         stack.callback(sweep, deployment.home)
@@ -302,6 +303,16 @@ def _remove_accounts(deployment: Deployment) -> None:
         return
     for entry in pwd.getpwall():
         if Path(entry.pw_dir).parent == deployment.settings.users_dir:
+            _end_account(entry.pw_name)
+
+
+def _remove_stale_accounts() -> None:
+    """Remove what a killed test run left behind, or the next one could not use the same names."""
+    if not is_root():
+        return
+    for entry in pwd.getpwall():
+        home = Path(entry.pw_dir).parent.parent
+        if re.fullmatch(r"/tmp/arm-\w+/h", str(home)) and not processes_of(home):
             _end_account(entry.pw_name)
 
 
