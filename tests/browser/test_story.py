@@ -179,7 +179,7 @@ def publish(page: Page) -> str:
     expect(link).to_be_visible(timeout=180_000)
     link.scroll_into_view_if_needed()
     screenshot(page, "11 published")
-    return link.get_attribute("href")
+    return link.evaluate("link => link.href")
 
 
 # The others -----------------------------------------------------------------------------------------
