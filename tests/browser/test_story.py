@@ -146,7 +146,8 @@ def rank_processes(workshop) -> set[int]:
 
 
 def picture_of(page: Page, what: Locator, name: str) -> None:
-    what.scroll_into_view_if_needed()
+    # What lives is drawn anew now and then: Playwright's own scrolling would wait for an element that has gone.
+    what.evaluate("element => element.scrollIntoView({block: 'center'})")
     screenshot(page, name)
 
 
