@@ -54,13 +54,18 @@ def end(processes: Iterable[psutil.Process], grace: float = 10.0) -> None:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.send_signal(signal.SIGTERM)
-    # psutil counts a zombie that its parent does not reap as alive.
-    deadline = time.monotonic() + grace
-    while any(is_alive(process) for process in processes) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    _wait_for(processes, grace)
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.kill()
+    _wait_for(processes, grace)  # a killed process is there until the kernel has taken it down
+
+
+def _wait_for(processes: list[psutil.Process], seconds: float) -> None:
+    """Wait until every process has ended, or the time is over; an unreaped zombie has ended (not so for psutil)."""
+    deadline = time.monotonic() + seconds
+    while any(is_alive(process) for process in processes) and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -73,14 +78,14 @@ def is_alive(process: psutil.Process) -> bool:
 
 def sweep(home: Path) -> int:
     """End every process of a deployment, those started meanwhile too; return how many there were."""
-    count = 0
+    ended: set[psutil.Process] = set()
     for _ in range(5):
         left = processes_of(home)
         if not left:
             break
-        count += len(left)
+        ended.update(left)
         end(left)
-    return count
+    return len(ended)
 
 
 def listener_of(port: int) -> psutil.Process | None:
