@@ -19,7 +19,10 @@ FORBIDDEN = {
     "armillary_hub": {"armillary", "torch", "tensorflow", "keras"},
     "armillary": {"armillary_hub"},
 }
-HEAVY = {"torch", "torchvision", "tensorflow", "keras", "mlflow", "papermill", "onnxruntime", "jupyterhub", "pandas"}
+HEAVY = {
+    *("torch", "torchvision", "tensorflow", "keras", "mlflow", "papermill", "onnxruntime", "jupyterhub"),
+    *("pandas", "pyarrow", "dask", "distributed"),
+}
 
 
 def imported_packages(module):
@@ -63,6 +66,11 @@ def test_the_help_of_the_command_loads_nothing_heavy():
 
 def test_the_help_of_run_loads_nothing_heavy():
     assert not loaded_by("sys.argv[1:] = ['--help']; from armillary.jobs.command import run; run()")
+
+
+@pytest.mark.parametrize("page", ["image_page", "table_page"])
+def test_an_apps_page_loads_nothing_heavy_into_each_visitors_kernel(page):
+    assert not loaded_by(f"import armillary.inference.{page}")
 
 
 def test_every_room_of_armillary_is_found():

@@ -16,10 +16,10 @@ from armillary.datasets.dataset import list_datasets as list  # noqa: A004 (data
 from armillary.datasets.dataset import open_dataset as open  # noqa: A004 (datasets.open() reads as it should)
 from armillary.datasets.features import ClassLabel, Feature, Image, Value
 from armillary.datasets.images import import_images
-from armillary.datasets.input_spec import InputSpec
 from armillary.datasets.preview import Preview, preview
 from armillary.datasets.readers import Batches, to_tensorflow, to_torch
 from armillary.datasets.tables import import_table
+from armillary.inputs.input_spec import InputSpec
 
 __all__ = [
     "Batches",

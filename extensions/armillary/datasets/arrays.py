@@ -15,11 +15,11 @@ from armillary.datasets import labels as class_labels
 from armillary.datasets import store
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import ClassLabel, Feature, Image, arrow_schema
-from armillary.datasets.input_spec import image_spec
-from armillary.datasets.pictures import encode_array
 from armillary.datasets.shards import ROW_GROUP, write_shards
 from armillary.datasets.splits import DEFAULT_SHARES, stratified
 from armillary.errors import DatasetError
+from armillary.inputs.input_spec import image_spec
+from armillary.inputs.pictures import encode_array
 
 Progress = Callable[[int, int], None]
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from armillary.datasets import examples, shards, store
 from armillary.datasets.features import Feature, Image
-from armillary.datasets.input_spec import InputSpec, table_spec
 from armillary.datasets.manifest import Manifest, read_manifest
 from armillary.datasets.splits import Assignment, stratified
 from armillary.errors import DatasetError
+from armillary.inputs.input_spec import InputSpec, table_spec
 
 if TYPE_CHECKING:
     from armillary.datasets.readers import Batches

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from armillary.datasets.features import ClassLabel, Image, Value
 from armillary.datasets.manifest import Manifest, read_manifest
-from armillary.datasets.pictures import as_array, decode, fitted
 from armillary.datasets.shards import read_files
+from armillary.inputs.pictures import as_array, decode, fitted
 
 DECODED_LIMIT = 2**30
 _SMALL_PICTURE = 64 * 64

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from armillary.datasets.pictures import SUFFIXES
 from armillary.errors import DatasetError
+from armillary.inputs.pictures import SUFFIXES
 
 MAX_UNPACKED_BYTES = 16 * 2**30
 MAX_MEMBERS = 2_000_000

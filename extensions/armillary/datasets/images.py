@@ -25,11 +25,11 @@ from armillary.datasets.image_sources import (
     open_source,
     pictures_by_class,
 )
-from armillary.datasets.input_spec import image_spec
-from armillary.datasets.pictures import MAX_PIXELS, BadPictureError, channels_of, decode, stored_bytes, upright
 from armillary.datasets.shards import ROW_GROUP, write_shards
 from armillary.datasets.splits import DEFAULT_SHARES, checked_shares, stratified
 from armillary.errors import DatasetError
+from armillary.inputs.input_spec import image_spec
+from armillary.inputs.pictures import MAX_PIXELS, BadPictureError, channels_of, decode, stored_bytes, upright
 
 LARGEST_SIDE = 224
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from armillary.datasets.features import ClassLabel, Feature, feature_from_json
-from armillary.datasets.input_spec import InputSpec
 from armillary.errors import DatasetError
+from armillary.inputs.input_spec import InputSpec
 
 FORMAT_VERSION = 1
 FILE_NAME = "manifest.json"

@@ -19,9 +19,9 @@ from armillary.datasets.image_sources import (
     pictures_by_class,
 )
 from armillary.datasets.labels import MAX_CLASSES
-from armillary.datasets.pictures import BadPictureError, decode, encode_png, fitted
 from armillary.datasets.tables import read_table
 from armillary.errors import DatasetError
+from armillary.inputs.pictures import BadPictureError, decode, encode_png, fitted
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".pq"})
 THUMBNAIL_SIDE = 96

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.datasets.dataset import Dataset, open_dataset
-from armillary.datasets.input_spec import Layout
 from armillary.errors import DatasetError
+from armillary.inputs.input_spec import Layout
 
 if TYPE_CHECKING:
     import tensorflow as tf

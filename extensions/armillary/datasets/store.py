@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 
 from armillary.datasets import durable_files
 from armillary.datasets.features import Feature
-from armillary.datasets.input_spec import InputSpec
 from armillary.datasets.manifest import FILE_NAME, Manifest, StoredFile, read_manifest
 from armillary.datasets.shards import write_split
 from armillary.datasets.splits import Assignment
 from armillary.errors import DatasetError
+from armillary.inputs.input_spec import InputSpec
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _STAGING = ".saving"

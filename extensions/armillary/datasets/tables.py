@@ -18,10 +18,10 @@ from armillary.datasets import store
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.examples import stacked_columns
 from armillary.datasets.features import ClassLabel, Feature, Value, arrow_schema
-from armillary.datasets.input_spec import table_spec
 from armillary.datasets.shards import ROW_GROUP, write_shards
 from armillary.datasets.splits import DEFAULT_SHARES, stratified
 from armillary.errors import DatasetError
+from armillary.inputs.input_spec import table_spec
 
 MAX_CATEGORIES = 50
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")

@@ -14,10 +14,10 @@ import numpy as np
 import traitlets
 from armillary_kernels.texts import translator
 
-from armillary.datasets.input_spec import InputSpec
-from armillary.datasets.pictures import BadPictureError, decode
 from armillary.errors import InferenceError
 from armillary.inference.page import own_endpoint, own_release
+from armillary.inputs.input_spec import InputSpec
+from armillary.inputs.pictures import BadPictureError, decode
 
 _ = translator(__file__)
 _STATIC = Path(__file__).parent / "static"

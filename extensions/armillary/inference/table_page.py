@@ -14,9 +14,9 @@ import numpy.typing as npt
 import traitlets
 from armillary_kernels.texts import translator
 
-from armillary.datasets.input_spec import InputSpec
 from armillary.errors import InferenceError
 from armillary.inference.page import own_endpoint, own_release
+from armillary.inputs.input_spec import InputSpec
 
 _ = translator(__file__)
 _STATIC = Path(__file__).parent / "static"

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from armillary.errors import TrainingError
 
 if TYPE_CHECKING:
-    from armillary.datasets import InputSpec
+    from armillary.inputs.input_spec import InputSpec
 
 FrameworkName = Literal["torch", "tensorflow"]
 FRAMEWORKS: tuple[FrameworkName, ...] = ("torch", "tensorflow")

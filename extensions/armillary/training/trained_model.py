@@ -11,7 +11,7 @@ import numpy.typing as npt
 from armillary.training.frameworks import LAYOUTS, FloatArray, FrameworkName, network_format
 
 if TYPE_CHECKING:
-    from armillary.datasets import InputSpec
+    from armillary.inputs.input_spec import InputSpec
 
 PREDICTION_BATCH = 256
 

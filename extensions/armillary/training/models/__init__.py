@@ -13,7 +13,7 @@ from armillary.errors import TrainingError
 from armillary.training.frameworks import FRAMEWORKS, FrameworkName
 
 if TYPE_CHECKING:
-    from armillary.datasets import InputSpec
+    from armillary.inputs.input_spec import InputSpec
 
 NAMES = ("cnn", "rnn", "transformer")
 

@@ -91,7 +91,7 @@ class InputSpec:
 
     def image_array(self, image: Image) -> NDArray[np.uint8]:
         """Return any Pillow image in the raw form ``(height, width, channels)``: upright, grey or RGB, resized."""
-        from armillary.datasets.pictures import as_array, fitted
+        from armillary.inputs.pictures import as_array, fitted
 
         height, width, channels = self.shape
         return as_array(fitted(image, (width, height), channels))
