@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from armillary_kernels.texts import translator
 from numpy.typing import ArrayLike, NDArray
 
 from armillary.datasets import labels as class_labels
@@ -20,6 +21,8 @@ from armillary.datasets.splits import DEFAULT_SHARES, stratified
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import image_spec
 from armillary.inputs.pictures import encode_array
+
+_ = translator(__file__)
 
 Progress = Callable[[int, int], None]
 
@@ -69,7 +72,7 @@ def import_arrays(
     if array.ndim == 2:
         return _import_matrix(X, array, y, name, class_names, columns, split, seed, progress)
     pixels = _as_pixels(array)
-    codes, names = class_labels.encode(y, class_names, "the labels in y")
+    codes, names = class_labels.encode(y, class_names, _("the labels in y"))
     features: dict[str, Feature] = {"image": Image(), "label": ClassLabel(names)}
     content = store.Content(
         features=features,
@@ -89,13 +92,18 @@ def import_arrays(
 def _check_shapes(array: NDArray[Any], labels: NDArray[Any]) -> None:
     if array.ndim not in (2, 3, 4) or len(array) == 0:
         raise DatasetError(
-            f"X has shape {array.shape}.",
-            "Give images (n, height, width[, channels]) or a table (n, features), with at least one example.",
+            _("X has shape {shape}.", shape=array.shape),
+            _("Give images (n, height, width[, channels]) or a table (n, features), with at least one example."),
         )
     if labels.shape != (len(array),):
-        raise DatasetError(f"y has shape {labels.shape} for {len(array):,} examples.", f"Give ({len(array)},) classes.")
+        raise DatasetError(
+            _("y has shape {shape} for {n:,} examples.", shape=labels.shape, n=len(array)),
+            _("Give ({n},) classes.", n=len(array)),
+        )
     if array.ndim == 4 and array.shape[-1] not in (1, 3):
-        raise DatasetError(f"X has {array.shape[-1]} channels.", "Give grey (1) or RGB (3) images, channels last.")
+        raise DatasetError(
+            _("X has {n} channels.", n=array.shape[-1]), _("Give grey (1) or RGB (3) images, channels last.")
+        )
 
 
 def _as_pixels(array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -104,7 +112,9 @@ def _as_pixels(array: NDArray[Any]) -> NDArray[np.uint8]:
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all() or array.min() < 0 or array.max() > 255:
-        raise DatasetError("The pixels in X are not numbers from 0 to 255.", "Scale them, or give floats in [0, 1].")
+        raise DatasetError(
+            _("The pixels in X are not numbers from 0 to 255."), _("Scale them, or give floats in [0, 1].")
+        )
     if array.dtype.kind == "f" and array.max() <= 1:
         return np.round(array * 255).astype(np.uint8)
     if array.dtype.kind == "b":
@@ -141,8 +151,8 @@ def _import_matrix(
     frame = X.copy() if isinstance(X, pd.DataFrame) else pd.DataFrame(array, columns=_column_names(array, columns))
     frame.columns = [str(column) for column in frame.columns]
     if "target" in frame.columns:
-        raise DatasetError("X has a column named 'target', the name that y gets.", "Rename that column.")
-    codes, names = class_labels.encode(y, class_names, "the labels in y")
+        raise DatasetError(_("X has a column named 'target', the name that y gets."), _("Rename that column."))
+    codes, names = class_labels.encode(y, class_names, _("the labels in y"))
     source = f"arrays in memory, {array.dtype} {array.shape}"
     return save_frame(
         frame,
@@ -163,7 +173,7 @@ def _column_names(array: NDArray[Any], columns: Sequence[str] | None) -> list[st
         return [f"x{index}" for index in range(array.shape[1])]
     if len(columns) != array.shape[1] or len(set(columns)) != len(columns):
         raise DatasetError(
-            f"{len(columns)} column names were given for {array.shape[1]} columns.",
-            "Give each column one name of its own.",
+            _("{given} column names were given for {n} columns.", given=len(columns), n=array.shape[1]),
+            _("Give each column one name of its own."),
         )
     return [str(column) for column in columns]

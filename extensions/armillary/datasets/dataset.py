@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.datasets import examples, shards, store
@@ -21,6 +22,8 @@ from armillary.inputs.input_spec import InputSpec, table_spec
 
 if TYPE_CHECKING:
     from armillary.datasets.readers import Batches
+
+_ = translator(__file__)
 
 
 class Dataset:
@@ -121,7 +124,10 @@ class Dataset:
             return np.arange(len(self))
         if split not in self.splits:
             known = ", ".join(self.splits)
-            raise DatasetError(f"{self.reference} has no split {split!r}; splits: {known}.", "Use one of these.")
+            what = _(
+                "{dataset} has no split {split!r}; splits: {known}.", dataset=self.reference, split=split, known=known
+            )
+            raise DatasetError(what, _("Use one of these."))
         return self._assignment.rows(split)
 
     def labels(self, split: str | None = "train") -> NDArray[np.int64]:
@@ -144,7 +150,8 @@ class Dataset:
         """Return the files (PNG or JPEG) of these rows; reads only the row groups they lie in."""
         column = next((name for name, feature in self.features.items() if isinstance(feature, Image)), None)
         if column is None:
-            raise DatasetError(f"{self.reference} holds no images.", "Use to_pandas() to see its rows.")
+            what = _("{dataset} holds no images.", dataset=self.reference)
+            raise DatasetError(what, _("Use to_pandas() to see its rows."))
         return shards.read_values(self.folder, self.manifest.shards, column, rows)
 
     def to_pandas(self, split: str | None = None) -> pd.DataFrame:

@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from armillary_kernels.texts import translator
+
 from armillary.errors import DatasetError
 from armillary.inputs.pictures import SUFFIXES
+
+_ = translator(__file__)
 
 MAX_UNPACKED_BYTES = 16 * 2**30
 MAX_MEMBERS = 2_000_000
@@ -82,31 +86,34 @@ def open_source(path: Path, max_unpacked_bytes: int, max_members: int) -> Iterat
         yield FolderSource(path)
         return
     if not path.exists():
-        raise DatasetError(f"There is no file or folder {path}.", "Check the path.")
+        raise DatasetError(_("There is no file or folder {path}.", path=path), _("Check the path."))
     try:
         with zipfile.ZipFile(path) as archive:
             yield ZipSource(archive, max_unpacked_bytes, max_members)
     except zipfile.BadZipFile as error:
         raise DatasetError(
-            f"{path.name} is no whole zip file ({error}).", "Make the zip anew or upload it again."
+            _("{file} is no whole zip file ({error}).", file=path.name, error=error),
+            _("Make the zip anew or upload it again."),
         ) from error
 
 
 def _check_archive(archive: zipfile.ZipFile, max_unpacked_bytes: int, max_members: int) -> None:
     infos = archive.infolist()
     if len(infos) > max_members:
-        raise DatasetError(f"The zip has {len(infos):,} files; the limit is {max_members:,}.", "Raise max_members.")
+        what = _("The zip has {n:,} files; the limit is {limit:,}.", n=len(infos), limit=max_members)
+        raise DatasetError(what, _("Raise max_members."))
     total = sum(info.file_size for info in infos)
     if total > max_unpacked_bytes:
         raise DatasetError(
-            f"The zip unpacks to {total:,} bytes; the limit is {max_unpacked_bytes:,}.",
-            "Raise max_unpacked_bytes if you trust it and it is meant to be this large.",
+            _("The zip unpacks to {total:,} bytes; the limit is {limit:,}.", total=total, limit=max_unpacked_bytes),
+            _("Raise max_unpacked_bytes if you trust it and it is meant to be this large."),
         )
     seen: set[str] = set()
     for info in infos:
-        reason = "there are two of that name" if info.filename in seen else _unsafe(info)
+        reason = _("there are two of that name") if info.filename in seen else _unsafe(info)
         if reason:
-            raise DatasetError(f"The zip is refused: in {info.orig_filename!r}, {reason}.", "Make the zip without it.")
+            what = _("The zip is refused: in {file!r}, {reason}.", file=info.orig_filename, reason=reason)
+            raise DatasetError(what, _("Make the zip without it."))
         seen.add(info.filename)
 
 
@@ -115,13 +122,13 @@ def _unsafe(info: zipfile.ZipInfo) -> str:
     parts = PurePosixPath(name.replace("\\", "/")).parts
     mode = info.external_attr >> 16
     if "\0" in name or name.startswith(("/", "\\")) or (parts and parts[0].endswith(":")):
-        return "the path is absolute"
+        return _("the path is absolute")
     if ".." in parts:
-        return "the path leads out of the zip ('..')"
+        return _("the path leads out of the zip ('..')")
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "there is a link or special file"
+        return _("there is a link or special file")
     if info.flag_bits & 0x1:
-        return "the file is encrypted"
+        return _("the file is encrypted")
     return ""
 
 
@@ -134,9 +141,9 @@ def pictures_by_class(paths: list[str]) -> tuple[list[Member], list[dict[str, st
         if any(part in _CLUTTER or part.startswith(".") for part in parts):
             continue
         if PurePosixPath(path).suffix.lower() not in SUFFIXES:
-            ignored.append({"file": path, "reason": "not a picture by its name"})
+            ignored.append({"file": path, "reason": _("not a picture by its name")})
         elif len(parts) < 2:
-            ignored.append({"file": path, "reason": "lies in no class folder"})
+            ignored.append({"file": path, "reason": _("lies in no class folder")})
         else:
             members.append(Member(path, parts[-2]))
     return members, ignored

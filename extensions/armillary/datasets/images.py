@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+from armillary_kernels.texts import translator
 
 from armillary.datasets import store
 from armillary.datasets.dataset import Dataset
@@ -30,6 +31,8 @@ from armillary.datasets.splits import DEFAULT_SHARES, checked_shares, stratified
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import image_spec
 from armillary.inputs.pictures import MAX_PIXELS, BadPictureError, channels_of, decode, stored_bytes, upright
+
+_ = translator(__file__)
 
 LARGEST_SIDE = 224
 
@@ -90,7 +93,7 @@ def import_images(
     store.check_name(name)
     checked_shares(split)
     if on_error not in ("stop", "skip"):
-        raise DatasetError(f"on_error is {on_error!r}.", 'Use "stop" or "skip".')
+        raise DatasetError(_("on_error is {value!r}.", value=on_error), _('Use "stop" or "skip".'))
     path = Path(path).expanduser()
     with open_source(path, max_unpacked_bytes, max_members) as source:
         scan = _scan(source, path.name, on_error, max_pixels, progress)
@@ -102,7 +105,8 @@ def _scan(source: ImageSource, place: str, on_error: str, max_pixels: int, progr
     members, ignored = pictures_by_class(source.paths())
     if not members:
         raise DatasetError(
-            f"{place} has no pictures in class folders.", "Put each picture into a folder named as its class."
+            _("{place} has no pictures in class folders.", place=place),
+            _("Put each picture into a folder named as its class."),
         )
     good: list[Member] = []
     sizes: list[tuple[int, int]] = []
@@ -129,17 +133,24 @@ def _read(source: ImageSource, member: Member) -> bytes:
     try:
         return source.read(member.path)
     except (OSError, zlib.error, zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise BadPictureError(f"it cannot be read ({error})") from error
+        raise BadPictureError(_("it cannot be read ({error})", error=error)) from error
 
 
 def _refuse_damaged(skipped: Sequence[Mapping[str, str]], total: int, place: str, on_error: str) -> None:
     if not skipped or (on_error == "skip" and len(skipped) < total):
         return
-    listed = "; ".join(f"{entry['file']}: {entry['reason']}" for entry in skipped[:10])
-    more = f"; and {len(skipped) - 10} more" if len(skipped) > 10 else ""
+    listed = [f"{entry['file']}: {entry['reason']}" for entry in skipped[:10]]
+    if len(skipped) > 10:
+        listed.append(_("and {n} more", n=len(skipped) - 10))
     raise DatasetError(
-        f"{len(skipped)} of {total} pictures in {place} cannot be used: {listed}{more}.",
-        'Repair or remove them, or leave them out with on_error="skip".',
+        _(
+            "{n} of {total} pictures in {place} cannot be used: {listed}.",
+            n=len(skipped),
+            total=total,
+            place=place,
+            listed="; ".join(listed),
+        ),
+        _('Repair or remove them, or leave them out with on_error="skip".'),
     )
 
 
@@ -163,7 +174,8 @@ def _content(
 ) -> store.Content:
     names = tuple(sorted({member.class_name for member in scan.members}))
     if len(names) < 2:
-        raise DatasetError(f"There is one class folder, {names[0]!r}; a classifier needs two.", "Add another class.")
+        what = _("There is one class folder, {name!r}; a classifier needs two.", name=names[0])
+        raise DatasetError(what, _("Add another class."))
     labels = np.array([names.index(member.class_name) for member in scan.members], np.int64)
     features: dict[str, Feature] = {"image": Image(), "label": ClassLabel(names)}
     encode = partial(stored_bytes, size=(size[1], size[0]), channels=scan.channels, max_pixels=max_pixels)

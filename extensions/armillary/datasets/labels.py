@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.errors import DatasetError
+
+_ = translator(__file__)
 
 MAX_CLASSES = 1000
 
@@ -24,7 +27,7 @@ def encode(values: Any, class_names: Sequence[str] | None, what: str) -> tuple[N
     class_names
         Their order. Integers are then indices into it; without it the sorted distinct values are the names.
     what
-        What to call the values in an error, such as ``"column 'species'"``.
+        What to call the values in an error, in the person's language, such as ``"the values of column 'species'"``.
 
     Raises
     ------
@@ -35,13 +38,19 @@ def encode(values: Any, class_names: Sequence[str] | None, what: str) -> tuple[N
     missing = int(series.isna().sum())
     if missing:
         first = int(series.isna().to_numpy().argmax())
-        raise DatasetError(f"{missing} of {what} have no value, the first at row {first}.", "Fill in or remove them.")
+        raise DatasetError(
+            _("{n} of {what} have no value, the first at row {row}.", n=missing, what=what, row=first),
+            _("Fill in or remove them."),
+        )
     series = _discrete(series, what)
     if class_names is not None:
         return _by_name(series, tuple(str(name) for name in class_names), what)
     distinct = sorted(series.unique().tolist())
     if len(distinct) > MAX_CLASSES:
-        raise DatasetError(f"{what} have {len(distinct):,} different values.", f"Give at most {MAX_CLASSES:,} classes.")
+        raise DatasetError(
+            _("{what} have {n:,} different values.", what=what, n=len(distinct)),
+            _("Give at most {n:,} classes.", n=MAX_CLASSES),
+        )
     index = {value: number for number, value in enumerate(distinct)}
     return series.map(index).to_numpy(np.int64), _checked_names(tuple(str(value) for value in distinct), what)
 
@@ -49,7 +58,9 @@ def encode(values: Any, class_names: Sequence[str] | None, what: str) -> tuple[N
 def _discrete(series: pd.Series, what: str) -> pd.Series:
     if pd.api.types.is_float_dtype(series):
         if not (np.isfinite(series) & (series == series.round())).all():
-            raise DatasetError(f"{what} are continuous numbers, not classes.", "Choose a target with classes.")
+            raise DatasetError(
+                _("{what} are continuous numbers, not classes.", what=what), _("Choose a target with classes.")
+            )
         return series.astype(np.int64)
     if pd.api.types.is_integer_dtype(series) or pd.api.types.is_bool_dtype(series):
         return series
@@ -66,13 +77,22 @@ def _by_name(series: pd.Series, names: tuple[str, ...], what: str) -> tuple[NDAr
         unknown = series[labels.isna()]
     if len(unknown):
         found = ", ".join(map(repr, unknown.unique()[:5].tolist()))
-        raise DatasetError(f"{what} contain {found}, which is none of the {len(names)} classes.", "Name every class.")
+        raise DatasetError(
+            _("{what} contain {found}, which is none of the {n} classes.", what=what, found=found, n=len(names)),
+            _("Name every class."),
+        )
     return labels.to_numpy(np.int64), names
 
 
 def _checked_names(names: tuple[str, ...], what: str) -> tuple[str, ...]:
     if len(set(names)) != len(names) or any(not name.strip() for name in names):
-        raise DatasetError(f"The class names {list(names)[:20]} are empty or not distinct.", "Give each class a name.")
+        raise DatasetError(
+            _("The class names {names} are empty or not distinct.", names=list(names)[:20]),
+            _("Give each class a name."),
+        )
     if len(names) < 2:
-        raise DatasetError(f"{what} have {len(names)} class; a classifier needs two.", "Add examples of another class.")
+        raise DatasetError(
+            _("{what} have {n} class; a classifier needs two.", what=what, n=len(names)),
+            _("Add examples of another class."),
+        )
     return names

@@ -8,9 +8,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from armillary_kernels.texts import translator
+
 from armillary.datasets.features import ClassLabel, Feature, feature_from_json
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import InputSpec
+
+_ = translator(__file__)
 
 FORMAT_VERSION = 1
 FILE_NAME = "manifest.json"
@@ -120,11 +124,15 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if values["format_version"] > FORMAT_VERSION:
-            raise DatasetError(f"{path} was written by a newer Armillary.", "Upgrade Armillary to read this dataset.")
+            raise DatasetError(
+                _("{path} was written by a newer Armillary.", path=path), _("Upgrade Armillary to read this dataset.")
+            )
         return Manifest.from_json(values)
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}.", "Check the permissions of the file.") from error
+        what = _("{path} cannot be read: {reason}.", path=path, reason=error.strerror)
+        raise DatasetError(what, _("Check the permissions of the file.")) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DatasetError(
-            f"{path} is damaged: {error}.", "Restore it from a backup or import the data anew."
+            _("{path} is damaged: {error}.", path=path, error=error),
+            _("Restore it from a backup or import the data anew."),
         ) from error

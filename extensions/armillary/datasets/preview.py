@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from armillary_kernels.texts import translator
 
 from armillary.datasets.image_sources import (
     MAX_MEMBERS,
@@ -22,6 +23,8 @@ from armillary.datasets.labels import MAX_CLASSES
 from armillary.datasets.tables import read_table
 from armillary.errors import DatasetError
 from armillary.inputs.pictures import BadPictureError, decode, encode_png, fitted
+
+_ = translator(__file__)
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".pq"})
 THUMBNAIL_SIDE = 96
@@ -79,10 +82,11 @@ def preview(path: str | Path, target: str | None = None, *, samples: int = 60) -
     if is_table(path):
         return _preview_table(path, target)
     with open_source(path, MAX_UNPACKED_BYTES, MAX_MEMBERS) as source:
-        members, _ = pictures_by_class(source.paths())
+        members, _ignored = pictures_by_class(source.paths())
         if not members:
             raise DatasetError(
-                f"{path.name} has no pictures in class folders.", "Put each picture into a folder named as its class."
+                _("{place} has no pictures in class folders.", place=path.name),
+                _("Put each picture into a folder named as its class."),
             )
         counts = Counter(member.class_name for member in members)
         chosen = np.linspace(0, len(members) - 1, min(samples, len(members))).astype(int)

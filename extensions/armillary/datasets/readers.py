@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.datasets.dataset import Dataset, open_dataset
@@ -21,6 +22,8 @@ from armillary.inputs.input_spec import Layout
 if TYPE_CHECKING:
     import tensorflow as tf
     import torch
+
+_ = translator(__file__)
 
 
 def shard_rows(
@@ -74,9 +77,10 @@ class Batches:
 
 def _check(batch_size: int, rank: int, world_size: int) -> None:
     if batch_size < 1:
-        raise DatasetError(f"The batch size is {batch_size}.", "Give 1 or more.")
+        raise DatasetError(_("The batch size is {n}.", n=batch_size), _("Give 1 or more."))
     if not 0 <= rank < world_size:
-        raise DatasetError(f"Rank {rank} is not one of {world_size} ranks.", "Ranks run from 0 to world_size - 1.")
+        what = _("Rank {rank} is not one of {n} ranks.", rank=rank, n=world_size)
+        raise DatasetError(what, _("Ranks run from 0 to world_size - 1."))
 
 
 def to_torch(data: Dataset | str, split: str = "train", batch_size: int = 64, **options: Any) -> Batches:

@@ -11,11 +11,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.datasets.durable_files import new_file, sha256_of
 from armillary.datasets.manifest import StoredFile
 from armillary.errors import DatasetError
+
+_ = translator(__file__)
 
 ROW_GROUP = 256
 SHARD_BYTES = 256 * 2**20
@@ -76,11 +79,12 @@ def _verify(folder: Path, file: StoredFile) -> None:
         status = path.stat()
         found = _hash_once(path, status.st_ino, status.st_size, status.st_mtime_ns)
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}.", "Restore it from a backup.") from error
+        what = _("{path} cannot be read: {reason}.", path=path, reason=error.strerror)
+        raise DatasetError(what, _("Restore it from a backup.")) from error
     if found != file.sha256:
         raise DatasetError(
-            f"{path} is damaged: its SHA-256 is not the one in the manifest.",
-            "Restore the file from a backup or import the data anew.",
+            _("{path} is damaged: its SHA-256 is not the one in the manifest.", path=path),
+            _("Restore the file from a backup or import the data anew."),
         )
 
 

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.errors import DatasetError
+
+_ = translator(__file__)
 
 NAMES = ("train", "validation", "test")
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
@@ -49,12 +52,16 @@ def checked_shares(shares: Mapping[str, float] | None) -> dict[str, float]:
     given = dict(shares) if shares is not None else {"train": 1.0}
     unknown = sorted(set(given) - set(NAMES))
     if unknown:
-        raise DatasetError(f"Unknown split {', '.join(map(repr, unknown))}.", f"Use {', '.join(NAMES)}.")
+        raise DatasetError(
+            _("Unknown split {names}.", names=", ".join(map(repr, unknown))), _("Use {names}.", names=", ".join(NAMES))
+        )
     numbers = {name: float(given.get(name, 0)) for name in NAMES}
     if not all(math.isfinite(share) and share >= 0 for share in numbers.values()) or numbers["train"] == 0:
-        raise DatasetError(f"The shares {given} must not be negative, and train must be more than 0.", "Change them.")
+        what = _("The shares {shares} must not be negative, and train must be more than 0.", shares=given)
+        raise DatasetError(what, _("Change them."))
     if not math.isclose(sum(numbers.values()), 1, abs_tol=1e-6):
-        raise DatasetError(f"The shares {given} add up to {sum(numbers.values()):g}.", "Make them add up to 1.")
+        what = _("The shares {shares} add up to {sum:g}.", shares=given, sum=sum(numbers.values()))
+        raise DatasetError(what, _("Make them add up to 1."))
     return {name: share for name, share in numbers.items() if share > 0}
 
 
@@ -95,10 +102,16 @@ def _refuse_rare_classes(labels: NDArray[np.int64], class_names: Sequence[str], 
         return
     listed = ", ".join(f"{name!r} ({count})" for name, count in rare[:5]) + (", …" if len(rare) > 5 else "")
     raise DatasetError(
-        f"Too few examples to split: class {listed} has fewer than {len(parts)}, "
-        f"so it cannot stand in each of {', '.join(parts)}.",
-        "Add examples of it, leave the class out, or ask for fewer splits, for instance "
-        'split={"train": 0.8, "test": 0.2}, or split=None to keep everything in train.',
+        _(
+            "Too few examples to split: class {classes} has fewer than {n}, so it cannot stand in each of {splits}.",
+            classes=listed,
+            n=len(parts),
+            splits=", ".join(parts),
+        ),
+        _(
+            "Add examples of it, leave the class out, or ask for fewer splits, for instance "
+            'split={"train": 0.8, "test": 0.2}, or split=None to keep everything in train.'
+        ),
     )
 
 

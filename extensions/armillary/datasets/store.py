@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.datasets import durable_files
@@ -33,6 +34,8 @@ from armillary.datasets.shards import write_split
 from armillary.datasets.splits import Assignment
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import InputSpec
+
+_ = translator(__file__)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _STAGING = ".saving"
@@ -66,8 +69,8 @@ def check_name(name: str) -> str:
     """Return ``name``, or raise DatasetError when a dataset cannot be called so."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise DatasetError(
-            f"{name!r} cannot name a dataset.",
-            "Use small letters, digits, '.', '_' and '-', beginning with a letter or digit.",
+            _("{name!r} cannot name a dataset.", name=name),
+            _("Use small letters, digits, '.', '_' and '-', beginning with a letter or digit."),
         )
     return name
 
@@ -76,7 +79,10 @@ def parse_reference(reference: str) -> tuple[str, int | None]:
     """Return name and version of ``"digits@1"``; the version is None for ``"digits"``."""
     name, at, version = str(reference).partition("@")
     if at and not (version.isascii() and version.isdigit()):
-        raise DatasetError(f"{reference!r} is no dataset reference.", "Write name@version, such as digits@1.")
+        raise DatasetError(
+            _("{reference!r} is no dataset reference.", reference=reference),
+            _("Write name@version, such as digits@1."),
+        )
     return check_name(name), int(version) if at else None
 
 
@@ -110,13 +116,22 @@ def find(store: Path, reference: str) -> Path:
     name, version = parse_reference(reference)
     known = versions(store, name)
     if not known:
-        others = ", ".join(names(store)) or "none"
+        others = ", ".join(names(store)) or _("none")
         raise DatasetError(
-            f"There is no dataset {name!r} in {store}; datasets: {others}.", "Import it or check the name."
+            _("There is no dataset {name!r} in {store}; datasets: {others}.", name=name, store=store, others=others),
+            _("Import it or check the name."),
         )
     if version is not None and version not in known:
         listed = ", ".join(map(str, known))
-        raise DatasetError(f"Dataset {name!r} has no version {version}; versions: {listed}.", "Open one of these.")
+        raise DatasetError(
+            _(
+                "Dataset {name!r} has no version {version}; versions: {listed}.",
+                name=name,
+                version=version,
+                listed=listed,
+            ),
+            _("Open one of these."),
+        )
     return store / name / str(version or known[-1])
 
 
@@ -150,18 +165,24 @@ def _refuse_other_form(newest: Manifest | None, name: str, content: Content) -> 
     if newest is None:
         return
     kept = {
-        "columns": (list(newest.features), list(content.features)),
-        "target": (newest.target, content.target),
-        "classes": (newest.features[newest.target], content.features[content.target]),
-        "features": (newest.features, content.features),
-        "input shape": (newest.input.shape, content.input.shape),
+        _("columns"): (list(newest.features), list(content.features)),
+        _("target"): (newest.target, content.target),
+        _("classes"): (newest.features[newest.target], content.features[content.target]),
+        _("features"): (newest.features, content.features),
+        _("input shape"): (newest.input.shape, content.input.shape),
     }
     different = [what for what, (old, new) in kept.items() if old != new]
     if different:
         raise DatasetError(
-            f"The name {name!r} is taken by a dataset with other {different[0]} "
-            f"({name}@{newest.version}, saved {newest.created[:10]} by {newest.author}).",
-            "Choose another name; a new version must have the same columns, target, classes and shape.",
+            _(
+                "The name {name!r} is taken by a dataset with other {part} ({reference}, saved {day} by {author}).",
+                name=name,
+                part=different[0],
+                reference=f"{name}@{newest.version}",
+                day=newest.created[:10],
+                author=newest.author,
+            ),
+            _("Choose another name; a new version must have the same columns, target, classes and shape."),
         )
 
 
@@ -244,9 +265,17 @@ def _explained(name: str, store: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _DISK_FULL:
-            what, remedy = f"The disk of {store} is full", "Free space or set ARMILLARY_DATASETS to another disk."
+            what = _("The disk of {store} is full: dataset {name!r} was not saved.", store=store, name=name)
+            remedy = _("Free space or set ARMILLARY_DATASETS to another disk.")
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            what, remedy = f"{store} cannot be written", "Ask for the permission or set ARMILLARY_DATASETS."
+            what = _("{store} cannot be written: dataset {name!r} was not saved.", store=store, name=name)
+            remedy = _("Ask for the permission or set ARMILLARY_DATASETS.")
         else:
-            what, remedy = f"{store} cannot be written ({error})", "See what is wrong with that folder and try again."
-        raise DatasetError(f"{what}: dataset {name!r} was not saved.", remedy) from error
+            what = _(
+                "{store} cannot be written ({error}): dataset {name!r} was not saved.",
+                store=store,
+                error=error,
+                name=name,
+            )
+            remedy = _("See what is wrong with that folder and try again.")
+        raise DatasetError(what, remedy) from error

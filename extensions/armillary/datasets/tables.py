@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.datasets import labels as class_labels
@@ -22,6 +23,8 @@ from armillary.datasets.shards import ROW_GROUP, write_shards
 from armillary.datasets.splits import DEFAULT_SHARES, stratified
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import table_spec
+
+_ = translator(__file__)
 
 MAX_CATEGORIES = 50
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
@@ -66,14 +69,17 @@ def import_table(
     """
     store.check_name(name)
     if on_error not in ("stop", "skip"):
-        raise DatasetError(f"on_error is {on_error!r}.", 'Use "stop" or "skip".')
+        raise DatasetError(_("on_error is {value!r}.", value=on_error), _('Use "stop" or "skip".'))
     path = Path(path).expanduser()
     frame = read_table(path, encoding)
     if target not in frame.columns:
         listed = ", ".join(map(repr, frame.columns[:50]))
-        raise DatasetError(f"{path.name} has no column {target!r}; columns: {listed}.", "Name one of these as target.")
+        raise DatasetError(
+            _("{file} has no column {target!r}; columns: {listed}.", file=path.name, target=target, listed=listed),
+            _("Name one of these as target."),
+        )
     frame, skipped = _with_target(frame, target, path.name, on_error)
-    codes, names = class_labels.encode(frame[target], None, f"the values of column {target!r}")
+    codes, names = class_labels.encode(frame[target], None, _("the values of column {column!r}", column=target))
     report = {"skipped": skipped} if skipped else {}
     return save_frame(
         frame.drop(columns=target), codes, names, name, target, split=split, seed=seed, step="import_table",
@@ -91,18 +97,21 @@ def read_table(path: Path, encoding: str = "utf-8-sig") -> pd.DataFrame:
                 path, encoding=encoding, na_values=list(_MISSING), keep_default_na=False, low_memory=False
             )
     except FileNotFoundError as error:
-        raise DatasetError(f"There is no file {path}.", "Check the path.") from error
+        raise DatasetError(_("There is no file {path}.", path=path), _("Check the path.")) from error
     except UnicodeDecodeError as error:
         raise DatasetError(
-            f"{path.name} is not encoded in {encoding} (byte {error.start}).",
-            'Name its encoding, such as encoding="gb18030" or encoding="latin-1".',
+            _("{file} is not encoded in {encoding} (byte {n}).", file=path.name, encoding=encoding, n=error.start),
+            _('Name its encoding, such as encoding="gb18030" or encoding="latin-1".'),
         ) from error
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DatasetError(
-            f"{path.name} cannot be read as a table: {error}.", "Repair the file and try again."
+            _("{file} cannot be read as a table: {error}.", file=path.name, error=error),
+            _("Repair the file and try again."),
         ) from error
     if frame.empty:
-        raise DatasetError(f"{path.name} has no rows.", "Give a table with a header and at least one row.")
+        raise DatasetError(
+            _("{file} has no rows.", file=path.name), _("Give a table with a header and at least one row.")
+        )
     frame.columns = [str(column) for column in frame.columns]
     return frame
 
@@ -116,10 +125,17 @@ def _with_target(
     if on_error == "stop":
         listed = ", ".join(str(row + 1) for row in missing[:5]) + (", …" if len(missing) > 5 else "")
         raise DatasetError(
-            f"{len(missing)} rows of {file} have no {target!r} (data row {listed}).",
-            'Fill them in, or leave them out with on_error="skip".',
+            _(
+                "{n} rows of {file} have no {target!r} (data row {listed}).",
+                n=len(missing),
+                file=file,
+                target=target,
+                listed=listed,
+            ),
+            _('Fill them in, or leave them out with on_error="skip".'),
         )
-    skipped = [{"file": f"{file}, data row {row + 1}", "reason": f"no value for {target!r}"} for row in missing]
+    reason = _("no value for {target!r}", target=target)
+    skipped = [{"file": _("{file}, data row {row}", file=file, row=row + 1), "reason": reason} for row in missing]
     return frame.drop(frame.index[missing]).reset_index(drop=True), skipped
 
 
@@ -142,7 +158,9 @@ def save_frame(
     features: dict[str, Feature] = {**inputs, target: ClassLabel(class_names)}
     values, names = stacked_columns(columns, inputs)
     if not names:
-        raise DatasetError(f"{source} has no column with numbers or categories.", "Add one besides the target.")
+        raise DatasetError(
+            _("{source} has no column with numbers or categories.", source=source), _("Add one besides the target.")
+        )
     assignment = stratified(codes, class_names, split, seed)
     schema = arrow_schema(features)
     content = store.Content(

@@ -10,12 +10,15 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from armillary_kernels.texts import translator
 from numpy.typing import ArrayLike, NDArray
 
 from armillary.errors import DatasetError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+_ = translator(__file__)
 
 Layout = Literal["channels_last", "channels_first"]
 
@@ -102,8 +105,8 @@ class InputSpec:
         if raw.shape[1:] != self.shape or raw.ndim != len(self.shape) + 1:
             wanted = ", ".join(str(size) for size in self.shape)
             raise DatasetError(
-                f"The examples have shape {raw.shape}; this dataset's are (n, {wanted}).",
-                "Give an array with the number of examples first and that shape after it.",
+                _("The examples have shape {shape}; this dataset's are (n, {wanted}).", shape=raw.shape, wanted=wanted),
+                _("Give an array with the number of examples first and that shape after it."),
             )
         return raw
 

@@ -6,8 +6,11 @@ import io
 import warnings
 
 import numpy as np
+from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+_ = translator(__file__)
 
 # No format that runs other programs (EPS calls Ghostscript) or holds no pixels.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
@@ -33,7 +36,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         When the bytes are empty, truncated, no picture, or it has more than ``max_pixels`` pixels.
     """
     if not data:
-        raise BadPictureError("the file is empty")
+        raise BadPictureError(_("the file is empty"))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -43,18 +46,19 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except BadPictureError:
         raise
     except Image.DecompressionBombError as error:
-        raise BadPictureError(f"it has more than the allowed {max_pixels:,} pixels") from error
+        raise BadPictureError(_("it has more than the allowed {limit:,} pixels", limit=max_pixels)) from error
     except UnidentifiedImageError as error:
-        raise BadPictureError("it is no picture in a known format") from error
+        raise BadPictureError(_("it is no picture in a known format")) from error
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
-        raise BadPictureError(f"it is damaged or truncated ({error})") from error
+        raise BadPictureError(_("it is damaged or truncated ({error})", error=error)) from error
     return picture
 
 
 def _refuse_huge(picture: Image.Image, max_pixels: int) -> None:
     width, height = picture.size
     if width * height > max_pixels:
-        raise BadPictureError(f"{width:,} × {height:,} pixels are more than the allowed {max_pixels:,}")
+        size = f"{width:,} × {height:,}"
+        raise BadPictureError(_("{size} pixels are more than the allowed {limit:,}", size=size, limit=max_pixels))
 
 
 def channels_of(picture: Image.Image) -> int:
