@@ -1,12 +1,17 @@
-"""Processes named so that a reused pid never counts: by pid and start time."""
+"""Processes named so that a reused pid never counts: by pid and start time; and ending with one's parent."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -61,3 +66,20 @@ def _stat(pid: int) -> list[str] | None:
     # The name of the program stands in brackets and may itself hold brackets and spaces.
     fields = text.rpartition(")")[2].split()
     return None if not fields or fields[0] in "ZXx" else fields
+
+
+def die_with_parent() -> None:
+    """End this process when the thread that started it ends (prctl(2)), or when its standard input does.
+
+    The parent holds the other end of standard input, and writes nothing to it.
+    """
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_exit_when_input_ends, daemon=True).start()
+
+
+def _exit_when_input_ends() -> None:
+    """Also notices a parent that died before PDEATHSIG was set."""
+    while os.read(0, 4096):
+        pass
+    os._exit(1)

@@ -1,7 +1,11 @@
 """Networks of both frameworks become ONNX that agrees with them, or an error that says why not."""
 
+import json
+import os
+import signal
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import onnxruntime
@@ -10,6 +14,8 @@ from armillary import publishing
 from armillary.datasets import InputSpec
 from armillary.errors import PublishingError
 from armillary.training import TrainedModel
+from armillary_kernels.processes import Process
+from support.gpu_pool import eventually
 
 CLASSES = ("a", "b", "c")
 IMAGES = InputSpec("image", (8, 8, 1))
@@ -112,12 +118,69 @@ def test_publishing_outside_a_hub_says_so(monkeypatch):
 
 
 def test_a_process_that_has_loaded_tensorflow_exports_torch_too(tmp_path):
-    script = (
-        "import sys, tensorflow, torch; from pathlib import Path\n"
-        "from armillary.publishing.torch_export import export_torch\n"
-        "export_torch(torch.nn.Linear(4, 2), (4,), Path(sys.argv[1]))\n"
-    )
+    """Also a class of its own, as a notebook would define it."""
+    script = """
+        import sys, tensorflow, torch
+        from armillary.inputs.input_spec import InputSpec
+        from armillary.publishing import export_onnx
+        from armillary.training import TrainedModel
+        class Doubling(torch.nn.Linear):
+            def forward(self, x):
+                return 2 * super().forward(x)
+        spec = InputSpec("image", (2, 2, 1))
+        network = torch.nn.Sequential(torch.nn.Flatten(), Doubling(4, 2))
+        export_onnx(TrainedModel("torch", network, spec, ("a", "b"), "", None, "doubling"), sys.argv[1])
+    """
     path = tmp_path / "model.onnx"
-    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", textwrap.dedent(script), path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert path.stat().st_size > 0
+
+
+def test_a_crash_of_the_exporter_is_an_error(tmp_path):
+    import torch
+
+    class CrashesElsewhere(torch.nn.Linear):
+        home = os.getpid()
+
+        def forward(self, x):
+            if os.getpid() != self.home:
+                os.kill(os.getpid(), signal.SIGSEGV)
+            return super().forward(x)
+
+    with pytest.raises(PublishingError, match=r"The exporter of 'small' crashed \(SIGSEGV\)") as caught:
+        publishing.export_onnx(trained("torch", CrashesElsewhere(4, 3), TABLE), tmp_path / "model.onnx")
+    assert "Segmentation fault" in caught.value.remedy
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_exporter_sees_no_token_and_no_gpu_and_ends_with_its_parent(tmp_path):
+    script = """
+        import json, os, sys, time, torch
+        from armillary.inputs.input_spec import InputSpec
+        from armillary.publishing import export_onnx
+        from armillary.training import TrainedModel
+        class Tells(torch.nn.Linear):
+            home = os.getpid()
+            def forward(self, x):
+                if os.getpid() != self.home:
+                    print(json.dumps({"pid": os.getpid(), **os.environ}), file=open(sys.argv[1], "w"), flush=True)
+                    time.sleep(300)
+                return super().forward(x.flatten(1))
+        spec = InputSpec("image", (2, 2, 1))
+        export_onnx(TrainedModel("torch", Tells(4, 2), spec, ("a", "b"), "", None, "tells"), "unused.onnx")
+    """
+    told = tmp_path / "told.json"
+    secrets = {"JUPYTERHUB_API_TOKEN": "t", "AWS_SECRET_ACCESS_KEY": "s"}
+    command = [sys.executable, "-c", textwrap.dedent(script).replace("sys.argv[1]", repr(str(told)))]
+    parent = subprocess.Popen(command, cwd=tmp_path, env=os.environ | secrets | {"CUDA_VISIBLE_DEVICES": "0"})
+    try:
+        eventually(lambda: told.exists() and told.read_text(), within=60, what="the exporter at work")
+    finally:
+        parent.kill()
+        parent.wait()
+    seen = json.loads(told.read_text())
+    assert seen["CUDA_VISIBLE_DEVICES"] == ""
+    assert not secrets.keys() & seen.keys()
+    eventually(lambda: Process.of(seen["pid"]) is None, what="the exporter's end")

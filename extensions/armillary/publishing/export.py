@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from armillary_kernels.texts import translator
 
 from armillary.errors import DatasetError, PublishingError
+from armillary.publishing.export_process import export_in_own_process
 
 if TYPE_CHECKING:
     from armillary.training.trained_model import TrainedModel
+
+_ = translator(__file__)
 
 #: The largest difference between two probabilities that is put down to rounding.
 TOLERANCE = 1e-4
@@ -71,14 +75,18 @@ def export_onnx(model: TrainedModel, path: str | Path, *, data: Any = None, tole
     expected = model.predict(raw)
     _check_classes(model, expected)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
-        aside = Path(folder) / "model.onnx"
-        _export(model, aside)
+        aside = export_in_own_process(model, Path(folder))
         difference = compare(model, aside, raw, expected)
         if not difference <= tolerance:
             raise PublishingError(
-                f"The ONNX export of '{model.name}' differs from the original by up to {difference:.2g};"
-                f" {tolerance:.2g} is allowed.",
-                "Look for layers that depend on the batch or behave otherwise in training, or raise the tolerance.",
+                _(
+                    "The ONNX export of '{name}' differs from the original by up to {difference:.2g};"
+                    " {tolerance:.2g} is allowed.",
+                    name=model.name,
+                    difference=difference,
+                    tolerance=tolerance,
+                ),
+                _("Look for layers that depend on the batch or behave otherwise in training, or raise the tolerance."),
             )
         aside.rename(path)
     return Export(path, difference, len(raw))
@@ -106,8 +114,8 @@ def compare(model: TrainedModel, path: Path, raw: npt.NDArray[Any], expected: np
     except Exception as error:  # ONNX Runtime's exceptions share no public base class
         reason = str(error).splitlines()[0]
         raise PublishingError(
-            f"ONNX Runtime cannot run the export of '{model.name}': {reason}.",
-            "The network must take batches of any size.",
+            _("ONNX Runtime cannot run the export of '{name}': {reason}.", name=model.name, reason=reason),
+            _("The network must take batches of any size."),
         ) from error
     return worst if np.isfinite(worst) else float("inf")
 
@@ -140,28 +148,16 @@ def _check_classes(model: TrainedModel, probabilities: npt.NDArray[np.float32]) 
     given, known = probabilities.shape[1], len(model.class_names)
     if given != known:
         raise PublishingError(
-            f"'{model.name}' gives {given} values for each example, but there are {known} classes.",
-            "Make the network's last layer as wide as the dataset has classes, and train it again.",
+            _(
+                "'{name}' gives {given} values for each example, but there are {known} classes.",
+                name=model.name,
+                given=given,
+                known=known,
+            ),
+            _("Make the network's last layer as wide as the dataset has classes, and train it again."),
         )
     if not np.isfinite(probabilities).all():
         raise PublishingError(
-            f"'{model.name}' gives NaN for test examples.", "Train it again, with a smaller learning rate."
+            _("'{name}' gives NaN for test examples.", name=model.name),
+            _("Train it again, with a smaller learning rate."),
         )
-
-
-def _export(model: TrainedModel, path: Path) -> None:
-    try:
-        if model.framework == "torch":
-            from armillary.publishing.torch_export import export_torch
-
-            export_torch(model.network, model.input.prepared_shape("channels_first"), path)
-        else:
-            from armillary.publishing.keras_export import export_keras
-
-            export_keras(model.network, model.input.prepared_shape("channels_last"), path)
-    except Exception as error:  # each exporter has its own exceptions, none of them public
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise PublishingError(
-            f"'{model.name}' cannot be exported to ONNX: {lines[0]}",
-            "Build the network from layers that ONNX knows, without Python branches that depend on the data.",
-        ) from error

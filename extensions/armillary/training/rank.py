@@ -7,35 +7,17 @@ standard input, which ends when the agent does.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import os
-import signal
 import socket
 import sys
-import threading
 import traceback
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
-
-PR_SET_PDEATHSIG = 1
-
-
-def die_with_parent() -> None:
-    """Let the kernel end this process when the thread that started it ends; see prctl(2)."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    threading.Thread(target=_exit_when_input_ends, daemon=True).start()
-
-
-def _exit_when_input_ends() -> None:
-    """Also notices a parent that died before PDEATHSIG was set."""
-    while os.read(0, 4096):
-        pass
-    os._exit(1)
+from armillary_kernels.processes import die_with_parent
 
 
 def use_interface_of_route(host: str) -> None:
