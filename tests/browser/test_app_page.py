@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 from support.app_server import ACCESS, app_server
-from support.onnx_models import brightness_model, release
+from support.onnx_models import brightness_model, flower_model, release, table_release
 
 pytestmark = pytest.mark.browser
 
@@ -35,6 +35,15 @@ def app(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def table_app(tmp_path_factory):
+    columns = ["petal length (cm)", "colour=red", "colour=blue"]
+    about = table_release(columns, title="Which flower?", classes=["setosa", "virginica"])
+    with app_server(tmp_path_factory.mktemp("table-app"), flower_model(), about, "table_form") as running:
+        running.token = running.hub.person("bob", ACCESS)
+        yield running
+
+
+@pytest.fixture(scope="module")
 def chromium():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
@@ -43,11 +52,12 @@ def chromium():
 
 
 @pytest.fixture
-def open_page(app, chromium, request):
-    """Return a function that opens the app in a fresh browser session."""
+def open_page(request, chromium):
+    """Return a function that opens the app (of pictures, unless another is given) in a fresh browser session."""
     contexts = []
 
-    def opened(language="en-US", **options):
+    def opened(language="en-US", app=None, **options):
+        app = app or request.getfixturevalue("app")
         context = chromium.new_context(viewport=PHONE, locale=language, **options)
         contexts.append(context)
         page = context.new_page()
@@ -82,6 +92,7 @@ def test_a_visitor_on_a_phone_reads_the_right_class(app, open_page):
         expect(page.locator(".classes li").first).to_contain_text("%")
         expect(page.locator("[aria-live=polite]")).to_contain_text(f"Most likely: {name}")
     assert page.locator("html").get_attribute("lang") == "en-US"
+    expect(page.get_by_role("link", name="All apps")).to_have_attribute("href", "/services/apps/")
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     origin = app.url.split("/user/")[0]
     assert [url for url in page.requests_elsewhere if not url.startswith((origin, "data:", "blob:"))] == []
@@ -91,6 +102,7 @@ def test_the_page_speaks_chinese_by_keyboard_in_the_dark(open_page):
     page = open_page("zh-CN", color_scheme="dark")
     chooser = page.get_by_label("选择图片")
     expect(chooser).to_be_attached(timeout=60_000)
+    page.keyboard.press("Tab")  # to the way back
     page.keyboard.press("Tab")
     expect(chooser).to_be_focused()
     choose(page, png(255), label="选择图片")
@@ -138,3 +150,19 @@ def test_a_lost_connection_is_told_and_mended(app, open_page):
     button.click()
     choose(page, png(0))
     expect(page.locator(".classes li").first).to_contain_text("dark", timeout=60_000)
+
+
+def test_a_table_is_filled_in_and_answered(table_app, open_page):
+    page = open_page(app=table_app)
+    length = page.get_by_label("petal length (cm)")
+    expect(length).to_be_visible(timeout=60_000)
+    length.fill("long")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert").filter(has_text="“petal length (cm)” must be a number")).to_be_visible()
+    expect(length).to_be_focused()
+    for value, colour, name in (("9,5", "blue", "virginica"), ("0.1", "red", "setosa")):
+        length.fill(value)
+        page.get_by_label("colour").select_option(colour)
+        page.get_by_role("button", name="Predict").click()
+        expect(page.locator("[aria-live=polite]")).to_contain_text(f"Most likely: {name}", timeout=20_000)
+    expect(page.locator(".error")).to_be_hidden()

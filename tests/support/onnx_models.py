@@ -42,6 +42,15 @@ def brightness_model() -> bytes:
     return _model(nodes, constants, ["batch", 1, 28, 28], 3)
 
 
+def flower_model() -> bytes:
+    """Return a model of two classes for rows of three: the second is likelier where their sum is above zero."""
+    nodes = [
+        helper.make_node("MatMul", ["input", "weights"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+    ]
+    return _model(nodes, {"weights": np.array([[-1, 1]] * 3, np.float32)}, ["batch", 3], 2)
+
+
 def _model(nodes, constants, shape, classes) -> bytes:
     initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)]
@@ -57,6 +66,14 @@ def release(title: str = "Digits", classes: list[str] = CLASSES, **values) -> di
     """Return what a release says about a model of 28×28 grey pictures."""
     spec = {"kind": "image", "shape": [28, 28, 1], "dtype": "uint8", "scale": 1 / 255}
     return {"title": title, "class_names": classes, "input": spec, "layout": "channels_first", **values}
+
+
+def table_release(columns: list[str], title: str, classes: list[str]) -> dict:
+    """Return what a release says about a model of table rows whose columns' means are 0.5."""
+    size = len(columns)
+    spec = {"kind": "table", "shape": [size], "dtype": "float32", "scale": 1.0, "columns": columns}
+    numbers = {"mean": [0.5] * size, "std": [1.0] * size}
+    return {"title": title, "class_names": classes, "input": spec | numbers, "layout": "channels_last"}
 
 
 def upload(model: bytes, about: dict, access=None, notebook: str = "image_classifier") -> dict:
