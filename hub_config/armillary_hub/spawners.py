@@ -22,6 +22,7 @@ from traitlets import Any as AnyTrait
 from traitlets import Float, Integer, default
 
 from armillary_hub.accounts.unix_accounts import account_of
+from armillary_hub.app_server.environment import MOST_VISITORS, VISITORS_VARIABLE
 from armillary_hub.app_tokens import let_token_open_apps
 from armillary_hub.settings import Settings
 from armillary_hub.supervision.environment import DEPLOYMENT, PASSED_ON, search_path
@@ -37,6 +38,13 @@ class ArmillarySpawner(LocalProcessSpawner):
     """What solo and team have in common: the environment, the folders, and being found again after the hub's death."""
 
     settings = AnyTrait(help="The deployment's settings (`armillary_hub.settings.Settings`).")
+
+    app_visitors = Integer(
+        MOST_VISITORS,
+        min=1,
+        config=True,
+        help="Visitors who may have an app's page open at a time; the kernel of each takes some 100 MB of memory.",
+    )
 
     started = Float(
         0.0, help="When the server's process started, in seconds since the epoch: its number may be reused."
@@ -124,13 +132,15 @@ class ArmillarySpawner(LocalProcessSpawner):
             }
         )
         if self.is_app:
+            env[VISITORS_VARIABLE] = str(self.app_visitors)
             env["ARMILLARY_RELEASE"] = str(settings.apps_dir / self.user.name.removeprefix(APP_PREFIX) / "current")
         return env
 
     @default("cmd")
     def _default_cmd(self) -> list[str]:
         module = "armillary_hub.app_server" if self.is_app else "jupyterhub.singleuser"
-        return [sys.executable, "-m", module]
+        # -P: a file of the person's own in the home folder, named like a module of Python's, must not be imported.
+        return [sys.executable, "-P", "-m", module]
 
     def get_args(self) -> list[str]:
         """Return the arguments: an app's server takes none."""

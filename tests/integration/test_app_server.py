@@ -102,11 +102,30 @@ def test_another_template_cannot_be_asked_for(bob, page):
     assert "app-page" in bob.get("?template=nosuch").text
 
 
-async def test_visitors_cannot_run_code(app, bob, page):
+def kernel_of(app, client, page):
+    """Connect to the kernel of a page."""
     kernel = page.split('"kernelId": "')[1].split('"')[0]
     address = f"{app.url.replace('http', 'ws')}api/kernels/{kernel}/channels?session_id={uuid.uuid4().hex}"
-    token = {"Authorization": bob.headers["authorization"]}
-    async with connect(address, additional_headers=token, max_size=None) as channels:
+    return connect(address, additional_headers={"Authorization": client.headers["authorization"]}, max_size=None)
+
+
+async def test_one_visitor_too_many_is_told_so(tmp_path):
+    about = release(title="Digits")
+    with app_server(tmp_path, digits_model(), about, ARMILLARY_APP_VISITORS="1") as app:
+        headers = {"Authorization": f"Bearer {app.hub.person('bob', ACCESS)}", "Accept": "text/html"}
+        async with httpx.AsyncClient(base_url=app.url, headers=headers, timeout=60) as bob:
+            first = await bob.get("")
+            assert first.status_code == 200
+            async with kernel_of(app, bob, first.text):
+                second = await bob.get("", headers={"Accept-Language": "zh-CN"})
+                assert (second.status_code, second.headers["retry-after"]) == (503, "60")
+                assert "此应用的名额已满。" in second.text
+                assert "All places in this app are taken." in (await bob.get("")).text
+                assert (await bob.get("v2/health/ready")).status_code == 200
+
+
+async def test_visitors_cannot_run_code(app, bob, page):
+    async with kernel_of(app, bob, page) as channels:
         for kind, content in (("execute_request", {"code": "1/0", "silent": False}), ("kernel_info_request", {})):
             header = {"msg_id": kind, "msg_type": kind, "username": "", "session": "s", "date": "", "version": "5.3"}
             message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}

@@ -41,8 +41,8 @@ def write_release(folder: Path, model: bytes, about: dict, notebook: str = "imag
 
 
 @contextlib.contextmanager
-def app_server(base: Path, model: bytes, about: dict, notebook: str = "image_classifier"):
-    """Run an app's server for a release with this model."""
+def app_server(base: Path, model: bytes, about: dict, notebook: str = "image_classifier", **variables: str):
+    """Run an app's server for a release with this model, with more environment variables."""
     write_release(base / "release", model, about, notebook)
     for name in ("run", "home"):
         (base / name).mkdir(mode=0o700)
@@ -64,6 +64,7 @@ def app_server(base: Path, model: bytes, about: dict, notebook: str = "image_cla
             "JUPYTERHUB_OAUTH_ACCESS_SCOPES": json.dumps([ACCESS, f"access:servers!user={ROBOT}"]),
             "ARMILLARY_RELEASE": str(base / "release"),
             "JUPYTER_RUNTIME_DIR": str(base / "run"),
+            **variables,
         }
         log = stack.enter_context((base / "server.log").open("wb"))
         command = [sys.executable, "-m", "armillary_hub.app_server"]

@@ -10,6 +10,12 @@ from urllib.parse import urlsplit
 
 from armillary_kernels.errors import ArmillaryError
 
+#: Visitors who may have an app's page open at a time, where nobody says otherwise.
+MOST_VISITORS = 20
+
+#: Tells an app's server another number.
+VISITORS_VARIABLE = "ARMILLARY_APP_VISITORS"
+
 
 @dataclass(frozen=True)
 class AppEnvironment:
@@ -29,6 +35,8 @@ class AppEnvironment:
         Folder for sockets, which only this account may enter.
     activity_url
         Where to tell the hub that the app is being used.
+    most_visitors
+        How many visitors may have the page open at a time.
     """
 
     user: str
@@ -38,6 +46,7 @@ class AppEnvironment:
     release_dir: Path
     runtime_dir: Path
     activity_url: str
+    most_visitors: int = MOST_VISITORS
 
     @classmethod
     def read(cls) -> AppEnvironment:
@@ -59,6 +68,7 @@ class AppEnvironment:
                 release_dir=Path(env["ARMILLARY_RELEASE"]).resolve(),
                 runtime_dir=Path(env["JUPYTER_RUNTIME_DIR"]),
                 activity_url=env.get("JUPYTERHUB_ACTIVITY_URL", ""),
+                most_visitors=int(env.get(VISITORS_VARIABLE) or MOST_VISITORS),
             )
         except KeyError as missing:
             raise ArmillaryError(f"The environment lacks {missing}.", "The hub starts this program.") from None

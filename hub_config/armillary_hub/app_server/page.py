@@ -16,11 +16,13 @@ import tornado.ioloop
 from armillary_kernels.release import NOTEBOOK
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_unix_socket
-from traitlets import Unicode
+from traitlets import Integer, Unicode
 from traitlets.config import Config
 from voila.app import Voila
 
+from armillary_hub.app_server.environment import MOST_VISITORS
 from armillary_hub.app_server.page_kernels import PageKernelSpecs
+from armillary_hub.app_server.page_visitors import Places, VisitorHandler
 from armillary_hub.app_server.processes import die_with_parent
 
 #: Kernels that have run the notebook before a visitor comes.
@@ -41,6 +43,14 @@ class PageOnSocket(Voila):
 
     unix_socket = Unicode(help="Path of the socket.").tag(config=True)
 
+    most_visitors = Integer(MOST_VISITORS, min=1, help="Visitors who may have a kernel at a time.").tag(config=True)
+
+    def init_handlers(self) -> list[Any]:
+        """Return Voilà's handlers, of which the last opens pages: here only for as many visitors as may come."""
+        *others, (path, _, options) = super().init_handlers()
+        places = Places(self.kernel_manager, self.most_visitors)
+        return [*others, (path, VisitorHandler, {**options, "places": places})]
+
     def listen(self) -> None:
         """Listen, and serve until SIGTERM (replaces the search for a free port)."""
         server = HTTPServer(self.app, max_buffer_size=2 * LARGEST_MESSAGE)
@@ -53,9 +63,16 @@ class PageOnSocket(Voila):
             self.stop()
 
 
-def configuration(prefix: str, release_dir: Path, socket: Path, warm_kernels: int = WARM_KERNELS) -> Config:
+def configuration(
+    prefix: str,
+    release_dir: Path,
+    socket: Path,
+    warm_kernels: int = WARM_KERNELS,
+    most_visitors: int = MOST_VISITORS,
+) -> Config:
     """Return Voilà's configuration for a release."""
     c = Config()
+    c.PageOnSocket.most_visitors = most_visitors
     c.PageOnSocket.base_url = prefix
     c.PageOnSocket.unix_socket = str(socket)
     c.PageOnSocket.notebook_path = str(release_dir / NOTEBOOK)
@@ -101,12 +118,13 @@ def _connection_dir_root(runtime_dir: Path) -> str:
 
 
 def main() -> None:
-    """Serve the page: ``python -m armillary_hub.app_server.page PARENT_PID PREFIX RELEASE_DIR SOCKET``."""
-    parent, prefix, release_dir, socket = sys.argv[1:]
+    """Serve the page: ``python -m armillary_hub.app_server.page PARENT_PID PREFIX RELEASE_DIR SOCKET VISITORS``."""
+    parent, prefix, release_dir, socket, visitors = sys.argv[1:]
     die_with_parent(int(parent))
     Path(socket).unlink(missing_ok=True)
     os.chdir(Path.home())
-    page = PageOnSocket(config=configuration(prefix, Path(release_dir), Path(socket)))
+    c = configuration(prefix, Path(release_dir), Path(socket), most_visitors=int(visitors))
+    page = PageOnSocket(config=c)
     page.initialize([])
     page.start()
 

@@ -91,7 +91,8 @@ class PageProcess:
         place = self._environment
         place.page_socket.unlink(missing_ok=True)
         command = [sys.executable, "-m", "armillary_hub.app_server.page"]
-        arguments = [str(os.getpid()), place.prefix, str(place.release_dir), str(place.page_socket)]
+        paths = [place.prefix, str(place.release_dir), str(place.page_socket)]
+        arguments = [str(os.getpid()), *paths, str(place.most_visitors)]
         self._process = await asyncio.create_subprocess_exec(
             *command, *arguments, env=page_environment(os.environ, place), stdin=asyncio.subprocess.DEVNULL
         )
