@@ -7,8 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from armillary_kernels.plain_files import read_plain_file
+
 #: Files of a release.
 MANIFEST, MODEL, NOTEBOOK = "release.json", "model.onnx", "app.ipynb"
+
+#: Bytes of a release's description at most; 10,000 class names of 200 characters fit.
+_LARGEST_MANIFEST = 16 * 2**20
 
 #: An app's hub user is ``app-<name>``, and a user's name has 31 characters at most.
 AppName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,26}$")]
@@ -57,5 +62,5 @@ class Release(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Release:
-        """Return the release that lies in ``folder``."""
-        return cls.model_validate_json((folder / MANIFEST).read_text(encoding="utf-8"))
+        """Return the release that lies in ``folder``, which may belong to the app's account."""
+        return cls.model_validate_json(read_plain_file(folder / MANIFEST, _LARGEST_MANIFEST))

@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from armillary_hub.log_files import last_lines
+
 
 @dataclass(frozen=True)
 class Account:
@@ -74,9 +76,8 @@ class ClusterFolder:
     def make(self, certificate: bytes, key: bytes) -> None:
         """Create the folder, its folders and the certificate files; it must not exist yet."""
         entered_by = 0o711 if self.account else 0o700
-        self.path.parent.mkdir(mode=entered_by, exist_ok=True)
-        for folder in (self.path, self.logs, self.work):
-            folder.mkdir()
+        for folder in (self.path.parent, self.path, self.logs, self.work):
+            folder.mkdir(exist_ok=folder == self.path.parent)
             folder.chmod(entered_by)
         self.work.chmod(0o700)
         _write_new(self.certificate, certificate)
@@ -93,11 +94,7 @@ class ClusterFolder:
 
     def last_lines(self, name: str, count: int = 15) -> str:
         """Return the end of a process's log, or nothing where there is none."""
-        try:
-            text = (self.logs / f"{name}.log").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return ""
-        return "\n".join(text.splitlines()[-count:])
+        return last_lines(self.logs / f"{name}.log", count)
 
     def bind_dashboard(self) -> socket.socket:
         """Return the listening socket of the dashboard, for the scheduler to inherit."""

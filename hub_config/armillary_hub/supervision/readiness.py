@@ -7,11 +7,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 from armillary_kernels.errors import ArmillaryError
 
+from armillary_hub.log_files import last_lines
 from armillary_hub.settings import Settings
 from armillary_hub.supervision.programs import Program, programs
 from armillary_hub.supervision.supervisord import Supervisor
@@ -32,7 +33,8 @@ def answers(settings: Settings, program: Program) -> bool:
             return False
     if not program.port:
         return True
-    host = settings.host if program.port == "public" and settings.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - compared, not bound
+    public = urlsplit(settings.public_url).hostname
+    host = public if program.port == "public" else "127.0.0.1"
     try:
         with socket.create_connection((host, settings.port_of(program.port)), timeout=2.0):
             return True
@@ -85,13 +87,6 @@ def _crashes(settings: Settings, program: Program) -> bool:
 def _silent(settings: Settings, program: Program) -> ArmillaryError:
     log = settings.logs_dir / f"{program.name}.log"
     return ArmillaryError(
-        f"{program.title} does not start. The end of {log}:\n{_tail(log)}\n",
+        f"{program.title} does not start. The end of {log}:\n{last_lines(log, 15) or '(there is no log)'}\n",
         "Mend the cause and start again; `armillary doctor` checks the usual ones.",
     )
-
-
-def _tail(log: Path, lines: int = 15) -> str:
-    try:
-        return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
-    except OSError:
-        return "(there is no log)"
