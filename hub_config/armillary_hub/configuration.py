@@ -10,7 +10,7 @@ from armillary_hub.app_tokens import quiet_expected_notes
 from armillary_hub.apps import asleep
 from armillary_hub.group_shares import include_group_shares
 from armillary_hub.roles import declare_roles, declare_services, server_scopes
-from armillary_hub.settings import Settings
+from armillary_hub.settings import Settings, bracketed
 from armillary_hub.spawners import SoloSpawner, TeamSpawner
 
 #: Idle time after which a person's server is stopped, in seconds.
@@ -41,9 +41,8 @@ def configure(c: Any, settings: Settings | None = None) -> None:
 
 
 def _configure_addresses(c: Any, settings: Settings) -> None:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     hub = f"http://127.0.0.1:{settings.port_of('hub')}"
-    c.JupyterHub.bind_url = f"http://{host}:{settings.port}/"
+    c.JupyterHub.bind_url = f"http://{bracketed(settings.host)}:{settings.port}/"
     c.JupyterHub.hub_bind_url = hub
     c.JupyterHub.hub_connect_url = hub
 

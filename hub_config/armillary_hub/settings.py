@@ -6,6 +6,7 @@ deployment gets ``ARMILLARY_HOME`` in its environment and reads them from there.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -61,6 +62,11 @@ def write_atomically(path: Path, text: str, mode: int = 0o600) -> None:
         aside.rename(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def bracketed(host: str) -> str:
+    """Return a host as it stands before a port: IPv6 addresses in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 def default_home() -> Path:
@@ -220,7 +226,12 @@ class Settings:
         """Return a secret of 64 hexadecimal digits, made when it is first asked for."""
         path = self.secrets_dir / name
         if not path.exists():
-            write_atomically(path, secrets.token_hex(32))
+            aside = path.with_name(f".{name}.{secrets.token_hex(4)}")
+            write_atomically(aside, secrets.token_hex(32))
+            # Two programs may ask at the same moment: the first one's stays.
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(aside)
+            aside.unlink()
         return path.read_text(encoding="utf-8").strip()
 
     # Addresses ----------------------------------------------------------------------------------------
@@ -232,7 +243,8 @@ class Settings:
     @property
     def public_url(self) -> str:
         """The address as a browser on this machine types it."""
-        return f"http://127.0.0.1:{self.port}"
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared, not bound
+        return f"http://{bracketed(host)}:{self.port}"
 
     @property
     def hub_api_url(self) -> str:

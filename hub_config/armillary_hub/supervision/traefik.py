@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from armillary_hub.settings import Settings, write_atomically
+from armillary_hub.settings import Settings, bracketed, write_atomically
 
 # An upload may take an hour; Traefik's own limit is a minute for the whole request.
 _TEMPLATE = """\
@@ -45,7 +45,7 @@ def write_static_configuration(settings: Settings) -> None:
     (settings.proxy_dir / "rules.toml").touch(mode=0o600)
     text = _TEMPLATE.format(
         rules=json.dumps(str(settings.proxy_dir / "rules.toml")),
-        host=f"[{settings.host}]" if ":" in settings.host else settings.host,
+        host=bracketed(settings.host),
         port=settings.port,
         api_port=settings.port_of("traefik"),
     )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from armillary_hub import settings as settings_module
 from armillary_hub.settings import LONGEST_HOME, LONGEST_SOCKET, NoDeployment, Settings, write_atomically
 from armillary_kernels.errors import ArmillaryError
 
@@ -47,6 +49,36 @@ def test_secrets_are_made_once_and_only_for_the_account(tmp_path: Path) -> None:
     assert len(bytes.fromhex(first)) == 32
     assert settings.secret("hub") == first != settings.secret("pool")
     assert stat.S_IMODE((settings.secrets_dir / "hub").stat().st_mode) == 0o600
+
+
+def test_two_programs_that_ask_at_once_get_one_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(tmp_path)
+    settings.make_folders()
+    monkeypatch.setattr(settings_module, "write_atomically", _while_another_writes(settings.secrets_dir / "hub"))
+    assert settings.secret("hub") == "the other's"
+    assert [path.name for path in settings.secrets_dir.iterdir()] == ["hub"]
+
+
+def _while_another_writes(secret: Path) -> Callable[..., None]:
+    def write(path: Path, text: str) -> None:
+        write_atomically(path, text)
+        secret.write_text("the other's")
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://127.0.0.1:8000"),
+        ("10.0.0.5", "http://10.0.0.5:8000"),
+        ("::1", "http://[::1]:8000"),
+    ],
+)
+def test_the_address_is_one_that_answers(tmp_path: Path, host: str, url: str) -> None:
+    assert Settings(tmp_path, host=host).public_url == url
 
 
 def test_folders_are_closed_whatever_the_umask(tmp_path: Path) -> None:
