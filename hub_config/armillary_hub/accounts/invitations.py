@@ -97,11 +97,6 @@ class InvitationStore:
         with Session(self.engine) as session, session.begin():
             session.query(InvitationRow).filter_by(name=name).delete()
 
-    def forget_first_admin(self) -> None:
-        """End the link that makes the first admin."""
-        with Session(self.engine) as session, session.begin():
-            session.query(InvitationRow).filter(InvitationRow.name.is_(None)).delete()
-
 
 def link(settings: Settings, token: str) -> str:
     """Return the address that the invited person opens."""

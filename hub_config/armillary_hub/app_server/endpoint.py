@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import version as installed_version
 from typing import Any
 
 import orjson
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -26,11 +27,6 @@ def answer_error(error: WebError) -> Response:
     """Return the protocol's error: a status and ``{"error": "…"}``."""
     text = f"{error.what} {error.remedy}".strip()
     return Response(orjson.dumps({"error": text}), error.status, error.headers, "application/json")
-
-
-def refuse(connection: HTTPConnection, error: WebError) -> Response:
-    """`answer_error` in the form that sign-in asks for."""
-    return answer_error(error)
 
 
 class Endpoint:
@@ -95,7 +91,7 @@ class Endpoint:
         return _json({"name": self._name, "ready": True})
 
     async def _server(self, request: Request) -> Response:
-        return _json({"name": "armillary", "version": "0.1.0", "extensions": _EXTENSIONS})
+        return _json({"name": "armillary", "version": installed_version("armillary"), "extensions": _EXTENSIONS})
 
     async def _metadata(self, request: Request) -> Response:
         inputs = [spec.to_json() for spec in self._model.inputs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -42,7 +43,9 @@ class HubClient:
     async def unknown(self, access: Access) -> list[str]:
         """Return the people and groups of an access that the hub doesn't know."""
         asked = [("/users/", name) for name in access.users] + [("/groups/", name) for name in access.groups]
-        answers = [await self._send("GET", f"{kind}{name}", accept=(200, 404, 403)) for kind, name in asked]
+        answers = [
+            await self._send("GET", f"{kind}{quote(name, safe='')}", accept=(200, 403, 404)) for kind, name in asked
+        ]
         return [name for (_, name), answer in zip(asked, answers, strict=True) if answer.status_code != 200]
 
     async def share(self, robot: str, access: Access) -> None:

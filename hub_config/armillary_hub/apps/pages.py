@@ -32,9 +32,7 @@ def routes(prefix: str) -> list[Route]:
 def _page(request: Request, template: str, **values: Any) -> HTMLResponse:
     language = language_of(request.headers.get("accept-language"))
     html = render(template, identity=request.state.identity, language=language, folder=_FOLDER, active="apps", **values)
-    return HTMLResponse(
-        html, headers={"Cache-Control": "no-store", "Content-Security-Policy": "frame-ancestors 'none'"}
-    )
+    return HTMLResponse(html, headers=_HEADERS)
 
 
 async def apps_page(request: Request) -> Response:

@@ -27,7 +27,7 @@ class Program:
     port
         The name of the port in `armillary_hub.settings.PORT_OFFSETS` that it listens on; empty for none.
     health
-        A URL that answers below 500 when it is ready; empty to go by the port alone.
+        A URL that answers with success when it is ready; empty to go by the port alone.
     environment
         Variables of its own.
     """
@@ -43,11 +43,6 @@ class Program:
 def programs(settings: Settings) -> list[Program]:
     """Return the programs of a deployment, in the order in which they start."""
     return [*_proxies(settings), _hub(settings), *_services(settings), _culler(settings)]
-
-
-def program_names(settings: Settings) -> list[str]:
-    """Return the names of a deployment's programs."""
-    return [program.name for program in programs(settings)]
 
 
 def _python(settings: Settings, module: str, *arguments: str) -> tuple[str, ...]:

@@ -48,8 +48,6 @@ class ReverseProxy:
         Address of the server behind, such as ``"http://127.0.0.1:8123"``. With a Unix socket the host is a mere name.
     unix_socket
         The socket that the server behind listens on, if it does not listen on a port.
-    strip_cookies
-        Keep cookies, tokens and XSRF tokens from the server behind, and its own cookies from the browser.
     extra_headers
         Headers to add for the server behind, made from the request's ASGI scope.
     """
@@ -59,12 +57,10 @@ class ReverseProxy:
         upstream: str,
         *,
         unix_socket: Path | None = None,
-        strip_cookies: bool = True,
         extra_headers: Callable[[Scope], dict[str, str]] | None = None,
     ) -> None:
         self._upstream = httpx.URL(upstream)
         self._unix_socket = unix_socket
-        self._strip = strip_cookies
         self._extra_headers = extra_headers
         self._client: httpx.AsyncClient | None = None
 
@@ -134,14 +130,12 @@ class ReverseProxy:
 
     def _target(self, scope: Scope) -> httpx.URL:
         path: bytes = scope.get("raw_path") or scope["path"].encode()
-        query = _without_credentials(scope["query_string"]) if self._strip else scope["query_string"]
+        query = _without_credentials(scope["query_string"])
         base = self._upstream.raw_path.rstrip(b"/")
         return self._upstream.copy_with(raw_path=base + path + (b"?" + query if query else b""))
 
     def _request_headers(self, scope: Scope) -> Headers:
-        dropped = _HOP_BY_HOP | _named_by_connection(scope["headers"])
-        if self._strip:
-            dropped |= _CREDENTIALS
+        dropped = _HOP_BY_HOP | _CREDENTIALS | _named_by_connection(scope["headers"])
         extra = self._extra_headers(scope) if self._extra_headers else {}
         added = [(name.lower().encode(), value.encode()) for name, value in extra.items()]
         dropped |= {name for name, _ in added}
@@ -149,9 +143,7 @@ class ReverseProxy:
 
     def _response_headers(self, raw: Iterable[tuple[bytes, bytes]]) -> Headers:
         raw = list(raw)
-        dropped = _HOP_BY_HOP | _named_by_connection(raw)
-        if self._strip:
-            dropped |= {b"set-cookie"}
+        dropped = _HOP_BY_HOP | {b"set-cookie"} | _named_by_connection(raw)
         return [(name.lower(), value) for name, value in raw if name.lower() not in dropped]
 
     # WebSocket -------------------------------------------------------------------------------------------
