@@ -9,10 +9,13 @@
 from __future__ import annotations
 
 from armillary_kernels.connection import Connection
+from armillary_kernels.texts import translator
 from dask.utils import parse_bytes
 
 from armillary.clusters.base import Cluster
 from armillary.errors import ClusterError
+
+_ = translator(__file__)
 
 __all__ = ["Cluster", "cluster"]
 
@@ -58,7 +61,9 @@ def cluster(workers: int = 2, *, memory: int | str | None = None, threads: int =
 
 def _check_count(name: str, value: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ClusterError(f"{name} is {value!r}.", f"Give a whole number of {name}, 1 or more.")
+        raise ClusterError(
+            _("{name} is {value!r}.", name=name, value=value), _("Give a whole number of {name}, 1 or more.", name=name)
+        )
 
 
 def _parse_memory(memory: int | str | None) -> int | None:
@@ -69,5 +74,7 @@ def _parse_memory(memory: int | str | None) -> int | None:
     except (ValueError, TypeError, AttributeError):
         size = 0
     if size < 2**20:
-        raise ClusterError(f"memory is {memory!r}.", 'Give bytes or a text such as "2 GiB".')
+        raise ClusterError(
+            _("{name} is {value!r}.", name="memory", value=memory), _('Give bytes or a text such as "2 GiB".')
+        )
     return size

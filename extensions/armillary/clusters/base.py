@@ -7,10 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Self
 
+from armillary_kernels.texts import translator
 from distributed import Client
 
 from armillary.clusters.progress import waiting_for_workers
 from armillary.errors import ClusterError
+
+_ = translator(__file__)
 
 #: Seconds that asked-for workers get to come.
 PATIENCE = 120.0
@@ -143,8 +146,13 @@ class Cluster(ABC):
                 next_look = time.monotonic() + LOOK_PERIOD
             if time.monotonic() > deadline:
                 raise ClusterError(
-                    f"{here} of {workers} workers came within {timeout:.0f} seconds.",
-                    "Ask for fewer, or close the cluster and try again.",
+                    _(
+                        "{here} of {wanted} workers came within {seconds:.0f} seconds.",
+                        here=here,
+                        wanted=workers,
+                        seconds=timeout,
+                    ),
+                    _("Ask for fewer, or close the cluster and try again."),
                 )
             time.sleep(0.1)
 

@@ -12,6 +12,7 @@ import os
 import sys
 from typing import Any
 
+from armillary_kernels.texts import translator
 from dask.system import CPU_COUNT
 from distributed import Client, Scheduler, SpecCluster
 from distributed.deploy.subprocess import SubprocessWorker
@@ -20,6 +21,8 @@ from distributed.system import MEMORY_LIMIT
 from armillary.clusters.base import Cluster
 from armillary.clusters.progress import waiting_for_workers
 from armillary.errors import ClusterError
+
+_ = translator(__file__)
 
 _running: list[LocalCluster] = []
 
@@ -70,7 +73,7 @@ class LocalCluster(Cluster):
 
     def _require_running(self) -> None:
         if self not in _running:
-            raise ClusterError("This Dask cluster is closed.", "Start another with `armillary.cluster()`.")
+            raise ClusterError(_("This Dask cluster is closed."), _("Start another with `armillary.cluster()`."))
 
     def _request_workers(self, count: int) -> None:
         self._require_running()

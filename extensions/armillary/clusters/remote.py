@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 import aiohttp
 import httpx
 from armillary_kernels.connection import Connection
+from armillary_kernels.texts import translator
 from dask_gateway import Gateway, GatewayCluster
 from dask_gateway.auth import JupyterHubAuth
 from dask_gateway.client import ClusterReport, GatewayClusterError, GatewayServerError
@@ -21,6 +22,8 @@ from distributed.utils import silence_logging_cmgr
 
 from armillary.clusters.base import Cluster
 from armillary.errors import ClusterError
+
+_ = translator(__file__)
 
 #: Seconds for which an unreachable gateway is tried again: it restarts by itself within these.
 PATIENCE = 15.0
@@ -118,7 +121,7 @@ class GatewayDoor:
             except (ValueError, GatewayClusterError) as error:
                 raise ClusterError(str(error)) from error
             except GatewayServerError as error:
-                raise ClusterError("Dask Gateway failed.", "Ask an admin to look into its log.") from error
+                raise ClusterError(_("Dask Gateway failed."), _("Ask an admin to look into its log.")) from error
             except (aiohttp.ClientError, httpx.HTTPError, TimeoutError) as error:
                 status = getattr(error, "status", 0)
                 if status in (401, 403):
@@ -135,14 +138,17 @@ class GatewayDoor:
 
     def _not_admitted(self) -> ClusterError:
         return ClusterError(
-            f"Dask Gateway does not let {self._connection.user} in: this server's token is not valid any more.",
-            "Stop and start your server from the hub's home page.",
+            _(
+                "Dask Gateway does not let {user} in: this server's token is not valid any more.",
+                user=self._connection.user,
+            ),
+            _("Stop and start your server from the hub's home page."),
         )
 
     def _away(self) -> ClusterError:
         return ClusterError(
-            f"Dask Gateway at {self.url} does not answer.",
-            "It restarts by itself: try again in a minute; if it stays away, tell an admin.",
+            _("Dask Gateway at {url} does not answer.", url=self.url),
+            _("It restarts by itself: try again in a minute; if it stays away, tell an admin."),
         )
 
 
@@ -187,8 +193,11 @@ class RemoteCluster(Cluster):
 
     def _lost(self) -> ClusterError:
         return ClusterError(
-            f"The Dask cluster {self.name[:8]} has stopped (closed, idle for too long, or its scheduler died).",
-            "Start another with `armillary.cluster()`.",
+            _(
+                "The Dask cluster {name} has stopped (closed, idle for too long, or its scheduler died).",
+                name=self.name[:8],
+            ),
+            _("Start another with `armillary.cluster()`."),
         )
 
     def _request_workers(self, count: int) -> None:

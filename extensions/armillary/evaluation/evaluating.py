@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
@@ -13,6 +14,8 @@ from armillary.datasets import Dataset
 from armillary.datasets import open as open_dataset
 from armillary.errors import EvaluationError
 from armillary.evaluation.result import Evaluation
+
+_ = translator(__file__)
 
 BATCH = 256
 
@@ -53,7 +56,8 @@ def evaluate(
     dataset = open_dataset(data)
     rows = dataset.rows(split)
     if not len(rows):
-        raise EvaluationError(f"Split {split!r} of {dataset.reference} is empty.", "Evaluate another split.")
+        what = _("Split {split!r} of {dataset} is empty.", split=split, dataset=dataset.reference)
+        raise EvaluationError(what, _("Evaluate another split."))
     predictor = _predictor(model)
     _check_classes(predictor, dataset)
     probabilities = _predicted(predictor, dataset, rows, progress)
@@ -65,8 +69,8 @@ def _predictor(model: Any) -> Any:
     found = model if hasattr(model, "predict") else getattr(model, "model", None)
     if not hasattr(found, "predict"):
         raise EvaluationError(
-            f"A {type(model).__name__} has no predict(X).",
-            "Give a trained model, a run, or an object whose predict(X) returns probabilities (n, classes).",
+            _("A {kind} has no predict(X).", kind=type(model).__name__),
+            _("Give a trained model, a run, or an object whose predict(X) returns probabilities (n, classes)."),
         )
     return found
 
@@ -75,14 +79,19 @@ def _check_classes(predictor: Any, dataset: Dataset) -> None:
     names = getattr(predictor, "class_names", None)
     if names is not None and tuple(names) != dataset.class_names:
         raise EvaluationError(
-            f"The model tells apart {_listed(names)}; {dataset.reference} holds {_listed(dataset.class_names)}.",
-            "Evaluate it on a dataset with the same classes in the same order.",
+            _(
+                "The model tells apart {known}; {dataset} holds {classes}.",
+                known=_listed(names),
+                dataset=dataset.reference,
+                classes=_listed(dataset.class_names),
+            ),
+            _("Evaluate it on a dataset with the same classes in the same order."),
         )
 
 
 def _listed(names: Any) -> str:
-    shown = ", ".join(map(str, list(names)[:10]))
-    return f"{len(names)} classes ({shown}{', …' if len(names) > 10 else ''})"
+    shown = [*map(str, list(names)[:10]), *(["…"] if len(names) > 10 else [])]
+    return _("{n} classes ({names})", n=len(names), names=", ".join(shown))
 
 
 def _predicted(
@@ -106,16 +115,22 @@ def _checked(output: Any, examples: int, dataset: Dataset) -> NDArray[np.float64
     array = np.asarray(output)
     if array.shape != wanted:
         raise EvaluationError(
-            f"The model's output has shape {array.shape}; {examples} examples of {dataset.reference} "
-            f"with {wanted[1]} classes need {wanted}.",
-            "Give the model one output per class.",
+            _(
+                "The model's output has shape {shape}; {n} examples of {dataset} with {classes} classes need {wanted}.",
+                shape=array.shape,
+                n=examples,
+                dataset=dataset.reference,
+                classes=wanted[1],
+                wanted=wanted,
+            ),
+            _("Give the model one output per class."),
         )
     array = array.astype(np.float64)
     bad = int((~np.isfinite(array)).any(axis=1).sum())
     if bad:
         raise EvaluationError(
-            f"The model's output for {bad} of {examples} examples is not a number.",
-            "Train it anew with a smaller learning rate, and look for NaN in its weights.",
+            _("The model's output for {bad} of {n} examples is not a number.", bad=bad, n=examples),
+            _("Train it anew with a smaller learning rate, and look for NaN in its weights."),
         )
     return array
 

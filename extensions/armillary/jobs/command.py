@@ -100,11 +100,13 @@ def _read_yaml(path: Path) -> Mapping[str, object]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
-        raise JobError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from None
+        what = _("{path} cannot be read: {reason}.", path=path, reason=error.strerror)
+        raise JobError(what, _("Check the path.")) from None
     except yaml.YAMLError as error:
-        raise JobError(f"{path} is not valid YAML: {' '.join(str(error).split())}.", "Correct it.") from None
+        what = _("{path} is not valid YAML: {reason}.", path=path, reason=" ".join(str(error).split()))
+        raise JobError(what, _("Correct it.")) from None
     if not isinstance(values, dict):
-        raise JobError(f"{path} does not hold parameters.", "Write one `name: value` on each line.")
+        raise JobError(_("{path} does not hold parameters.", path=path), _("Write one `name: value` on each line."))
     return {str(name): value for name, value in values.items()}
 
 

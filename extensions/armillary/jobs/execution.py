@@ -9,12 +9,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from armillary_kernels.texts import translator
+
 from armillary.errors import JobError
 from armillary.jobs import parameters as parameters_
 from armillary.jobs.result import JobFailure, JobResult, JobStopped, Status, values_shown
 
 if TYPE_CHECKING:
     import nbformat
+
+_ = translator(__file__)
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _TRACEBACK_LINES = 12
@@ -86,10 +90,11 @@ def _read(path: Path) -> nbformat.NotebookNode:
         document = nbformat.read(path, as_version=4)
         nbformat.validate(document)
     except FileNotFoundError:
-        raise JobError(f"There is no notebook {path}.", "Check the path.") from None
+        raise JobError(_("There is no notebook {path}.", path=path), _("Check the path.")) from None
     except (OSError, ValueError, nbformat.ValidationError) as error:
         first = str(error).splitlines()[0]
-        raise JobError(f"{path} cannot be read as a notebook: {first}.", "Open it in JupyterLab and save it.") from None
+        what = _("{path} cannot be read as a notebook: {reason}.", path=path, reason=first)
+        raise JobError(what, _("Open it in JupyterLab and save it.")) from None
     return document
 
 
@@ -98,9 +103,15 @@ def _check_kernel(name: str, notebook: Path) -> None:
 
     known = sorted(KernelSpecManager().find_kernel_specs())
     if not name:
-        raise JobError(f"{notebook.name} does not say which kernel it needs.", f"Name one: {', '.join(known)}.")
+        raise JobError(
+            _("{notebook} does not say which kernel it needs.", notebook=notebook.name),
+            _("Name one: {names}.", names=", ".join(known)),
+        )
     if name not in known:
-        raise JobError(f"{notebook.name} needs the kernel '{name}'.", f"There are: {', '.join(known)}.")
+        raise JobError(
+            _("{notebook} needs the kernel '{name}'.", notebook=notebook.name, name=name),
+            _("There are: {names}.", names=", ".join(known)),
+        )
 
 
 def _output_path(notebook: Path, output: str | Path | None) -> Path:
@@ -108,11 +119,12 @@ def _output_path(notebook: Path, output: str | Path | None) -> Path:
     target = Path(output) if output else Path(f"{notebook.stem}-{now:%Y%m%d-%H%M%S}.ipynb")
     target = target.absolute()
     if not target.parent.is_dir():
-        raise JobError(f"There is no folder {target.parent} for the output.", "Make it, or choose another with -o.")
+        what = _("There is no folder {folder} for the output.", folder=target.parent)
+        raise JobError(what, _("Make it, or choose another with -o."))
     if target.suffix != ".ipynb":
-        raise JobError(f"The output {target.name} is no notebook's name.", "Give it the ending .ipynb.")
+        raise JobError(_("The output {name} is no notebook's name.", name=target.name), _("Give it the ending .ipynb."))
     if target.exists() and target.samefile(notebook):
-        raise JobError("The output would overwrite the notebook itself.", "Choose another name with -o.")
+        raise JobError(_("The output would overwrite the notebook itself."), _("Choose another name with -o."))
     return target
 
 
@@ -123,7 +135,8 @@ def _keep(document: nbformat.NotebookNode, target: Path) -> None:
     try:
         nbformat.write(document, target)
     except OSError as error:
-        raise JobError(f"The output {target} cannot be written: {error.strerror}.", "Choose another with -o.") from None
+        what = _("The output {path} cannot be written: {reason}.", path=target, reason=error.strerror)
+        raise JobError(what, _("Choose another with -o.")) from None
 
 
 def _execute(

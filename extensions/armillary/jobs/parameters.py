@@ -14,12 +14,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Optional, Union
 
+from armillary_kernels.texts import translator
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from armillary.errors import JobError
 
 if TYPE_CHECKING:
     import nbformat
+
+_ = translator(__file__)
 
 _TYPE_NAMES: dict[str, Any] = {
     "Any": Any,
@@ -96,7 +99,8 @@ def declared(notebook: nbformat.NotebookNode) -> dict[str, Parameter]:
     try:
         tree = ast.parse(source)
     except SyntaxError as error:
-        raise JobError(f"The notebook's parameters cell is not valid Python: {error}.", "Correct that cell.") from None
+        what = _("The notebook's parameters cell is not valid Python: {error}.", error=error)
+        raise JobError(what, _("Correct that cell.")) from None
     lines = source.splitlines()
     found = (_parameter(node, source, lines[(node.end_lineno or 1) - 1]) for node in tree.body)
     return {parameter.name: parameter for parameter in found if parameter}
@@ -187,16 +191,25 @@ def check(values: Mapping[str, object], parameters: Mapping[str, Parameter], not
     if not problems:
         return
     if parameters:
-        remedy = "Its parameters: " + ", ".join(f"{p.name} ({p.type_name})" for p in parameters.values()) + "."
+        listed = ", ".join(f"{p.name} ({p.type_name})" for p in parameters.values())
+        remedy = _("Its parameters: {listed}.", listed=listed)
     else:
-        remedy = "It has none: tag the cell that assigns them with `parameters`."
-    raise JobError(f"{notebook}: {'; '.join(problems)}.", remedy)
+        remedy = _("It has none: tag the cell that assigns them with `parameters`.")
+    raise JobError(_("{notebook}: {problems}.", notebook=notebook, problems="; ".join(problems)), remedy)
 
 
 def _problem(name: str, value: object, parameters: Mapping[str, Parameter]) -> str:
     if name not in parameters:
         closest = difflib.get_close_matches(name, parameters, n=1)
-        return f"there is no parameter '{name}'" + (f", did you mean '{closest[0]}'?" if closest else "")
+        if closest:
+            return _("there is no parameter '{name}', did you mean '{closest}'?", name=name, closest=closest[0])
+        return _("there is no parameter '{name}'", name=name)
     if not parameters[name].accepts(value):
-        return f"parameter '{name}' is {parameters[name].type_name}, not {value!r} ({type(value).__name__})"
+        return _(
+            "parameter '{name}' is {wanted}, not {value!r} ({given})",
+            name=name,
+            wanted=parameters[name].type_name,
+            value=value,
+            given=type(value).__name__,
+        )
     return ""

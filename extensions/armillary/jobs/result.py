@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from armillary_kernels.texts import translator
+
 from armillary.errors import JobError
 
 if TYPE_CHECKING:
     import nbformat
+
+_ = translator(__file__)
 
 Status = Literal["finished", "failed", "stopped"]
 
@@ -74,16 +78,27 @@ class JobResult:
         """Return the result itself, or raise a `JobError` if the job didn't finish."""
         if self.status == "finished":
             return self
-        where = f"cell {self.failure.cell} of " if self.failure and self.failure.cell else ""
-        what = f"{where}{self.notebook.name} {self.status}" + (f": {self.failure}" if self.failure else "")
-        raise JobError(f"{what}.", f"Everything up to there is in {self.output}.")
+        raise JobError(self._unfinished(), _("Everything up to there is in {path}.", path=self.output))
+
+    def _unfinished(self) -> str:
+        """Return in a sentence how the job ended."""
+        if self.status == "stopped" or self.failure is None:
+            return _("{notebook} stopped.", notebook=self.notebook.name)
+        if not self.failure.cell:
+            return _("{notebook} failed: {failure}.", notebook=self.notebook.name, failure=self.failure)
+        return _(
+            "cell {number} of {notebook} failed: {failure}.",
+            number=self.failure.cell,
+            notebook=self.notebook.name,
+            failure=self.failure,
+        )
 
 
 class JobStopped(KeyboardInterrupt):
     """A job was stopped from outside; ``result`` says how far it came."""
 
     def __init__(self, result: JobResult) -> None:
-        super().__init__(f"{result.notebook.name} was stopped.")
+        super().__init__(_("{notebook} was stopped.", notebook=result.notebook.name))
         self.result = result
 
 
