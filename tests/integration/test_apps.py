@@ -10,7 +10,7 @@ import pytest
 import tritonclient.http as triton
 from support.apps import NAME, api, infer, publish, server_process, settled
 from support.deployment import wait_for
-from support.onnx_models import brightness_model
+from support.onnx_models import brightness_model, unknown_operator_model
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +134,28 @@ def test_the_next_release_and_back(deployment, people, app):
     assert (back["release"], back["title"]) == (1, "Handwritten digits")
 
 
+def test_a_release_that_does_not_start_leaves_the_one_before(deployment, people, app):
+    answer = publish(deployment, people["ada"], model=unknown_operator_model(), title="Broken")
+    assert answer.status_code == 202, answer.text
+    kept = settled(deployment, people["ada"])
+    assert (kept["state"], kept["release"], kept["title"]) == ("ready", 1, "Handwritten digits")
+    assert kept["failure"]["release"] == kept["releases"][-1]
+    assert kept["failure"]["what"] == f"Release {kept['releases'][-1]} of app 'digits' does not start."
+    assert "NoSuchOperator" in kept["failure"]["log"]
+    x = np.zeros((1, 1, 28, 28), np.float32)
+    assert infer(deployment, people["bob"], app["api_url"], x).json()["model_version"] == "1"
+
+
+def test_a_start_that_the_services_end_cut_off_is_taken_up_again(deployment, people, app):
+    assert publish(deployment, people["ada"], title="Cut off").status_code == 202
+    deployment.wait_back("apps", deployment.kill("apps"))
+    wait_for(lambda: api(deployment, people["ada"], "GET", "apps").is_success, 60, "the service is back")
+    again = settled(deployment, people["ada"])
+    assert (again["state"], again["failure"]) == ("ready", None)
+    x = np.zeros((1, 1, 28, 28), np.float32)
+    assert infer(deployment, people["ada"], app["api_url"], x).json()["model_version"] == str(again["release"])
+
+
 def test_a_notebooks_own_token_calls_the_apps_of_its_owner(deployment, people, app):
     deployment.start_server("bob")
     (token,) = {
@@ -167,4 +189,4 @@ def test_unpublishing_removes_everything_but_keeps_the_releases(deployment, peop
     folder = deployment.settings.apps_dir
     assert not (folder / NAME).exists()
     archived = list((folder / ".unpublished").glob(f"{NAME}-*/releases/*/model.onnx"))
-    assert len(archived) == 2
+    assert len(archived) == 4

@@ -1,5 +1,6 @@
 """In team mode an app is a Unix account: nobody else reads its release or reaches its sockets."""
 
+import json
 import pwd
 import subprocess
 
@@ -58,6 +59,18 @@ def test_its_own_kernels_cannot_read_its_token(team_deployment, app):
     assert as_account(f"app-{NAME}", "cat", f"/proc/{process.pid}/environ").returncode != 0
 
 
+def test_a_link_in_the_place_of_its_log_shows_nothing_of_roots(team_deployment, people, app):
+    """Its log is shown to its owner when it does not start, and root reads it."""
+    secret = team_deployment.settings.secrets_dir / "operator"
+    log = team_deployment.settings.runtime_dir(f"app-{NAME}") / "server.log"
+    assert as_account(f"app-{NAME}", "ln", "-sf", str(secret), str(log)).returncode == 0
+    assert publish(team_deployment, people["tada"], NAME).status_code == 202
+    failed = settled(team_deployment, people["tada"], NAME)
+    assert failed["failure"]["release"] == 2
+    assert secret.read_text().strip() not in json.dumps(failed)
+    assert as_account(f"app-{NAME}", "rm", str(log)).returncode == 0
+
+
 def test_unpublishing_removes_the_account(team_deployment, people, app):
     uid = pwd.getpwnam(f"app-{NAME}").pw_uid
     assert api(team_deployment, people["tada"], "DELETE", f"apps/{NAME}").status_code == 204
@@ -65,4 +78,4 @@ def test_unpublishing_removes_the_account(team_deployment, people, app):
         pwd.getpwnam(f"app-{NAME}")
     assert [each for each in psutil.process_iter() if each.uids().real == uid] == []
     archived = list((team_deployment.settings.apps_dir / ".unpublished").rglob("model.onnx"))
-    assert [path.stat().st_uid for path in archived] == [0]
+    assert [path.stat().st_uid for path in archived] == [0, 0]

@@ -51,6 +51,13 @@ def flower_model() -> bytes:
     return _model(nodes, {"weights": np.array([[-1, 1]] * 3, np.float32)}, ["batch", 3], 2)
 
 
+def unknown_operator_model() -> bytes:
+    """Return a model that looks like `digits_model` and that ONNX Runtime cannot load."""
+    model = onnx.load_model_from_string(digits_model())
+    model.graph.node[0].op_type = "NoSuchOperator"
+    return model.SerializeToString()
+
+
 def _model(nodes, constants, shape, classes) -> bytes:
     initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, shape)]

@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+import pwd
 
 import pytest
 from armillary_hub.apps import release_store
@@ -64,6 +65,30 @@ def test_unpublished_releases_are_kept(store, tmp_path):
     (archived,) = (tmp_path / ".unpublished").iterdir()
     assert (archived / "current" / "model.onnx").read_bytes() == b"model"
     assert save(store).number == 1
+
+
+def test_the_link_says_what_serves_next(store, tmp_path):
+    assert store.current("digits") == 0
+    save(store)
+    assert store.current("digits") == 0
+    store.activate("digits", 1)
+    assert store.current("digits") == 1
+
+
+@pytest.mark.team
+def test_what_an_app_put_into_its_release_is_not_given_to_it(tmp_path, monkeypatch):
+    """A link to another's file would be given away with it, where the machine allows such links."""
+    nobody = pwd.getpwnam("nobody")
+    monkeypatch.setattr(release_store.pwd, "getpwnam", lambda name: nobody)
+    store = ReleaseStore(tmp_path, team=True)
+    save(store)
+    store.activate("digits", 1)
+    folder, secret = tmp_path / "digits" / "releases" / "1", tmp_path / "secret"
+    assert {path.stat().st_uid for path in (folder, *folder.iterdir())} == {nobody.pw_uid}
+    secret.touch()
+    (folder / "planted").hardlink_to(secret)
+    store.activate("digits", 1)
+    assert secret.stat().st_uid == 0
 
 
 @pytest.mark.parametrize("name", ["", "Digits", "9lives", "-a", "a_b", "a/b", "..", "a" * 28])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
-from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from armillary_kernels.errors import ArmillaryError
 from armillary_kernels.release import MODEL, NOTEBOOK, Release
@@ -17,6 +17,7 @@ from armillary_hub.apps.database import App, Database
 from armillary_hub.apps.hub_client import HubClient
 from armillary_hub.apps.release_store import ReleaseStore
 from armillary_hub.apps.uploads import Upload
+from armillary_hub.log_files import last_lines
 from armillary_hub.settings import Settings
 from armillary_hub.web.errors import WebError
 
@@ -38,8 +39,8 @@ class Publisher:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def busy(self, name: str) -> bool:
-        """Return whether an app is being changed."""
-        return self._locks[name].locked()
+        """Return whether an app is being changed, or is about to be."""
+        return self._locks[name].locked() or any(task.get_name() == name for task in self._tasks)
 
     async def close(self) -> None:
         """Wait for changes under way."""
@@ -103,6 +104,11 @@ class Publisher:
             await run_in_threadpool(self._store.archive, name)
             self._database.delete(name)
 
+    def resume(self, app: App) -> None:
+        """Take up again a change that the end of this service cut off, from the release that the app's link names."""
+        newest = max(self._store.numbers(app.name), default=0)
+        self._begin(app.name, self._store.current(app.name) or newest)
+
     async def wake(self, name: str) -> bool:
         """Start an app that does not run; returns whether it answers."""
         if self.busy(name):
@@ -146,7 +152,7 @@ class Publisher:
             raise WebError(404, f"The hub knows nobody called {listed}.", "Check the names of people and groups.")
 
     def _begin(self, name: str, number: int) -> None:
-        task = asyncio.create_task(self._serve(name, number))
+        task = asyncio.create_task(self._serve(name, number), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -162,12 +168,19 @@ class Publisher:
                 log.exception("Release %s of %s cannot be started", number, name)
                 failure = {"what": f"Release {number} could not be started: {error}.", "remedy": "", "log": ""}
             if failure is None:
-                release = self._store.read(name, number)
-                about = {"title": release.title, "description": release.description}
-                self._database.update(name, release=number, state="ready", failure=None, **about)
-                return
-            back = await self._go_back(app) if app.release else False
-            self._database.update(name, state="ready" if back else "failed", failure={"release": number, **failure})
+                self._serves(name, number)
+            elif app.release and await self._go_back(app):
+                self._serves(name, app.release, {"release": number, **failure})
+            else:
+                self._database.update(name, state="failed", failure={"release": number, **failure})
+
+    def _serves(self, name: str, number: int, failure: dict[str, Any] | None = None) -> None:
+        """Note which release serves, and what became of the one that should have served instead of it."""
+        about = {}
+        with contextlib.suppress(OSError, ValueError):  # the app's own code may have damaged it
+            release = self._store.read(name, number)
+            about = {"title": release.title, "description": release.description}
+        self._database.update(name, release=number, state="ready", failure=failure, **about)
 
     async def _switch(self, app: App, number: int) -> dict[str, str] | None:
         """Start a release; returns what went wrong, or None."""
@@ -189,11 +202,10 @@ class Publisher:
 
     def log_tail(self, app: App) -> str:
         """Return the last lines that an app's server wrote."""
-        path = Path(self._settings.runtime_dir(app.robot)) / "server.log"
-        try:
-            return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_TAIL:])
-        except OSError:
-            return ""
+        folder = self._settings.runtime_dir(app.robot)
+        # The app's code may have put a link to a file of root's there, for its owner to read here.
+        owner = folder.stat().st_uid if folder.exists() else None
+        return last_lines(folder / "server.log", _LOG_TAIL, owner=owner)
 
 
 def _with_owner(access: Access, owner: str) -> Access:

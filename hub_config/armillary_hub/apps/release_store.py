@@ -91,9 +91,12 @@ class ReleaseStore:
         aside.rename(folder / _CURRENT)
         _sync_folder(folder)
 
-    def remove(self, name: str, number: int) -> None:
-        """Remove a release that never served."""
-        shutil.rmtree(self._releases(name) / str(number), ignore_errors=True)
+    def current(self, name: str) -> int:
+        """Return the number of the release that the app's next start serves; 0 before the first."""
+        try:
+            return int((self._folder / name / _CURRENT).readlink().name)
+        except (OSError, ValueError):
+            return 0
 
     def archive(self, name: str) -> None:
         """Move an app's releases out of the way, back to the deployment's account."""
@@ -135,7 +138,10 @@ def _write(folder: Path, files: Mapping[str, BinaryIO | bytes]) -> None:
 
 def _give_to(folder: Path, account: str) -> None:
     uid = pwd.getpwnam(account).pw_uid
-    for path in (folder, *folder.iterdir()):
+    if folder.stat().st_uid == uid:
+        return
+    # The folder last: once the account may write in it, any name in it may be a link to a file of somebody else's.
+    for path in (*folder.iterdir(), folder):
         os.chown(path, uid, -1, follow_symlinks=False)
 
 

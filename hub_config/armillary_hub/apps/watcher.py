@@ -41,14 +41,20 @@ class Watcher:
         """Look, until cancelled."""
         try:
             while True:
-                for app in self._database.all():
-                    try:
-                        await self._look_after(app)
-                    except ArmillaryError as error:  # the hub is away; look again later
-                        log.warning("App %s cannot be looked after: %s", app.name, error)
+                try:
+                    await self._look()
+                except Exception:  # a locked database, for one: look again later
+                    log.exception("The apps cannot be looked after")
                 await asyncio.sleep(INTERVAL)
         finally:
             await self._http.aclose()
+
+    async def _look(self) -> None:
+        for app in self._database.all():
+            try:
+                await self._look_after(app)
+            except ArmillaryError as error:  # the hub is away; look again later
+                log.warning("App %s cannot be looked after: %s", app.name, error)
 
     async def answers(self, app: App) -> bool:
         """Return whether an app's own server answers (it refuses us, but it answers)."""
@@ -73,7 +79,11 @@ class Watcher:
             log.warning("An app could not be started: %s", error)
 
     async def _look_after(self, app: App) -> None:
-        if app.state != "ready" or self._publisher.busy(app.name):
+        if app.state == "failed" or self._publisher.busy(app.name):
+            return
+        if app.state == "starting":  # and nothing starts it: the service ended meanwhile
+            await self._hub.server(app.robot)  # so the hub answers
+            self._publisher.resume(app)
             return
         if await self.answers(app):
             self._awake.add(app.name)
