@@ -67,7 +67,7 @@ def import_arrays(
         When shapes, values or classes do not fit, the name is taken by another form, or nothing can be written.
     """
     store.check_name(name)
-    array = np.asarray(X)
+    array = _as_array(X)
     _check_shapes(array, np.asarray(y))
     if array.ndim == 2:
         return _import_matrix(X, array, y, name, class_names, columns, split, seed, progress)
@@ -87,6 +87,15 @@ def import_arrays(
         source=f"arrays in memory, {array.dtype} {array.shape}",
     )
     return Dataset(store.save(name, content))
+
+
+def _as_array(X: ArrayLike) -> NDArray[Any]:  # noqa: N803 (scikit-learn's name for a matrix of examples)
+    try:
+        return np.asarray(X)
+    except ValueError as error:
+        raise DatasetError(
+            _("The examples in X are not all of one shape."), _("Give them one shape, or save files: import_images().")
+        ) from error
 
 
 def _check_shapes(array: NDArray[Any], labels: NDArray[Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from typing import Protocol
 from armillary_kernels.texts import translator
 
 from armillary.errors import DatasetError
-from armillary.inputs.pictures import SUFFIXES
+from armillary.inputs.pictures import SUFFIXES, BadPictureError
 
 _ = translator(__file__)
 
 MAX_UNPACKED_BYTES = 16 * 2**30
 MAX_MEMBERS = 2_000_000
+MAX_PICTURE_BYTES = 2**28
 _CLUTTER = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
 
 
@@ -38,7 +40,7 @@ class ImageSource(Protocol):
         """Return the paths of all files below the root, with ``/`` between the parts."""
 
     def read(self, path: str) -> bytes:
-        """Return the bytes of one file."""
+        """Return the bytes of one file; raises BadPictureError when it cannot be read or is far too large."""
 
 
 class FolderSource:
@@ -54,7 +56,11 @@ class FolderSource:
 
     def read(self, path: str) -> bytes:
         """Return the bytes of one file."""
-        return (self._root / path).read_bytes()
+        try:
+            _refuse_large((self._root / path).stat().st_size)
+            return (self._root / path).read_bytes()
+        except OSError as error:
+            raise _unreadable(error) from error
 
 
 class ZipSource:
@@ -70,7 +76,20 @@ class ZipSource:
 
     def read(self, path: str) -> bytes:
         """Return the bytes of one member; zipfile reads no more than its declared size and checks its CRC."""
-        return self._archive.read(path)
+        _refuse_large(self._archive.getinfo(path).file_size)
+        try:
+            return self._archive.read(path)
+        except (OSError, zlib.error, zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+            raise _unreadable(error) from error
+
+
+def _refuse_large(size: int) -> None:
+    if size > MAX_PICTURE_BYTES:
+        raise BadPictureError(_("its {n:,} bytes are more than the allowed {limit:,}", n=size, limit=MAX_PICTURE_BYTES))
+
+
+def _unreadable(error: Exception) -> BadPictureError:
+    return BadPictureError(_("it cannot be read ({error})", error=error))
 
 
 @contextmanager

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -94,11 +92,20 @@ def import_images(
     checked_shares(split)
     if on_error not in ("stop", "skip"):
         raise DatasetError(_("on_error is {value!r}.", value=on_error), _('Use "stop" or "skip".'))
+    _check_size(size)
     path = Path(path).expanduser()
     with open_source(path, max_unpacked_bytes, max_members) as source:
         scan = _scan(source, path.name, on_error, max_pixels, progress)
         content = _content(source, scan, size or _common_size(scan.sizes), max_pixels, split, seed, progress)
         return Dataset(store.save(name, replace(content, source=str(path))))
+
+
+def _check_size(size: Any) -> None:
+    if size is None:
+        return
+    whole = isinstance(size, Sequence) and len(size) == 2 and all(isinstance(side, (int, np.integer)) for side in size)
+    if not whole or min(size) < 1:
+        raise DatasetError(_("size is {value!r}.", value=size), _("Give (height, width) in pixels, such as (64, 64)."))
 
 
 def _scan(source: ImageSource, place: str, on_error: str, max_pixels: int, progress: Progress | None) -> _Scan:
@@ -114,7 +121,7 @@ def _scan(source: ImageSource, place: str, on_error: str, max_pixels: int, progr
     channels = 1
     for index, member in enumerate(members):
         try:
-            picture = decode(_read(source, member), max_pixels)
+            picture = decode(source.read(member.path), max_pixels)
         except BadPictureError as error:
             skipped.append({"file": member.path, "reason": str(error)})
         else:
@@ -127,13 +134,6 @@ def _scan(source: ImageSource, place: str, on_error: str, max_pixels: int, progr
     _refuse_damaged(skipped, len(members), place, on_error)
     report = {"skipped": skipped, "ignored": ignored}
     return _Scan(good, sizes, channels, {key: entries for key, entries in report.items() if entries})
-
-
-def _read(source: ImageSource, member: Member) -> bytes:
-    try:
-        return source.read(member.path)
-    except (OSError, zlib.error, zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise BadPictureError(_("it cannot be read ({error})", error=error)) from error
 
 
 def _refuse_damaged(skipped: Sequence[Mapping[str, str]], total: int, place: str, on_error: str) -> None:

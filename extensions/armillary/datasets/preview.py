@@ -97,7 +97,7 @@ def preview(path: str | Path, target: str | None = None, *, samples: int = 60) -
 def _sample(source: ImageSource, member: Member) -> Sample:
     try:
         return Sample(thumbnail(source.read(member.path)), member.class_name, member.path)
-    except (BadPictureError, OSError):
+    except BadPictureError:
         return Sample(b"", member.class_name, member.path)
 
 

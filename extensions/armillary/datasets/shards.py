@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,7 +13,7 @@ import pyarrow.parquet as pq
 from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
-from armillary.datasets.durable_files import new_file, sha256_of
+from armillary.datasets.durable_files import copy, new_file, sha256_of
 from armillary.datasets.manifest import StoredFile
 from armillary.errors import DatasetError
 
@@ -48,7 +47,7 @@ def link_shards(folder: Path, source: Path, shards: Sequence[StoredFile]) -> tup
         try:
             os.link(source / shard.file, folder / shard.file)
         except OSError:
-            shutil.copyfile(source / shard.file, folder / shard.file)
+            copy(source / shard.file, folder / shard.file)
     return tuple(shards)
 
 

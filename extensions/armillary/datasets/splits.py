@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from armillary_kernels.texts import translator
@@ -49,13 +50,13 @@ def checked_shares(shares: Mapping[str, float] | None) -> dict[str, float]:
     DatasetError
         For unknown names, negative shares, no training share, or a sum other than 1.
     """
-    given = dict(shares) if shares is not None else {"train": 1.0}
+    given = _numbers(shares) if shares is not None else {"train": 1.0}
     unknown = sorted(set(given) - set(NAMES))
     if unknown:
         raise DatasetError(
             _("Unknown split {names}.", names=", ".join(map(repr, unknown))), _("Use {names}.", names=", ".join(NAMES))
         )
-    numbers = {name: float(given.get(name, 0)) for name in NAMES}
+    numbers = {name: given.get(name, 0.0) for name in NAMES}
     if not all(math.isfinite(share) and share >= 0 for share in numbers.values()) or numbers["train"] == 0:
         what = _("The shares {shares} must not be negative, and train must be more than 0.", shares=given)
         raise DatasetError(what, _("Change them."))
@@ -63,6 +64,14 @@ def checked_shares(shares: Mapping[str, float] | None) -> dict[str, float]:
         what = _("The shares {shares} add up to {sum:g}.", shares=given, sum=sum(numbers.values()))
         raise DatasetError(what, _("Make them add up to 1."))
     return {name: share for name, share in numbers.items() if share > 0}
+
+
+def _numbers(shares: Any) -> dict[str, float]:
+    try:
+        return {name: float(share) for name, share in dict(shares).items()}
+    except (TypeError, ValueError):
+        what = _("The split {shares!r} is no share for each of {names}.", shares=shares, names=", ".join(NAMES))
+        raise DatasetError(what, _("Write it as {example}.", example='{"train": 0.8, "test": 0.2}')) from None
 
 
 def stratified(
@@ -82,9 +91,12 @@ def stratified(
     Raises
     ------
     DatasetError
-        When a class has fewer examples than there are splits: it could not stand in each of them.
+        When a class has fewer examples than there are splits, so that it could not stand in each of them, or the
+        shares or the seed are wrong.
     """
     parts = checked_shares(shares)
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise DatasetError(_("The seed is {seed!r}.", seed=seed), _("Give a whole number, 0 or more."))
     _refuse_rare_classes(labels, class_names, parts)
     codes = np.zeros(len(labels), np.int64)
     random = np.random.default_rng(seed)

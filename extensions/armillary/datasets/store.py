@@ -38,6 +38,7 @@ from armillary.inputs.input_spec import InputSpec
 _ = translator(__file__)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 _STAGING = ".saving"
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Another saver took the number, or removed the name's folder because its own first save failed.
@@ -101,7 +102,7 @@ def versions(store: Path, name: str) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted(
-        int(entry.name) for entry in folder.iterdir() if entry.name.isdigit() and (entry / FILE_NAME).exists()
+        int(entry.name) for entry in folder.iterdir() if _NUMBER.fullmatch(entry.name) and (entry / FILE_NAME).exists()
     )
 
 
@@ -192,13 +193,19 @@ def _publish(
     while True:
         newest = _newest(store, name)
         _refuse_other_form(newest, name, content)
-        manifest = _manifest(name, newest.version + 1 if newest else 1, content, files)
+        manifest = _manifest(name, _next_number(store / name), content, files)
         if newest is not None and newest.content == manifest.content:
             return store / name / str(newest.version)
         durable_files.write_text(folder / FILE_NAME, json.dumps(manifest.to_json(), indent=1, ensure_ascii=False))
         durable_files.sync_folder(folder)
         if _renamed(folder, store / name / str(manifest.version)):
             return store / name / str(manifest.version)
+
+
+def _next_number(folder: Path) -> int:
+    """Return the number after the highest folder's, even if that one has lost its manifest."""
+    taken = [int(entry.name) for entry in folder.iterdir() if _NUMBER.fullmatch(entry.name)] if folder.is_dir() else []
+    return max(taken, default=0) + 1
 
 
 def _renamed(folder: Path, destination: Path) -> bool:

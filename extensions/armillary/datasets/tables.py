@@ -50,7 +50,8 @@ def import_table(
     Parameters
     ----------
     path
-        The file; Parquet when its name ends in ``.parquet`` or ``.pq``, else CSV with a header.
+        The file; Parquet when its name ends in ``.parquet`` or ``.pq``, else CSV with a header, its columns divided
+        by commas, tabs or semicolons.
     name
         The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
     target
@@ -94,7 +95,12 @@ def read_table(path: Path, encoding: str = "utf-8-sig") -> pd.DataFrame:
             frame = pq.read_table(path).to_pandas()
         else:
             frame = pd.read_csv(
-                path, encoding=encoding, na_values=list(_MISSING), keep_default_na=False, low_memory=False
+                path,
+                sep=_separator(path, encoding),
+                encoding=encoding,
+                na_values=list(_MISSING),
+                keep_default_na=False,
+                low_memory=False,
             )
     except FileNotFoundError as error:
         raise DatasetError(_("There is no file {path}.", path=path), _("Check the path.")) from error
@@ -103,7 +109,7 @@ def read_table(path: Path, encoding: str = "utf-8-sig") -> pd.DataFrame:
             _("{file} is not encoded in {encoding} (byte {n}).", file=path.name, encoding=encoding, n=error.start),
             _('Name its encoding, such as encoding="gb18030" or encoding="latin-1".'),
         ) from error
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, LookupError, pa.ArrowException) as error:
         raise DatasetError(
             _("{file} cannot be read as a table: {error}.", file=path.name, error=error),
             _("Repair the file and try again."),
@@ -114,6 +120,15 @@ def read_table(path: Path, encoding: str = "utf-8-sig") -> pd.DataFrame:
         )
     frame.columns = [str(column) for column in frame.columns]
     return frame
+
+
+def _separator(path: Path, encoding: str) -> str:
+    """Return what stands between the columns: a comma, else the tab or semicolon that the header has instead."""
+    if path.suffix.lower() not in (".csv", ".tsv", ".txt"):
+        return ","  # perhaps compressed
+    with path.open(encoding=encoding, errors="replace") as file:
+        header = file.readline(2**16)
+    return next((mark for mark in ",\t;" if mark in header), ",")
 
 
 def _with_target(
@@ -154,6 +169,11 @@ def save_frame(
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Save the input columns ``frame`` and the classes ``codes`` ``(n,)`` as the next version of ``name``."""
+    if not frame.columns.is_unique:
+        repeated = frame.columns[frame.columns.duplicated()][0]
+        raise DatasetError(
+            _("Two columns are called {name!r}.", name=repeated), _("Give each column one name of its own.")
+        )
     inputs, columns, missing = _typed(frame)
     features: dict[str, Feature] = {**inputs, target: ClassLabel(class_names)}
     values, names = stacked_columns(columns, inputs)
@@ -196,7 +216,7 @@ def _typed_column(column: pd.Series) -> tuple[Feature, pd.Series]:
     kinds = pd.api.types
     if kinds.is_bool_dtype(column.dtype):
         return Value("bool"), column.astype("boolean")
-    if kinds.is_integer_dtype(column.dtype):
+    if kinds.is_integer_dtype(column.dtype) and not column.max() > np.iinfo(np.int64).max:
         return Value("int64"), column.astype("Int64")
     if kinds.is_numeric_dtype(column.dtype):
         return Value("float64"), column.astype("float64").replace([np.inf, -np.inf], np.nan)

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from armillary import datasets
+from armillary.datasets import image_sources
 from armillary.errors import DatasetError
 from PIL import Image
 
@@ -160,6 +161,19 @@ def test_zip_bombs_and_crowds_are_refused_before_anything_is_read(store, tmp_pat
         datasets.import_images(bomb, "bomb", max_unpacked_bytes=10_000_000)
     with pytest.raises(DatasetError, match=r"has 6 files; the limit is 5"):
         datasets.import_images(make_zip(), "crowd", max_members=5)
+
+
+def test_a_file_far_larger_than_pictures_is_not_read(store, make_zip, monkeypatch):
+    monkeypatch.setattr(image_sources, "MAX_PICTURE_BYTES", 1_000_000)
+    path = make_zip([("a/large.png", bytes(1_000_001))])
+    with pytest.raises(DatasetError, match=r"a/large.png: its 1,000,001 bytes are more than the allowed 1,000,000"):
+        datasets.import_images(path, "pictures")
+
+
+@pytest.mark.parametrize("size", [28, (0, 5), (10.5, 5), "64"])
+def test_a_size_that_is_none_is_refused(store, make_zip, size):
+    with pytest.raises(DatasetError, match=r"Give \(height, width\) in pixels"):
+        datasets.import_images(make_zip(), "pictures", size=size)
 
 
 def test_a_bomb_that_lies_about_its_size_is_read_no_further_than_it_says(store, tmp_path):

@@ -116,6 +116,18 @@ def test_a_byte_order_mark_and_another_encoding_are_understood(store, tmp_path):
         assert "颜色=红" in datasets.import_table(tmp_path / "t.csv", name, "kind", **option).input_spec.columns
 
 
+@pytest.mark.parametrize(("name", "mark"), [("t.csv", ","), ("t.tsv", "\t"), ("t.csv", ";")])
+def test_columns_divided_by_commas_tabs_and_semicolons(store, tmp_path, name, mark):
+    lines = ["size,kind", *(f"{row},{row % 2}" for row in range(20))]
+    (tmp_path / name).write_text("\n".join(lines).replace(",", mark))
+    assert datasets.import_table(tmp_path / name, "table", "kind").arrays("train")[0].shape == (16, 1)
+
+
+def test_whole_numbers_beyond_64_bits_with_sign_are_kept_as_floats(store, tmp_path):
+    pd.DataFrame({"id": np.arange(20, dtype=np.uint64) + 2**63, "kind": [0, 1] * 10}).to_csv(tmp_path / "t.csv")
+    assert datasets.import_table(tmp_path / "t.csv", "ids", "kind").features["id"] == Value("float64")
+
+
 def test_a_missing_file_is_named(store):
     with pytest.raises(DatasetError, match=r"There is no file /nowhere.csv"):
         datasets.import_table("/nowhere.csv", "x", "y")
@@ -159,6 +171,10 @@ def test_text_labels_floats_and_colours(store):
         (np.zeros((4, 8, 8)), [0, 1, 0, 1], {"split": {"train": 0.5, "test": 0.2}}, "add up to 0.7"),
         (np.zeros((4, 8, 8)), [0, 1, 0, 1], {"split": {"training": 1}}, "Unknown split 'training'"),
         (np.zeros((4, 2)), [0, 1, 0, 1], {"columns": ["a"]}, "1 column names were given for 2 columns"),
+        (pd.DataFrame(np.zeros((4, 2)), columns=["a", "a"]), [0, 1, 0, 1], {}, "Two columns are called 'a'"),
+        ([[1, 2], [3]], [0, 1], {}, "not all of one shape"),
+        (np.zeros((8, 2)), [0, 1] * 4, {"seed": -1}, "The seed is -1"),
+        (np.zeros((8, 2)), [0, 1] * 4, {"split": [0.8, 0.2]}, "no share for each of train, validation, test"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(store, x, y, options, message):

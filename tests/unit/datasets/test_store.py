@@ -1,5 +1,6 @@
 """The store: whole versions or none, whatever happens while saving."""
 
+import errno
 import json
 import os
 import resource
@@ -178,6 +179,22 @@ def test_a_full_disk_is_named_and_leaves_nothing(tiny_disk, monkeypatch, mnist, 
         datasets.import_arrays(*mnist, name="many")
     assert visible(tiny_disk) == before
     assert datasets.open("few").arrays("train")[0].shape == (100, 28, 28, 1)
+
+
+def test_a_version_that_lost_its_manifest_keeps_its_number(digits, store):
+    digits.split(seed=1)
+    (store / "digits/2/manifest.json").unlink()
+    assert digits.split(seed=2).reference == "digits@3"
+
+
+def test_a_version_on_another_disk_copies_the_shards_it_cannot_share(digits, store, monkeypatch):
+    monkeypatch.setattr(os, "link", refuse_link)
+    again = digits.split(seed=1)
+    np.testing.assert_array_equal(again.arrays(None)[0], digits.arrays(None)[0])
+
+
+def refuse_link(source, destination):
+    raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
 
 SLOW_SAVER = """

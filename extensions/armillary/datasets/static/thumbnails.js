@@ -26,7 +26,9 @@ function render({ model, el }) {
   }
   where.setAttribute("role", "status");
   nav.append(previous, where, next);
-  root.append(heading, list, nav);
+  const none = document.createElement("p");
+  none.textContent = texts.none;
+  root.append(heading, list, none, nav);
   el.append(root);
   let urls = [];
 
@@ -64,6 +66,7 @@ function render({ model, el }) {
     heading.hidden = !model.get("title");
     list.setAttribute("aria-label", model.get("title"));
     list.replaceChildren(...images.map((view, index) => item(view, captions[index] ?? "", index)));
+    none.hidden = images.length > 0;
     nav.hidden = pages < 2;
     previous.disabled = page <= 0;
     next.disabled = page >= pages - 1;
