@@ -12,8 +12,11 @@ from urllib.parse import urlsplit
 
 import httpx
 from armillary_kernels.connection import Connection
+from armillary_kernels.texts import translator
 
 from armillary.errors import PublishingError
+
+_ = translator(__file__)
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,9 @@ class App:
 
     def _repr_html_(self) -> str:
         link = f'<a href="{escape(self.path)}" target="_blank">{escape(self.title)}</a>'
-        return f"<p>{link} · {escape(self.state)} · <code>{escape(self.api_url)}</code></p>"
+        states = {"starting": _("starting"), "ready": _("ready"), "failed": _("does not start")}
+        state = states.get(self.state, self.state)
+        return f"<p>{link} · {escape(state)} · <code>{escape(self.api_url)}</code></p>"
 
 
 class AppsClient:
@@ -81,7 +86,7 @@ class AppsClient:
     def __init__(self, connection: Connection | None = None) -> None:
         connection = connection or Connection.from_environment()
         if connection is None:
-            raise PublishingError("There is no hub here to publish to.", "Run this in a notebook of the hub.")
+            raise PublishingError(_("There is no hub here to publish to."), _("Run this in a notebook of the hub."))
         self._client = httpx.Client(
             base_url=f"{connection.apps_url}/api/", headers=connection.headers, timeout=60, trust_env=False
         )
@@ -122,12 +127,13 @@ class AppsClient:
         try:
             response = self._client.request(method, path, **options)
         except httpx.HTTPError as error:
-            raise PublishingError(f"The apps service does not answer: {error}.", "Try again in a moment.") from error
+            what = _("The apps service does not answer: {error}.", error=error)
+            raise PublishingError(what, _("Try again in a moment.")) from error
         if response.is_success:
             return response
         try:
             problem = response.json()["error"]
             raise PublishingError(problem["what"], problem["remedy"])
         except (ValueError, KeyError, TypeError):
-            what = f"The apps service answered with status {response.status_code}."
-            raise PublishingError(what, "Try again in a moment.") from None
+            what = _("The apps service answered with status {status}.", status=response.status_code)
+            raise PublishingError(what, _("Try again in a moment.")) from None

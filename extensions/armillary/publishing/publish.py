@@ -9,9 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from armillary_kernels.texts import translator
+
 from armillary.errors import PublishingError
 from armillary.publishing.apps_client import App, AppsClient
 from armillary.publishing.export import Export, export_onnx
+
+_ = translator(__file__)
 
 Step = Literal["exporting", "uploading", "starting", "ready"]
 
@@ -138,7 +142,7 @@ def _notebook(given: str | Path | None, kind: str) -> Path:
         return Path(sys.prefix) / "share" / "armillary" / "notebooks" / "apps" / _NOTEBOOKS[kind]
     path = Path(given)
     if not path.is_file():
-        raise PublishingError(f"There is no notebook {path}.", "Give the path of the app's notebook.")
+        raise PublishingError(_("There is no notebook {path}.", path=path), _("Give the path of the app's notebook."))
     return path
 
 
@@ -147,11 +151,14 @@ def _settled(client: AppsClient, app: App) -> App:
     deadline = time.monotonic() + _PATIENCE
     while app.state == "starting":
         if time.monotonic() > deadline:
-            raise PublishingError(f"App '{app.name}' has not started in {_PATIENCE:.0f} s.", "See the Apps page.")
+            what = _("App '{name}' has not started in {seconds:.0f} s.", name=app.name, seconds=_PATIENCE)
+            raise PublishingError(what, _("See the Apps page."))
         time.sleep(0.5)
         app = client.get(app.name)
     if app.failure is not None:
-        served = f" Release {app.release} still serves." if app.state == "ready" else ""
+        what = app.failure["what"]
+        if app.state == "ready":
+            what += " " + _("Release {n} still serves.", n=app.release)
         log = f"\n{app.failure['log']}" if app.failure.get("log") else ""
-        raise PublishingError(f"{app.failure['what']}{served}", f"{app.failure['remedy']}{log}")
+        raise PublishingError(what, f"{app.failure['remedy']}{log}")
     return app
