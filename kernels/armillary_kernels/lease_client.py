@@ -24,6 +24,9 @@ import httpx
 from armillary_kernels.connection import Connection
 from armillary_kernels.errors import ArmillaryError
 from armillary_kernels.processes import Process
+from armillary_kernels.texts import translator
+
+_ = translator(__file__)
 
 Purpose = Literal["kernel", "worker", "app", "job"]
 
@@ -124,7 +127,7 @@ def _client_options(connection: Connection) -> dict[str, Any]:
 
 def _read_lease(answer: dict[str, Any]) -> Lease | QueuePlace:
     if answer["state"] == "released":
-        raise LeaseLostError(f"The lease has ended: {answer['reason']}.", "Ask for another one.")
+        raise LeaseLostError(_("The lease has ended: {reason}.", reason=answer["reason"]), _("Ask for another one."))
     if answer["state"] == "queued":
         return QueuePlace(answer["id"], answer["position"], tuple(_read_holder(one) for one in answer["holders"]))
     return Lease(answer["id"], tuple(answer["devices"]), answer["environment"])
@@ -158,11 +161,13 @@ def _give_back(lease_id: str) -> _Call:
 
 def _read(call: _Call, response: httpx.Response) -> Any:
     if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise PoolUnreachableError(f"The GPU pool answers {response.status_code}.", "Its log says why.")
+        what = _("The GPU pool answers {status}.", status=response.status_code)
+        raise PoolUnreachableError(what, _("Its log says why."))
     try:
         answer = response.json()
     except ValueError:
-        raise PoolUnreachableError(f"{response.url} is not a GPU pool.", "Check ARMILLARY_POOL_URL.") from None
+        what = _("{url} is not a GPU pool.", url=response.url)
+        raise PoolUnreachableError(what, _("Check ARMILLARY_POOL_URL.")) from None
     if response.is_success:
         return call.read(answer)
     error = answer["error"]
@@ -172,7 +177,8 @@ def _read(call: _Call, response: httpx.Response) -> Any:
 
 def _unreachable(connection: Connection, error: httpx.TransportError) -> PoolUnreachableError:
     reason = str(error) or type(error).__name__
-    return PoolUnreachableError(f"The GPU pool at {connection.pool_url} does not answer ({reason}).", "Tell the admin.")
+    what = _("The GPU pool at {url} does not answer ({reason}).", url=connection.pool_url, reason=reason)
+    return PoolUnreachableError(what, _("Tell the admin."))
 
 
 class LeaseClient:

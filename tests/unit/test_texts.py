@@ -3,6 +3,8 @@
 import ast
 import json
 import string
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ def names(paths):
 def translated_texts(module):
     """Return the literal texts that a module passes to its ``_`` (plain or formatted), with their line numbers."""
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_" and node.args:
+        if is_call_of(node, {"_"}) and node.args:
             yield from ((text, node.lineno) for text in literals(node.args[0]))
 
 
@@ -30,6 +32,69 @@ def literals(node):
     if isinstance(node, ast.IfExp):
         return [*literals(node.body), *literals(node.orelse)]
     return []
+
+
+@cache
+def trees(*packages):
+    return {path: ast.parse(path.read_text("utf-8")) for package in packages for path in (ROOT / package).rglob("*.py")}
+
+
+@cache
+def error_names():
+    """Return the names of all classes of errors that people read: `ArmillaryError` and what derives from it."""
+    classes = [node for tree in trees(*PACKAGES).values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    known, found = set(), {"ArmillaryError"}
+    while found:
+        known |= found
+        derived = {each.name for each in classes if any(isinstance(b, ast.Name) and b.id in known for b in each.bases)}
+        found = derived - known
+    return known
+
+
+def english_errors(tree: ast.Module) -> set[int]:
+    """Return the lines where an error gets a text that does not come from ``_``, directly or by a variable."""
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return {
+        call.lineno
+        for scope in (*functions, tree)
+        for call in ast.walk(scope)
+        if is_call_of(call, error_names()) and any(english(each, scope, frozenset()) for each in call.args)
+    }
+
+
+def is_call_of(node: ast.AST, callables: set[str]) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in callables
+
+
+def english(node: ast.expr, scope: ast.AST, seen: frozenset[str]) -> bool:
+    """Tell whether a text, or a part of it, is a literal with words that no ``_`` translates."""
+    match node:
+        case ast.Constant(value=str() as text):
+            return any(character.isalpha() for character in text)
+        case (
+            ast.Call(func=ast.Attribute(value=inner, attr="format" | "join" | "strip"))
+            | ast.FormattedValue(value=inner)
+        ):
+            return english(inner, scope, seen)
+        case ast.Name(id=name) if name not in seen:
+            return any(english(value, scope, seen | {name}) for value in assigned(name, scope))
+        case ast.JoinedStr(values=parts) | ast.BoolOp(values=parts):
+            return any(english(part, scope, seen) for part in parts)
+        case ast.BinOp(left=one, right=other) | ast.IfExp(body=one, orelse=other):
+            return english(one, scope, seen) or english(other, scope, seen)
+    return False
+
+
+def assigned(name: str, scope: ast.AST) -> Iterator[ast.expr]:
+    """Yield what a variable is set to within a function."""
+    for node in ast.walk(scope):
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
+            yield node.value
+        for target in node.targets if isinstance(node, ast.Assign) else ():
+            pairs = [(target, node.value)]
+            if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+                pairs = list(zip(target.elts, node.value.elts, strict=False))
+            yield from (value for each, value in pairs if isinstance(each, ast.Name) and each.id == name)
 
 
 def fields(text):
@@ -53,6 +118,36 @@ def test_every_translated_text_has_its_chinese(package):
             if not chinese.get(text)
         ]
     assert not missing, "\n".join(missing)
+
+
+def test_no_formatted_string_is_given_to_be_translated():
+    """``_(f"…")`` finds no Chinese: the values come by ``str.format``."""
+    calls = [
+        (path, node) for path, tree in trees(*PACKAGES).items() for node in ast.walk(tree) if is_call_of(node, {"_"})
+    ]
+    assert not [f"{path}:{call.lineno}" for path, call in calls if isinstance(call.args[0], ast.JoinedStr)]
+
+
+def test_every_error_that_a_notebook_shows_is_translated():
+    notebook_side = trees("kernels/armillary_kernels", "extensions/armillary")
+    assert {"DatasetError", "NoGpuFreeError"} <= error_names()
+    found = {str(path.relative_to(ROOT)): english_errors(tree) for path, tree in notebook_side.items()}
+    assert not {path: sorted(lines) for path, lines in found.items() if lines}
+
+
+@pytest.mark.parametrize(
+    ("source", "english_lines"),
+    [
+        ("raise DatasetError('No.')", {1}),
+        ("raise DatasetError(f'No {x}.', _('Go on.'))", {1}),
+        ("def f():\n    what = 'No ' + x\n    return DatasetError(what)", {3}),
+        ("raise DatasetError(_('No {x}.', x=x), f'{_(\"Go on.\")} {y}')", set()),
+        ("raise DatasetError(answer['what'], answer['remedy'])", set()),
+        ("raise ValueError('No.')", set()),
+    ],
+)
+def test_an_error_in_english_is_noticed(source, english_lines):
+    assert english_errors(ast.parse(source)) == english_lines
 
 
 @pytest.mark.parametrize("catalogue", CATALOGUES, ids=names(CATALOGUES))

@@ -10,8 +10,11 @@ from typing import Any
 import httpx
 import numpy as np
 import numpy.typing as npt
+from armillary_kernels.texts import translator
 
 from armillary.errors import InferenceError
+
+_ = translator(__file__)
 
 _HEADER_LENGTH = "Inference-Header-Content-Length"
 
@@ -101,9 +104,8 @@ class Endpoint:
         try:
             response = self._client.request(method, url, **options)
         except httpx.HTTPError as error:
-            raise InferenceError(
-                f"{url} does not answer: {error}.", "Is the app running? Open its page once."
-            ) from error
+            what = _("{url} does not answer: {error}.", url=url, error=error)
+            raise InferenceError(what, _("Is the app running? Open its page once.")) from error
         if response.status_code != 200:
             raise _refused(response)
         return response
@@ -134,6 +136,10 @@ def _refused(response: httpx.Response) -> InferenceError:
     try:
         reason = response.json()["error"]
     except (ValueError, KeyError, TypeError):
-        reason = f"HTTP status {response.status_code}."
-    remedy = {401: "Give a valid token.", 403: "Ask the app's owner for access.", 503: "Try again in a moment."}
-    return InferenceError(f"The endpoint refused: {reason}", remedy.get(response.status_code, ""))
+        reason = _("HTTP status {status}.", status=response.status_code)
+    remedy = {
+        401: _("Give a valid token."),
+        403: _("Ask the app's owner for access."),
+        503: _("Try again in a moment."),
+    }
+    return InferenceError(_("The endpoint refused: {reason}", reason=reason), remedy.get(response.status_code, ""))

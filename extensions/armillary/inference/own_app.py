@@ -7,9 +7,12 @@ from functools import cache
 from pathlib import Path
 
 from armillary_kernels.release import Release
+from armillary_kernels.texts import translator
 
 from armillary.errors import InferenceError
 from armillary.inference.endpoint import Endpoint
+
+_ = translator(__file__)
 
 
 @cache
@@ -23,7 +26,9 @@ def own_release() -> Release:
     """
     if folder := os.environ.get("ARMILLARY_RELEASE"):
         return Release.read(Path(folder))
-    raise InferenceError("This is not the page of a published app.", "Publish a model, and open the app's address.")
+    raise InferenceError(
+        _("This is not the page of a published app."), _("Publish a model, and open the app's address.")
+    )
 
 
 @cache
