@@ -1,4 +1,4 @@
-"""The command line: ``armillary up``, ``down``, ``restart``, ``status``, ``doctor``, and what other rooms add.
+"""The command line: ``armillary up``, ``down``, ``status`` and the like, and what other rooms add.
 
 A command's module is imported when the command is used, so that ``armillary --help`` answers at once.
 """
@@ -21,6 +21,7 @@ COMMANDS = {
         "Restart the hub and its services; people's servers keep running.",
     ),
     "status": ("armillary_hub.cli.status:status", "Show the programs, the people's servers and the GPUs."),
+    "invite": ("armillary_hub.cli.invite:invite", "Print a new link for a person who forgot the password."),
     "doctor": ("armillary_hub.cli.doctor:doctor", "Check what a deployment needs, and say what to do."),
 }
 
