@@ -3,7 +3,9 @@
 import contextlib
 import grp
 import pwd
+import re
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -97,6 +99,28 @@ def test_a_new_invitation_sets_a_new_password_and_ends_the_older_link(deployment
     with Visitor(deployment.url) as another:
         assert another.accept(newer, "a brand new password").status_code == 200
         assert another.name == ann
+
+
+def test_the_machines_administrator_gets_a_new_link(deployment, ann, visitor):
+    printed = deployment.armillary("invite", ann)
+    assert printed.returncode == 0, printed.stderr
+    (invitation,) = re.findall(r"http://\S+/hub/invitation/\S+", printed.stdout)
+    assert visitor.accept(invitation, "a brand new password").status_code == 200
+    assert visitor.name == ann
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nobody-here", "There is no person called 'nobody-here'. Admins add people on the hub's People page."),
+        ("app-digits", "reserved for apps"),
+    ],
+)
+def test_only_people_get_a_link(deployment, name, said):
+    refused = deployment.armillary("invite", name)
+    assert refused.returncode == 1
+    assert said in " ".join(refused.stderr.split())
+    assert name not in invitations_of(deployment).pending()
 
 
 def test_an_expired_invitation_is_refused(deployment, admin, visitor):
@@ -299,6 +323,20 @@ def test_people_of_a_team_have_unix_accounts(team_deployment):
         pwd.getpwnam(name)
     assert not (users / name).exists()
     assert list(team_deployment.home.glob(f"removed/{name}-*"))
+
+
+@pytest.mark.team
+def test_a_form_that_is_sent_twice_makes_the_first_admin_once(team_deployment):
+    """As by a double click: the second sending comes while the account is being made."""
+    name, invitation = new_name("ada"), new_admin_link(team_deployment)
+    with Visitor(team_deployment.url) as visitor, ThreadPoolExecutor(2) as both:
+        token = re.search(r'name="_xsrf" value="([^"]+)"', visitor.get(invitation).text)[1]
+        form = {"_xsrf": token, "username": name, "password": PASSWORD, "repeated": PASSWORD}
+        answers = list(both.map(lambda _: visitor.client.post(invitation, data=form), range(2)))
+        assert [(answer.status_code, answer.url.path) for answer in answers] == [(200, "/hub/home")] * 2
+        assert visitor.name == name
+        assert visitor.get("/hub/people").status_code == 200
+    team_deployment.remove_user(name)
 
 
 @pytest.mark.team

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,6 +21,9 @@ from armillary_hub.accounts.passwords import require_good_password
 from armillary_hub.accounts.rules import language_of_request
 
 _ = translator(__file__)
+
+#: One after the other: the second sending of a form must not undo what the first one did.
+_ACCEPTING = asyncio.Lock()
 
 
 class Page(BaseHandler):
@@ -114,19 +118,30 @@ class InvitationPage(Page):
     async def accept(self, token: str, invitation: Invitation, name: str, password: str) -> None:
         """Redeem the invitation and sign in as the person."""
         hashed = await self.authenticator.passwords.hash(password)
-        user, added = self.find_user(name), False
-        if user is None and invitation.name is None:
-            user, added = await people.add_person(self, name), True
-        if user is None or not self.authenticator.invitations.redeem(token, name, hashed):
-            if added and user is not None:
-                await people.remove_person(self, user)
+        async with _ACCEPTING:
+            redeemed = await self.redeem(token, invitation, name, hashed)
+        # The form may have been sent twice, and the first sending have set this very password.
+        if not redeemed and not await self.authenticator.passwords.verify(name, password):
             await self.show_ended()
             return
-        if invitation.admin:
-            people.set_admin(self, user, admin=True)
         self.log.info("%s accepted an invitation", name)
         await self.login_user({"username": name, "password": password})
         self.redirect(self.hub.base_url + "home")
+
+    async def redeem(self, token: str, invitation: Invitation, name: str, hashed: str) -> bool:
+        """Set the password, and make the first admin, all or nothing; returns False when the invitation has ended."""
+        user, added = self.find_user(name), False
+        if user is None and invitation.name is None:
+            user, added = await people.add_person(self, name), True
+        if user is None:
+            return False
+        if not self.authenticator.invitations.redeem(token, name, hashed):
+            if added:
+                await people.remove_person(self, user)
+            return False
+        if invitation.admin:
+            people.set_admin(self, user, admin=True)
+        return True
 
     async def show_form(self, invitation: Invitation, name: str, error: str = "") -> None:
         """Show the form, with the name to choose only for the first admin."""
@@ -173,7 +188,8 @@ class PeoplePage(Page):
             await action()
         except AccountsError as error:
             self.set_status(400)
-            await self.show_people(error=error.told(self.language))
+            typed = {"typed": self.get_argument("names", ""), "typed_admin": self.get_argument("admin", "") == "yes"}
+            await self.show_people(error=error.told(self.language), **typed)
 
     async def add(self) -> None:
         """Add people, and show each one's invitation."""
