@@ -21,7 +21,7 @@ from armillary_kernels.errors import ArmillaryError
 from armillary_hub.clusters.stop_all import stop_all
 from armillary_hub.settings import Settings
 from armillary_hub.supervision.environment import DEPLOYMENT, PROGRAM, minimal_environment
-from armillary_hub.supervision.processes import end, is_alive, programs_of, sweep
+from armillary_hub.supervision.processes import end, environment_of, is_alive, programs_of, sweep
 from armillary_hub.supervision.readiness import wait_until_ready
 from armillary_hub.supervision.supervisord import Supervisor, configuration_file, write_configuration
 from armillary_hub.supervision.traefik import write_static_configuration
@@ -145,12 +145,8 @@ def end_leftovers(settings: Settings, report: Report) -> None:
         return
     report(f"An earlier start was cut off: ending {len(left)} processes it left (people's servers stay).")
     # supervisord first, or it would start the others again.
-    end(process for process in left if _program_of(process.environ()) == "supervisord")
+    end(process for process in left if (environment_of(process.pid) or {}).get(PROGRAM) == "supervisord")
     end(programs_of(settings.home))
-
-
-def _program_of(environment: dict[str, str]) -> str:
-    return environment.get(PROGRAM, "")
 
 
 def start_supervisord(settings: Settings) -> subprocess.Popen[bytes]:
@@ -170,6 +166,8 @@ def start_supervisord(settings: Settings) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
+        # supervisord has an option for it, which it heeds as a daemon only.
+        umask=0o077,
     )
 
 

@@ -22,7 +22,6 @@ chmod = 0600
 [supervisord]
 nodaemon = true
 silent = true
-umask = 077
 logfile = {logs}/supervisord.log
 logfile_maxbytes = 10MB
 logfile_backups = 3
