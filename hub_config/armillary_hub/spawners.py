@@ -19,8 +19,9 @@ import psutil
 from armillary_kernels.errors import ArmillaryError
 from jupyterhub.spawner import LocalProcessSpawner
 from traitlets import Any as AnyTrait
-from traitlets import Float, Integer, default
+from traitlets import Float, Integer, Unicode, default
 
+from armillary_hub.accounts.rules import language_of_request
 from armillary_hub.accounts.unix_accounts import account_of
 from armillary_hub.app_server.environment import MOST_VISITORS, VISITORS_VARIABLE
 from armillary_hub.app_tokens import let_token_open_apps
@@ -49,6 +50,8 @@ class ArmillarySpawner(LocalProcessSpawner):
     started = Float(
         0.0, help="When the server's process started, in seconds since the epoch: its number may be reused."
     )
+
+    language = Unicode(help="The language that the person's browser last asked for at a start; empty before the first.")
 
     @default("settings")
     def _default_settings(self) -> Settings:
@@ -81,6 +84,7 @@ class ArmillarySpawner(LocalProcessSpawner):
 
     async def start(self) -> tuple[str, int]:
         """Start the server; a cause that an admin can mend is told to the person who waits."""
+        self.language = self._language_asked_for() or self.language
         try:
             self._make_runtime_dir(self.account())
             if not self.is_app:
@@ -91,6 +95,16 @@ class ArmillarySpawner(LocalProcessSpawner):
         with contextlib.suppress(psutil.NoSuchProcess):
             self.started = psutil.Process(self.pid).create_time()
         return address
+
+    def _language_asked_for(self) -> str:
+        """Return the language of the person's own browser, by the rule of the hub's pages.
+
+        Empty when something else starts the server: an admin, a service, a script.
+        """
+        asked = self.handler is not None and self.handler.current_user is self.user
+        if not asked or "Accept-Language" not in self.handler.request.headers:
+            return ""
+        return language_of_request(self.handler)
 
     def _make_runtime_dir(self, account: pwd.struct_passwd) -> None:
         folder = self.runtime_dir
@@ -134,6 +148,8 @@ class ArmillarySpawner(LocalProcessSpawner):
         if self.is_app:
             env[VISITORS_VARIABLE] = str(self.app_visitors)
             env["ARMILLARY_RELEASE"] = str(settings.apps_dir / self.user.name.removeprefix(APP_PREFIX) / "current")
+        elif self.language:
+            env.setdefault("ARMILLARY_LANGUAGE", self.language)  # the admin's own `Spawner.environment` wins
         return env
 
     @default("cmd")
@@ -169,15 +185,17 @@ class ArmillarySpawner(LocalProcessSpawner):
 
     def get_state(self) -> dict[str, Any]:
         """Return what a later hub needs to find the process again."""
-        return {**super().get_state(), **({"started": self.started} if self.started else {})}
+        known = {"started": self.started, "language": self.language}
+        return {**super().get_state(), **{name: value for name, value in known.items() if value}}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take over the process of an earlier hub."""
         super().load_state(state)
         self.started = state.get("started", 0.0)
+        self.language = state.get("language", "")
 
     def clear_state(self) -> None:
-        """Forget the process."""
+        """Forget the process, but not the person's language."""
         super().clear_state()
         self.started = 0.0
 

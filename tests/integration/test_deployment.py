@@ -9,9 +9,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from armillary_hub.accounts.invitations import recovery_link
 from armillary_hub.settings import PORT_OFFSETS
 from support.deployment import Deployment, is_root, ordinary_account, wait_for
 from support.remote_kernel import RemoteKernel
+from support.visitor import Visitor
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +92,8 @@ def test_another_accounts_deployment_is_refused(deployment: Deployment) -> None:
     if not is_root():
         pytest.skip("needs root, for it makes another account")
     with ordinary_account() as other:
-        for command in ("up", "down", "status", "restart"):
-            refused = replace(deployment, account=other).armillary(command)
+        for command in (["up"], ["down"], ["status"], ["restart"], ["invite", "keeper"]):
+            refused = replace(deployment, account=other).armillary(*command)
             assert refused.returncode == 1
             assert "another account" in refused.stderr
 
@@ -124,7 +126,17 @@ def test_a_killed_program_comes_back_and_kernels_stay(
     wait_for(lambda: kernel.run("print(remembered)") == "42\n", what="the kernel is reached")
 
 
-def test_a_server_is_stopped_by_a_hub_that_adopted_it(deployment: Deployment) -> None:
-    deployment.start_server("adopted")
+def test_a_server_speaks_the_persons_language_and_is_stopped_by_a_hub_that_adopted_it(deployment: Deployment) -> None:
+    panel = "from armillary import datasets; print(datasets.panel().save.description, end='')"
+    deployment.add_user("adopted")
+    # A file named like a module of Python's is a person's own business.
+    (deployment.settings.users_dir / "adopted" / "random.py").write_text("raise SystemExit('imported')")
+    with Visitor(deployment.url, "fr, zh-CN;q=0.9, en;q=0.8") as person:
+        person.accept(recovery_link(deployment.settings, "adopted"))
+        person.get("/hub/spawn")
+    assert RemoteKernel.start(deployment, "adopted").run(panel) == "保存新版本"
     deployment.wait_back("hub", deployment.kill("hub"))
+    deployment.stop_server("adopted")
+    # Another hub starts it again, and no browser asks for it: the language is remembered.
+    assert RemoteKernel.start(deployment, "adopted").run(panel) == "保存新版本"
     deployment.stop_server("adopted")
