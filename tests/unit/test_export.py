@@ -10,7 +10,7 @@ import textwrap
 import numpy as np
 import onnxruntime
 import pytest
-from armillary import publishing
+from armillary import datasets, publishing
 from armillary.datasets import InputSpec
 from armillary.errors import PublishingError
 from armillary.training import TrainedModel
@@ -109,6 +109,25 @@ def test_an_export_that_differs(tmp_path):
     with pytest.raises(PublishingError, match="differs from the original by up to"):
         publishing.export_onnx(torch_table(), tmp_path / "model.onnx", tolerance=-1.0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_trained_model(tmp_path):
+    with pytest.raises(PublishingError, match="A Sequential is no trained model"):
+        publishing.export_onnx(torch_table().network, tmp_path / "model.onnx")
+
+
+def test_a_dataset_without_test_examples_checks_the_export_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARMILLARY_DATASETS", str(tmp_path / "store"))
+    rows = np.random.default_rng(0).normal(size=(30, 4))
+    datasets.import_arrays(rows, np.arange(30) % 3, "rows", split={"train": 0.8, "validation": 0.2})
+    export = publishing.export_onnx(torch_table(), tmp_path / "model.onnx", data="rows@1")
+    assert (export.examples, export.difference < 1e-5) == (30, True)
+
+
+@pytest.mark.parametrize("name", ["", "Digits", "a/b", "../x", "x" * 28])
+def test_a_name_that_no_app_can_have_is_refused_before_anything_is_done(name):
+    with pytest.raises(PublishingError, match="cannot be an app's name"):
+        publishing.publish(None, name=name)
 
 
 def test_publishing_outside_a_hub_says_so(monkeypatch):

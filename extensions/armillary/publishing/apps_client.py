@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 
 import httpx
 from armillary_kernels.connection import Connection
-from armillary_kernels.texts import translator
+from armillary_kernels.release import AppName
+from armillary_kernels.texts import own_language, translator
+from pydantic import TypeAdapter, ValidationError
 
 from armillary.errors import PublishingError
 
@@ -74,6 +76,17 @@ class App:
         return f"<p>{link} · {escape(state)} · <code>{escape(self.api_url)}</code></p>"
 
 
+def check_name(name: str) -> str:
+    """Return ``name``, or raise PublishingError when an app cannot be called so."""
+    try:
+        return TypeAdapter(AppName).validate_python(name)
+    except ValidationError:
+        raise PublishingError(
+            _("'{name}' cannot be an app's name.", name=name),
+            _("Use 1 to 27 small letters, digits and hyphens; begin with a letter."),
+        ) from None
+
+
 class AppsClient:
     """Calls the apps service with the token of the person's own server.
 
@@ -87,8 +100,9 @@ class AppsClient:
         connection = connection or Connection.from_environment()
         if connection is None:
             raise PublishingError(_("There is no hub here to publish to."), _("Run this in a notebook of the hub."))
+        headers = {**connection.headers, "Accept-Language": own_language()}
         self._client = httpx.Client(
-            base_url=f"{connection.apps_url}/api/", headers=connection.headers, timeout=60, trust_env=False
+            base_url=f"{connection.apps_url}/api/", headers=headers, timeout=60, trust_env=False
         )
 
     def all(self) -> list[App]:
@@ -97,7 +111,7 @@ class AppsClient:
 
     def get(self, name: str) -> App:
         """Return one app."""
-        return App.from_json(self._send("GET", f"apps/{name}").json())
+        return App.from_json(self._send("GET", f"apps/{check_name(name)}").json())
 
     def publish(self, name: str, about: Mapping[str, Any], model: Path, notebook: Path, access: Any) -> App:
         """Upload the next release; the app starts."""
@@ -108,20 +122,22 @@ class AppsClient:
                 "model.onnx": ("model.onnx", model_file),
                 "app.ipynb": ("app.ipynb", notebook_file),
             }
-            answer = self._send("POST", f"apps/{name}/releases", files=parts, timeout=httpx.Timeout(60, read=600))
+            answer = self._send(
+                "POST", f"apps/{check_name(name)}/releases", files=parts, timeout=httpx.Timeout(60, read=600)
+            )
         return App.from_json(answer.json())
 
     def rollback(self, name: str, release: int | None) -> App:
         """Let an earlier release serve again."""
-        return App.from_json(self._send("POST", f"apps/{name}/rollback", json={"release": release}).json())
+        return App.from_json(self._send("POST", f"apps/{check_name(name)}/rollback", json={"release": release}).json())
 
     def change_access(self, name: str, access: Any) -> App:
         """Change who may open an app."""
-        return App.from_json(self._send("PUT", f"apps/{name}/access", json=access).json())
+        return App.from_json(self._send("PUT", f"apps/{check_name(name)}/access", json=access).json())
 
     def unpublish(self, name: str) -> None:
         """Stop an app and take it down."""
-        self._send("DELETE", f"apps/{name}", timeout=180)
+        self._send("DELETE", f"apps/{check_name(name)}", timeout=180)
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:

@@ -15,6 +15,8 @@ from armillary.errors import DatasetError, PublishingError
 from armillary.publishing.export_process import export_in_own_process
 
 if TYPE_CHECKING:
+    from armillary.datasets import Dataset
+    from armillary.training.run import Run
     from armillary.training.trained_model import TrainedModel
 
 _ = translator(__file__)
@@ -46,17 +48,20 @@ class Export:
     examples: int
 
 
-def export_onnx(model: TrainedModel, path: str | Path, *, data: Any = None, tolerance: float = TOLERANCE) -> Export:
+def export_onnx(
+    model: TrainedModel | Run, path: str | Path, *, data: Dataset | str | None = None, tolerance: float = TOLERANCE
+) -> Export:
     """Write a model as ONNX, with the softmax inside, and check it against the original.
 
     Parameters
     ----------
     model
-        The trained model.
+        The trained model, or a run, whose model is waited for.
     path
         The file to write; it appears only when the check has passed.
     data
-        The dataset whose test examples are compared; default: the one that the model was trained on, else noise.
+        The dataset, or its reference, whose test examples are compared; default: the one that the model was trained
+        on, else noise.
     tolerance
         The largest difference allowed between two probabilities.
 
@@ -70,7 +75,7 @@ def export_onnx(model: TrainedModel, path: str | Path, *, data: Any = None, tole
     PublishingError
         When the network cannot be exported, its output does not match the classes, or the export does not agree.
     """
-    path = Path(path)
+    path, model = Path(path), trained_model(model)
     raw = examples_to_compare(model, data)
     expected = model.predict(raw)
     _check_classes(model, expected)
@@ -90,6 +95,25 @@ def export_onnx(model: TrainedModel, path: str | Path, *, data: Any = None, tole
             )
         aside.rename(path)
     return Export(path, difference, len(raw))
+
+
+def trained_model(model: Any) -> TrainedModel:
+    """Return the model, of a run the one that it trained.
+
+    Raises
+    ------
+    PublishingError
+        When it is something else.
+    """
+    from armillary.training.trained_model import TrainedModel
+
+    found = getattr(model, "model", model)
+    if not isinstance(found, TrainedModel):
+        raise PublishingError(
+            _("A {kind} is no trained model.", kind=type(model).__name__),
+            _("Give the run that fit() returned, or training.load(run_id)."),
+        )
+    return found
 
 
 def compare(model: TrainedModel, path: Path, raw: npt.NDArray[Any], expected: npt.NDArray[np.float32]) -> float:
@@ -120,13 +144,12 @@ def compare(model: TrainedModel, path: Path, raw: npt.NDArray[Any], expected: np
     return worst if np.isfinite(worst) else float("inf")
 
 
-def examples_to_compare(model: TrainedModel, data: Any = None) -> npt.NDArray[Any]:
-    """Return raw examples to compare: of the test split, else noise of the right form."""
-    data = _dataset(model) if data is None else data
-    if data is not None:
-        raw, _labels = data.arrays("test")
-        if len(raw):
-            return np.asarray(raw[:CHECKED])
+def examples_to_compare(model: TrainedModel, data: Dataset | str | None = None) -> npt.NDArray[Any]:
+    """Return raw examples to compare: of the test split, else of another one, else noise of the right form."""
+    dataset = _dataset(model, data)
+    if dataset is not None:
+        split = "test" if "test" in dataset.splits else None
+        return dataset.raw_examples.take(dataset.rows(split)[:CHECKED])
     random = np.random.default_rng(0)
     shape = (CHECKED, *model.input.shape)
     if model.input.kind == "image":
@@ -135,9 +158,11 @@ def examples_to_compare(model: TrainedModel, data: Any = None) -> npt.NDArray[An
     return (mean + std * random.normal(size=shape)).astype(np.float32)
 
 
-def _dataset(model: TrainedModel) -> Any:
+def _dataset(model: TrainedModel, data: Dataset | str | None) -> Dataset | None:
     from armillary import datasets
 
+    if data is not None:
+        return datasets.open(data)
     try:
         return datasets.open(model.dataset) if model.dataset else None
     except DatasetError:

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from armillary_kernels.texts import translator
 
 from armillary.errors import PublishingError
-from armillary.publishing.apps_client import App, AppsClient
-from armillary.publishing.export import Export, export_onnx
+from armillary.publishing.apps_client import App, AppsClient, check_name
+from armillary.publishing.export import Export, export_onnx, trained_model
 
 _ = translator(__file__)
 
@@ -67,8 +67,9 @@ def publish(
         When the model cannot be exported or checked, the name is taken, or the app does not start; an earlier
         release then still serves.
     """
-    trained = getattr(model, "model", model)
+    check_name(name)
     client = AppsClient()
+    trained = trained_model(model)
     page = _notebook(notebook, trained.input.kind)
     with tempfile.TemporaryDirectory(prefix="armillary-publish-") as folder:
         on_step("exporting")

@@ -11,13 +11,12 @@ import ipywidgets as widgets
 from armillary_kernels.texts import translator
 
 from armillary.errors import ArmillaryError
+from armillary.form import field
 from armillary.publishing.apps_client import App
 from armillary.publishing.publish import Step, publish
 
 _ = translator(__file__)
 
-_STYLE = {"description_width": "initial"}
-_WIDE = {"width": "min(460px, 96%)"}
 _STEPS: tuple[Step, ...] = ("exporting", "uploading", "starting", "ready")
 
 
@@ -59,24 +58,19 @@ class PublishPanel(widgets.VBox):
             self._thread.join(timeout)
 
     def _build_form(self, name: str) -> None:
-        self.name = widgets.Text(
-            _app_name(name), description=_("Name, part of the address"), style=_STYLE, layout=_WIDE
-        )
-        self.title = widgets.Text(
-            name.replace("-", " ").capitalize(), description=_("Title"), style=_STYLE, layout=_WIDE
-        )
-        self.description = widgets.Textarea(
-            description=_("What it does"), rows=2, style=_STYLE, layout=_WIDE, placeholder=_("Shown on the app's page")
-        )
+        self.name = _field(widgets.Text, _("Name, part of the address"), value=_app_name(name))
+        self.title = _field(widgets.Text, _("Title"), value=name.replace("-", " ").capitalize())
+        shown = _("Shown on the app's page")
+        self.description = _field(widgets.Textarea, _("What it does"), rows=2, placeholder=shown)
         choices = [
             (_("Only me"), "me"),
             (_("Everyone who can sign in"), "everyone"),
             (_("People and groups that I name"), "named"),
         ]
-        self.access = widgets.Dropdown(options=choices, description=_("Who may use it"), style=_STYLE, layout=_WIDE)
+        self.access = _field(widgets.Dropdown, _("Who may use it"), options=choices)
         self.access.observe(self._access_chosen, "value")
-        self.people = widgets.Text(description=_("People"), placeholder="bob, eve", style=_STYLE, layout=_WIDE)
-        self.groups = widgets.Text(description=_("Groups"), placeholder="lab", style=_STYLE, layout=_WIDE)
+        self.people = _field(widgets.Text, _("People"), placeholder="bob, eve")
+        self.groups = _field(widgets.Text, _("Groups"), placeholder="lab")
         self._access_chosen()
 
     def _access_chosen(self, _change: Any = None) -> None:
@@ -141,6 +135,10 @@ class PublishPanel(widgets.VBox):
             f'<div role="alert" style="{style}"><strong>⚠ {escape(_("Not published"))}</strong><br>'
             f"{escape(what)} {escape(remedy)}{detail}</div>"
         )
+
+
+def _field(kind: Any, description: str, **options: Any) -> Any:
+    return field(kind, description, label="170px", width="520px", **options)
 
 
 def _success(app: App) -> str:
