@@ -19,7 +19,7 @@ import psutil
 from armillary_kernels.errors import ArmillaryError
 
 from armillary_hub.settings import LONGEST_HOME, PORT_OFFSETS, Settings
-from armillary_hub.supervision.environment import DEPLOYMENT
+from armillary_hub.supervision.environment import DEPLOYMENT, PROGRAM
 from armillary_hub.supervision.processes import environment_of, listener_of
 
 #: Below the first the deployment does not start, below the second `armillary doctor` warns; in bytes.
@@ -133,14 +133,15 @@ def check_disk(settings: Settings) -> Iterable[Finding]:
 
 
 def check_ports(settings: Settings) -> Iterable[Finding]:
-    """Look for others on the deployment's ten ports; its own processes are welcome there."""
+    """Look for others on the deployment's ten ports; its own programs are welcome there, people's processes are not."""
     taken = False
     for name in PORT_OFFSETS:
         port = settings.port_of(name)
         if is_free(port, settings.host if name == "public" else "127.0.0.1"):
             continue
         holder = listener_of(port)
-        if holder and (environment_of(holder.pid) or {}).get(DEPLOYMENT) == str(settings.home):
+        environment = (environment_of(holder.pid) or {}) if holder else {}
+        if environment.get(DEPLOYMENT) == str(settings.home) and PROGRAM in environment:
             continue
         taken = True
         yield Finding(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from armillary_hub import checks
 from armillary_hub.cli.up import decide_settings
 from armillary_hub.settings import LONGEST_HOME, Settings
+from armillary_hub.supervision.environment import DEPLOYMENT, PROGRAM
 from armillary_kernels.errors import ArmillaryError
 
 
@@ -22,6 +25,20 @@ def test_a_port_in_use_is_named_with_its_process(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         found = list(checks.check_ports(Settings(tmp_path, port=port - 3)))
     assert any(f"Port {port} (gateway-web)" in one.what and f"process {os.getpid()}" in one.what for one in found)
+
+
+@pytest.mark.parametrize(("variables", "welcome"), [({PROGRAM: "proxy"}, True), ({}, False)])
+def test_programs_may_hold_the_deployments_ports_and_people_may_not(
+    tmp_path: Path, variables: dict[str, str], welcome: bool
+) -> None:
+    serve = "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1], flush=True); input()"
+    environment = {**os.environ, DEPLOYMENT: str(tmp_path), **variables}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", serve], env=environment, text=True, **pipes) as holder:
+        port = int(holder.stdout.readline())
+        found = list(checks.check_ports(Settings(tmp_path, port=port - 3)))
+        holder.communicate("\n")
+    assert any(f"Port {port} (gateway-web)" in one.what for one in found) is not welcome
 
 
 def test_a_long_home_is_refused(tmp_path: Path) -> None:
