@@ -77,23 +77,31 @@ class PageProcess:
         pause = 1.0
         while True:
             started = time.monotonic()
-            await self._start_once()
-            noticed = asyncio.create_task(self._notice_ready())
-            assert self._process is not None  # noqa: S101 (tells mypy what _start_once did)
-            code = await self._process.wait()
-            noticed.cancel()
-            self._ready.clear()
+            try:
+                how = f"code {await self._run_once()}"
+            except OSError as error:  # too many processes, for one
+                how = str(error)
             pause = 1.0 if time.monotonic() - started > _STEADY else min(2 * pause, _LONGEST_PAUSE)
-            log.error("The page ended with code %s; it starts again in %.0f s.", code, pause)
+            log.error("The page ended with %s; it starts again in %.0f s.", how, pause)
             await asyncio.sleep(pause)
 
-    async def _start_once(self) -> None:
+    async def _run_once(self) -> int:
+        """Start it, note when it answers, and return its exit code when it has ended."""
+        self._process = await self._started()
+        noticed = asyncio.create_task(self._notice_ready())
+        try:
+            return await self._process.wait()
+        finally:
+            noticed.cancel()
+            self._ready.clear()
+
+    async def _started(self) -> asyncio.subprocess.Process:
         place = self._environment
         place.page_socket.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "armillary_hub.app_server.page"]
+        command = [sys.executable, "-P", "-m", "armillary_hub.app_server.page"]
         paths = [place.prefix, str(place.release_dir), str(place.page_socket)]
         arguments = [str(os.getpid()), *paths, str(place.most_visitors)]
-        self._process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             *command, *arguments, env=page_environment(os.environ, place), stdin=asyncio.subprocess.DEVNULL
         )
 
