@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
 LANGUAGES = ("en", "zh")
+
+_answered = ContextVar("language of the person who is answered", default="")
 
 
 def language_of(tag: str | None) -> str:
@@ -28,9 +32,22 @@ def language_of(tag: str | None) -> str:
 
 
 def own_language() -> str:
-    """Return the language of this process: ``ARMILLARY_LANGUAGE``, else that of the POSIX locale."""
+    """Return the language of this process: ``ARMILLARY_LANGUAGE``, else that of the POSIX locale.
+
+    A service has many people to answer, each in their own: see `answering_in`.
+    """
     env = os.environ
-    return language_of(env.get("ARMILLARY_LANGUAGE") or env.get("LC_ALL") or env.get("LANG"))
+    return _answered.get() or language_of(env.get("ARMILLARY_LANGUAGE") or env.get("LC_ALL") or env.get("LANG"))
+
+
+@contextmanager
+def answering_in(language: str) -> Iterator[None]:
+    """Let texts be in this language within the block, tasks begun in it included."""
+    before = _answered.set(language)
+    try:
+        yield
+    finally:
+        _answered.reset(before)
 
 
 @cache

@@ -74,7 +74,9 @@ def test_others_cannot_change_it(deployment, people, app):
     assert taken.status_code == 409
     assert taken.json()["error"]["what"] == "The name 'digits' is taken by an app of ada."
     for method, path in (("DELETE", ""), ("POST", "/rollback"), ("PUT", "/access")):
-        assert api(deployment, people["bob"], method, f"apps/{NAME}{path}", json="me").status_code == 403
+        refused = api(deployment, people["bob"], method, f"apps/{NAME}{path}", language="zh-CN", json="me")
+        assert refused.status_code == 403
+        assert refused.json()["error"]["remedy"] == "只有其发布者或管理员可以更改。"
 
 
 def test_a_release_that_does_not_fit_changes_nothing(deployment, people, app):
@@ -135,12 +137,14 @@ def test_the_next_release_and_back(deployment, people, app):
 
 
 def test_a_release_that_does_not_start_leaves_the_one_before(deployment, people, app):
-    answer = publish(deployment, people["ada"], model=unknown_operator_model(), title="Broken")
+    answer = publish(deployment, people["ada"], model=unknown_operator_model(), title="Broken", language="zh-CN")
     assert answer.status_code == 202, answer.text
     kept = settled(deployment, people["ada"])
     assert (kept["state"], kept["release"], kept["title"]) == ("ready", 1, "Handwritten digits")
     assert kept["failure"]["release"] == kept["releases"][-1]
-    assert kept["failure"]["what"] == f"Release {kept['releases'][-1]} of app 'digits' does not start."
+    assert kept["failure"]["what"] == f"应用“digits”的版本 {kept['releases'][-1]} 无法启动。", (
+        "in its publisher's language"
+    )
     assert "NoSuchOperator" in kept["failure"]["log"]
     x = np.zeros((1, 1, 28, 28), np.float32)
     assert infer(deployment, people["bob"], app["api_url"], x).json()["model_version"] == "1"

@@ -9,15 +9,15 @@ from support.onnx_models import digits_model, release, upload
 NAME = "digits"
 
 
-def api(deployment, token, method, path, **options):
-    headers = {"Authorization": f"Bearer {token}"}
+def api(deployment, token, method, path, language="en", **options):
+    headers = {"Authorization": f"Bearer {token}", "Accept-Language": language}
     address = f"{deployment.url}/services/apps/api/{path}"
     return httpx.request(method, address, headers=headers, timeout=60, **options)
 
 
-def publish(deployment, token, name=NAME, model=None, access=None, **about):
+def publish(deployment, token, name=NAME, model=None, access=None, language="en", **about):
     files = upload(model or digits_model(), release(**about), access)
-    return api(deployment, token, "POST", f"apps/{name}/releases", files=files)
+    return api(deployment, token, "POST", f"apps/{name}/releases", language, files=files)
 
 
 def settled(deployment, token, name=NAME):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from armillary_kernels.texts import translator
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from armillary_hub.accounts.names import EVERYONE
 from armillary_hub.web.errors import WebError
+
+_ = translator(__file__)
 
 _Name = Annotated[str, Field(min_length=1, max_length=255)]
 
@@ -36,8 +39,8 @@ class Access(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError:
-            what = f"The access {given!r} is not understood."
-            raise WebError(400, what, 'Give "me", "everyone" or {"users": [...], "groups": [...]}.') from None
+            what = _("The access {given!r} is not understood.", given=given)
+            raise WebError(400, what, _('Give "me", "everyone" or {"users": [...], "groups": [...]}.')) from None
 
     @property
     def everyone(self) -> bool:

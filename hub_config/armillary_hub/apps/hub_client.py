@@ -8,11 +8,14 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+from armillary_kernels.texts import translator
 
 from armillary_hub.apps import ROBOTS
 from armillary_hub.apps.access import Access
 from armillary_hub.settings import Settings
 from armillary_hub.web.errors import WebError
+
+_ = translator(__file__)
 
 #: Seconds that an app may take to start or to stop.
 _PATIENCE = 150.0
@@ -85,7 +88,7 @@ class HubClient:
         deadline = time.monotonic() + _PATIENCE
         while (model := await self.server(robot)) and not model.get("stopped", True):
             if time.monotonic() > deadline:
-                raise WebError(504, f"The server of {robot} does not stop.", "Ask an admin to stop it.")
+                raise WebError(504, _("The server of {name} does not stop.", name=robot), _("Ask an admin to stop it."))
             if model.get("pending") != "stop":
                 await self._send("DELETE", f"/users/{robot}/server", accept=(202, 204, 400, 404))
             await asyncio.sleep(0.2)
@@ -94,9 +97,11 @@ class HubClient:
         try:
             response = await self._client.request(method, path, **options)
         except httpx.TransportError as error:
-            raise WebError(503, "The hub does not answer.", "Try again in a moment.", {"Retry-After": "3"}) from error
+            what, remedy = _("The hub does not answer."), _("Try again in a moment.")
+            raise WebError(503, what, remedy, {"Retry-After": "3"}) from error
         if response.status_code not in accept and not response.is_success:
-            raise WebError(502, f"The hub refused {method} {path}: {_reason(response)}.", "Ask an admin.")
+            what = _("The hub refused {request}: {reason}.", request=f"{method} {path}", reason=_reason(response))
+            raise WebError(502, what, _("Ask an admin."))
         return response
 
 

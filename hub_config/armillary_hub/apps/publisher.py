@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from armillary_kernels.errors import ArmillaryError
 from armillary_kernels.release import MODEL, NOTEBOOK, Release
+from armillary_kernels.texts import translator
 from starlette.concurrency import run_in_threadpool
 
 from armillary_hub.apps.access import Access
@@ -20,6 +21,8 @@ from armillary_hub.apps.uploads import Upload
 from armillary_hub.log_files import last_lines
 from armillary_hub.settings import Settings
 from armillary_hub.web.errors import WebError
+
+_ = translator(__file__)
 
 log = logging.getLogger("armillary.apps")
 
@@ -80,9 +83,10 @@ class Publisher:
         chosen = max((n for n in numbers if n < app.release), default=0) if number is None else number
         if chosen not in numbers:
             known = ", ".join(str(n) for n in numbers)
-            raise WebError(
-                404, f"App '{name}' has no release {chosen or 'before the current one'}.", f"Known: {known}."
-            )
+            what = _("App '{name}' has no release before the current one.", name=name)
+            if chosen:
+                what = _("App '{name}' has no release {n}.", name=name, n=chosen)
+            raise WebError(404, what, _("Known: {releases}.", releases=known))
         app = self._database.update(name, state="starting", failure=None) or app
         self._begin(name, chosen)
         return app
@@ -126,14 +130,16 @@ class Publisher:
         """
         if app := self._database.get(name):
             return app
-        raise WebError(404, f"There is no app '{name}'.", "See the Apps page for those that you may open.")
+        what = _("There is no app '{name}'.", name=name)
+        raise WebError(404, what, _("See the Apps page for those that you may open."))
 
     # Steps -----------------------------------------------------------------------------------------------
 
     def _own(self, name: str, owner: str) -> App | None:
         app = self._database.get(name)
         if app is not None and app.owner != owner:
-            raise WebError(409, f"The name '{name}' is taken by an app of {app.owner}.", "Choose another name.")
+            what = _("The name '{name}' is taken by an app of {owner}.", name=name, owner=app.owner)
+            raise WebError(409, what, _("Choose another name."))
         return app
 
     def _entered(self, app: App | None, release: Release, access: Access | None) -> App:
@@ -149,7 +155,8 @@ class Publisher:
     async def _check_known(self, access: Access) -> None:
         if unknown := await self._hub.unknown(access):
             listed = ", ".join(f"'{name}'" for name in unknown)
-            raise WebError(404, f"The hub knows nobody called {listed}.", "Check the names of people and groups.")
+            what = _("The hub knows nobody called {names}.", names=listed)
+            raise WebError(404, what, _("Check the names of people and groups."))
 
     def _begin(self, name: str, number: int) -> None:
         task = asyncio.create_task(self._serve(name, number), name=name)
@@ -166,7 +173,8 @@ class Publisher:
                 failure = {"what": error.what, "remedy": error.remedy, "log": ""}
             except Exception as error:
                 log.exception("Release %s of %s cannot be started", number, name)
-                failure = {"what": f"Release {number} could not be started: {error}.", "remedy": "", "log": ""}
+                what = _("Release {n} could not be started: {error}.", n=number, error=error)
+                failure = {"what": what, "remedy": "", "log": ""}
             if failure is None:
                 self._serves(name, number)
             elif app.release and await self._go_back(app):
@@ -188,8 +196,8 @@ class Publisher:
         await self._hub.stop(app.robot)
         await run_in_threadpool(self._store.activate, app.name, number)
         if not await self._hub.start(app.robot):
-            what = f"Release {number} of app '{app.name}' does not start."
-            return {"what": what, "remedy": "Its log says why.", "log": self.log_tail(app)}
+            what = _("Release {n} of app '{name}' does not start.", n=number, name=app.name)
+            return {"what": what, "remedy": _("Its log says why."), "log": self.log_tail(app)}
         await self._hub.share(app.robot, _with_owner(Access.parse(app.access), app.owner))
         return None
 

@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from armillary_kernels.release import MANIFEST, MODEL, NOTEBOOK, Release
+from armillary_kernels.texts import translator
 
 from armillary_hub.web.errors import WebError
+
+_ = translator(__file__)
 
 _CURRENT = "current"
 _ARCHIVE = ".unpublished"
@@ -155,5 +158,7 @@ def _sync_folder(folder: Path) -> None:
 
 def _not_saved(error: OSError, folder: Path) -> WebError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return WebError(507, f"The disk that holds {folder} is full; nothing was published.", "Free some space.")
-    return WebError(500, f"The release could not be written: {error}.", "Ask an admin to look at the disk.")
+        what = _("The disk that holds {folder} is full; nothing was published.", folder=folder)
+        return WebError(507, what, _("Free some space."))
+    what = _("The release could not be written: {error}.", error=error)
+    return WebError(500, what, _("Ask an admin to look at the disk."))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from armillary_kernels.release import AppName
+from armillary_kernels.texts import translator
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -17,6 +18,8 @@ from armillary_hub.apps.publisher import Publisher
 from armillary_hub.apps.uploads import read_upload
 from armillary_hub.web.errors import WebError
 from armillary_hub.web.identity import Identity
+
+_ = translator(__file__)
 
 _NAME = TypeAdapter(AppName)
 
@@ -43,7 +46,8 @@ async def show(request: Request) -> Response:
     """``GET apps/{name}``: one app."""
     app = _publisher(request).existing(request.path_params["name"])
     if not may_open(app, _caller(request)):
-        raise WebError(404, f"There is no app '{app.name}' that you may open.", "Ask its owner for access.")
+        what = _("There is no app '{name}' that you may open.", name=app.name)
+        raise WebError(404, what, _("Ask its owner for access."))
     return JSONResponse(_described(request, app))
 
 
@@ -51,7 +55,7 @@ async def publish(request: Request) -> Response:
     """``POST apps/{name}/releases``: the next release, or the first one of a new app."""
     identity = _caller(request)
     if identity.kind != "user" or identity.name.startswith("app-"):
-        raise WebError(403, f"{identity.name} cannot publish: only people can.")
+        raise WebError(403, _("{name} cannot publish: only people can.", name=identity.name))
     upload = await read_upload(request, _valid(request.path_params["name"]), identity.name)
     app = await _publisher(request).publish(upload)
     return JSONResponse(_described(request, app), 202)
@@ -63,7 +67,7 @@ async def rollback(request: Request) -> Response:
     body = await _json(request)
     number = body.get("release") if isinstance(body, dict) else None
     if number is not None and (not isinstance(number, int) or isinstance(number, bool)):
-        raise WebError(400, f"The release {number!r} is not a number.")
+        raise WebError(400, _("The release {given!r} is not a number.", given=number))
     return JSONResponse(_described(request, await _publisher(request).rollback(app.name, number)), 202)
 
 
@@ -98,7 +102,8 @@ def _described(request: Request, app: App) -> dict[str, Any]:
 def _managed(request: Request) -> App:
     app = _publisher(request).existing(request.path_params["name"])
     if not may_manage(app, _caller(request)):
-        raise WebError(403, f"App '{app.name}' belongs to {app.owner}.", "Only its owner or an admin may change it.")
+        what = _("App '{name}' belongs to {owner}.", name=app.name, owner=app.owner)
+        raise WebError(403, what, _("Only its owner or an admin may change it."))
     return app
 
 
@@ -106,8 +111,8 @@ def _valid(name: str) -> str:
     try:
         return _NAME.validate_python(name)
     except ValidationError:
-        what = f"'{name}' cannot be an app's name."
-        remedy = "Use 1 to 27 small letters, digits and hyphens; begin with a letter."
+        what = _("'{name}' cannot be an app's name.", name=name)
+        remedy = _("Use 1 to 27 small letters, digits and hyphens; begin with a letter.")
         raise WebError(400, what, remedy) from None
 
 
@@ -115,4 +120,4 @@ async def _json(request: Request) -> Any:
     try:
         return await request.json()
     except ValueError:
-        raise WebError(400, "The request is not JSON.") from None
+        raise WebError(400, _("The request is not JSON.")) from None

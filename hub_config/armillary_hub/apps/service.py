@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
@@ -20,6 +21,7 @@ from armillary_hub.apps.watcher import Watcher
 from armillary_hub.settings import Settings
 from armillary_hub.web.errors import EXCEPTION_HANDLERS
 from armillary_hub.web.identity import HubIdentity
+from armillary_hub.web.language import AnswerInTheirLanguage
 from armillary_hub.web.server import serve
 
 
@@ -56,6 +58,7 @@ def application(settings: Settings) -> Starlette:
     starlette = Starlette(
         # The proxy sends requests for apps that do not run here too; they bring no cookie of this service.
         routes=[*asleep.routes(identity), Mount("/", signed_in)],
+        middleware=[Middleware(AnswerInTheirLanguage)],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=lifespan,
     )

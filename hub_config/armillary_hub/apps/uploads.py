@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import Any, BinaryIO
 
 import onnx
 from armillary_kernels.release import MODEL, NOTEBOOK, Release
+from armillary_kernels.texts import translator
 from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
@@ -17,9 +19,14 @@ from starlette.requests import Request
 from armillary_hub.apps.access import Access
 from armillary_hub.web.errors import WebError
 
+_ = translator(__file__)
+
 LARGEST_MODEL = 2 * 2**30
 LARGEST_NOTEBOOK = 5 * 2**20
 _LARGEST_TEXT = 2**20
+
+#: One after the other: checking takes several times a model's size in memory.
+_CHECKING = asyncio.Lock()
 
 
 @dataclass(frozen=True)
@@ -42,16 +49,17 @@ async def read_upload(request: Request, name: str, owner: str) -> Upload:
     """
     size = request.headers.get("content-length", "")
     if not size.isdecimal():
-        raise WebError(411, "The upload does not say its size.", "Send Content-Length.")
+        raise WebError(411, _("The upload does not say its size."), _("Send Content-Length."))
     if int(size) > LARGEST_MODEL + LARGEST_NOTEBOOK + _LARGEST_TEXT:
-        raise WebError(413, f"A model may have {LARGEST_MODEL // 2**30} GiB.", "Publish a smaller model.")
+        raise WebError(413, _("A model may have {n} GiB.", n=LARGEST_MODEL // 2**30), _("Publish a smaller model."))
     form = await request.form(max_files=2, max_fields=2, max_part_size=_LARGEST_TEXT)
     values = _json_part(form, "release")
     release = _release({**values, "name": name, "owner": owner, "created": datetime.now(UTC).isoformat("T", "seconds")})
     access = Access.parse(_json_part(form, "access")) if "access" in form else None
     model = _file_part(form, MODEL)
     notebook = await _file_part(form, NOTEBOOK).read(LARGEST_NOTEBOOK + 1)
-    await run_in_threadpool(_check_model, model.file, release)
+    async with _CHECKING:
+        await run_in_threadpool(_check_model, model.file, release)
     return Upload(release, access, model.file, _titled(notebook, release))
 
 
@@ -59,13 +67,13 @@ def _json_part(form: FormData, part: str) -> Any:
     try:
         return json.loads(str(form[part]))
     except (KeyError, ValueError):
-        raise WebError(400, f"The upload's part '{part}' is missing or not JSON.") from None
+        raise WebError(400, _("The upload's part '{part}' is missing or not JSON.", part=part)) from None
 
 
 def _file_part(form: FormData, part: str) -> UploadFile:
     found = form.get(part)
     if not isinstance(found, UploadFile):
-        raise WebError(400, f"The upload lacks the file '{part}'.")
+        raise WebError(400, _("The upload lacks the file '{part}'.", part=part))
     return found
 
 
@@ -75,7 +83,8 @@ def _release(values: dict[str, Any]) -> Release:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise WebError(400, f"The release's '{place}' is wrong: {first['msg']}.") from None
+        what = _("The release's '{place}' is wrong: {reason}.", place=place, reason=first["msg"])
+        raise WebError(400, what) from None
 
 
 def _check_model(file: BinaryIO, release: Release) -> None:
@@ -83,30 +92,40 @@ def _check_model(file: BinaryIO, release: Release) -> None:
     try:
         model = onnx.load_model_from_string(file.read())
     except Exception as error:  # protobuf's own errors
-        raise WebError(400, f"'{MODEL}' is not an ONNX model.", "Export it again.") from error
+        what = _("'{file}' is not an ONNX model.", file=MODEL)
+        raise WebError(400, what, _("Export it again.")) from error
     file.seek(0)
     graph = model.graph
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer):
-        raise WebError(400, f"'{MODEL}' keeps weights in other files.", "Export it into one file.")
+        what = _("'{file}' keeps weights in other files.", file=MODEL)
+        raise WebError(400, what, _("Export it into one file."))
     inputs, outputs = [value.name for value in graph.input], {value.name: value for value in graph.output}
     if inputs != ["input"] or "probabilities" not in outputs:
-        what = f"The model takes {inputs} and gives {sorted(outputs)}, not 'input' and 'probabilities'."
-        raise WebError(400, what, "Export it with armillary.publishing.")
+        what = _(
+            "The model takes {inputs} and gives {outputs}, not 'input' and 'probabilities'.",
+            inputs=inputs,
+            outputs=sorted(outputs),
+        )
+        raise WebError(400, what, _("Export it with armillary.publishing."))
     sizes = [size.dim_value for size in outputs["probabilities"].type.tensor_type.shape.dim]
     if len(sizes) != 2 or sizes[1] not in (0, len(release.class_names)):
-        what = f"The model's output has shape {sizes}; there are {len(release.class_names)} class names."
-        raise WebError(400, what, "Publish a model whose output matches its classes.")
+        what = _(
+            "The model's output has shape {shape}; there are {n} class names.", shape=sizes, n=len(release.class_names)
+        )
+        raise WebError(400, what, _("Publish a model whose output matches its classes."))
 
 
 def _titled(notebook: bytes, release: Release) -> bytes:
     """Return the notebook with the app's title and description, which its page shows."""
     if len(notebook) > LARGEST_NOTEBOOK:
-        raise WebError(413, f"The app's notebook is larger than {LARGEST_NOTEBOOK // 2**20} MiB.", "Clear its outputs.")
+        what = _("The app's notebook is larger than {n} MiB.", n=LARGEST_NOTEBOOK // 2**20)
+        raise WebError(413, what, _("Clear its outputs."))
     try:
         content = json.loads(notebook)
         if content["nbformat"] != 4 or not isinstance(content["cells"], list):
             raise ValueError
         content["metadata"].update(title=release.title, description=release.description)
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise WebError(400, f"'{NOTEBOOK}' is not a notebook of format 4.", "Save it with Jupyter.") from None
+        what = _("'{file}' is not a notebook of format 4.", file=NOTEBOOK)
+        raise WebError(400, what, _("Save it with Jupyter.")) from None
     return json.dumps(content, ensure_ascii=False).encode()
