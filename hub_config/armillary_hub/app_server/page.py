@@ -14,6 +14,7 @@ from typing import Any
 
 import tornado.ioloop
 from armillary_kernels.release import NOTEBOOK
+from armillary_kernels.texts import translator
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_unix_socket
 from traitlets import Integer, Unicode
@@ -24,6 +25,8 @@ from armillary_hub.app_server.environment import MOST_VISITORS
 from armillary_hub.app_server.page_kernels import PageKernelSpecs
 from armillary_hub.app_server.page_visitors import Places, VisitorHandler
 from armillary_hub.app_server.processes import die_with_parent
+
+_ = translator(__file__)
 
 #: Kernels that have run the notebook before a visitor comes.
 WARM_KERNELS = 2
@@ -85,6 +88,9 @@ def configuration(
         "disable_check_xsrf": True,
         "websocket_max_message_size": LARGEST_MESSAGE,
     }
+    # In both languages: the page is made before anybody knows who will visit it.
+    broken = "Tell the person who published this app."
+    c.VoilaExecutor.cell_error_instruction = f"{broken} {_(broken, language='zh')}"
     _configure_pages(c.VoilaConfiguration, warm_kernels)
     _configure_kernels(c)
     return c

@@ -28,6 +28,9 @@ const PATIENCE = 30_000;
 /** @param {string} text @param {Record<string, string | number>} values */
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 
+/** Return the first of the visitor's languages that we have, which is the rule of the hub's pages. */
+const language = () => navigator.languages.map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => ["en", "zh"].includes(tag)) ?? "en";
+
 /** @param {string} tag @param {Record<string, unknown>} properties @param {(Node | string)[]} children */
 function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
@@ -59,8 +62,7 @@ function classRow({ name, probability }, percents) {
 
 /** @param {{ model: import("@anywidget/types").AnyModel, el: HTMLElement }} context */
 async function render({ model, el }) {
-  const zh = navigator.language.toLowerCase().startsWith("zh");
-  const texts = model.get("texts")[zh ? "zh" : "en"];
+  const texts = model.get("texts")[language()];
   const percents = new Intl.NumberFormat(navigator.language, { style: "percent", maximumFractionDigits: 1 });
 
   const status = element("p", { className: "status", role: "status" });
