@@ -212,7 +212,8 @@ class RankProcess:
             return
         with stream, path.open("ab", buffering=0) as log:
             for line in stream:
-                log.write(line)
+                with contextlib.suppress(OSError):  # a full disk must not stop the rank at its next line
+                    log.write(line)
                 self.events.put({"type": "log", "lines": [line.decode(errors="replace").rstrip("\n")]})
 
     def _pass_on_until_end(self, process: subprocess.Popen[bytes]) -> None:
@@ -252,13 +253,7 @@ class RankProcess:
 
 def _silent_death(status: int) -> dict[str, Any]:
     """Describe a process that ended without a word."""
-    if status == -signal.SIGKILL:
-        message = "was killed (SIGKILL): the machine may have run out of memory"
-    elif status < 0:
-        message = f"was ended by {signal.Signals(-status).name}"
-    else:
-        message = f"ended with exit status {status}"
-    return {"error": "RankDied", "message": message, "what": "", "remedy": "", "traceback": ""}
+    return {"error": "RankDied", "message": "", "status": status, "what": "", "remedy": "", "traceback": ""}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -15,10 +15,13 @@ from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from armillary_kernels.texts import translator
 
 from armillary.errors import TrainingError
 from armillary.training.plan import TrainingPlan
 from armillary.training.run_folder import RunFolder
+
+_ = translator(__file__)
 
 #: How often an epoch's numbers are reported; each time all ranks have to meet.
 REPORTS_PER_EPOCH = 10
@@ -161,10 +164,18 @@ def _check_finite(plan: TrainingPlan, sums: Sums, epoch: int, first_step: int) -
     wrong = np.flatnonzero(~np.isfinite(sums[:, 0]))
     if wrong.size:
         raise TrainingError(
-            f"The loss is {sums[wrong[0], 0]} in epoch {epoch}, step {first_step + int(wrong[0]) + 1} of "
-            f"{plan.steps_per_epoch} (learning rate {plan.learning_rate:g}).",
-            f"Try a lower learning rate, such as {plan.learning_rate / 10:g}, and look for missing or very large "
-            "values in the data.",
+            _(
+                "The loss is {loss} in epoch {epoch}, step {step} of {steps} (learning rate {rate:g}).",
+                loss=sums[wrong[0], 0],
+                epoch=epoch,
+                step=first_step + int(wrong[0]) + 1,
+                steps=plan.steps_per_epoch,
+                rate=plan.learning_rate,
+            ),
+            _(
+                "Try a lower learning rate, such as {rate:g}, and look for missing or very large values in the data.",
+                rate=plan.learning_rate / 10,
+            ),
         )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from armillary_kernels.texts import translator
 from distributed import Client
 
 from armillary.errors import TrainingError
@@ -25,6 +26,8 @@ from armillary.training.tracking import track
 
 if TYPE_CHECKING:
     from armillary.datasets import Dataset
+
+_ = translator(__file__)
 
 OPTIMIZERS = ("adam", "sgd")
 
@@ -73,8 +76,8 @@ def fit(
     cluster
         An Armillary or Dask cluster or a Dask client; default: this person's own cluster, or a local one.
     resume
-        The id of an earlier run: it goes on from its newest checkpoint, with its own model and data. Arguments that
-        are given change its plan, ``epochs`` for one.
+        The id of an earlier run: it goes on from its newest checkpoint, with its own model, data, optimizer and
+        batch size. Other arguments that are given change its plan, ``epochs`` for one.
     worker_timeout
         Seconds to wait until so many workers are free.
 
@@ -96,6 +99,7 @@ def fit(
         "seed": seed,
     }
     given = {key: value for key, value in chosen.items() if value is not None}
+    _check_cluster(cluster)
     if resume is not None:
         run = _resumed(resume, model, data, given)
     else:
@@ -125,7 +129,10 @@ def _prepared(model: Any, data: Any, given: dict[str, Any], *, framework: str | 
         network = models.build(model, dataset.input_spec, classes, framework=framework, seed=settings["seed"])
     own = framework_of(network)
     if framework not in (None, own):
-        raise TrainingError(f"The network is a {own} one, but framework={framework!r}.", "Leave framework out.")
+        raise TrainingError(
+            _("The network is a {own} one, but framework={given!r}.", own=own, given=framework),
+            _("Leave framework out."),
+        )
     checked = check_network(network, own, dataset)
     name = name or _plain_name(f"{dataset.name}-{model if isinstance(model, str) else type(network).__name__}")
     folder = RunFolder.create(name)
@@ -141,44 +148,79 @@ def _prepared(model: Any, data: Any, given: dict[str, Any], *, framework: str | 
         folder=str(Path.cwd()),
         **_plain_numbers(settings),
     )
-    folder.write_start(checked.packed, dataset)
-    folder.write_plan(plan)
+    folder.write_start(checked.packed, dataset, plan)
+    folder.take()
     return Run(plan, folder)
 
 
 def _resumed(run_id: str, model: Any, data: Any, given: dict[str, Any]) -> Run:
     """Open an earlier run; what it trained after its checkpoint is forgotten."""
     folder = RunFolder.open(run_id)
-    plan = replace(folder.read_plan(), **_plain_numbers(given))
+    before = folder.read_plan()
+    plan = replace(before, **_plain_numbers(given))
     if model is not None or (data is not None and open_dataset(data).reference != plan.dataset):
         raise TrainingError(
-            f"Run {run_id} has its own model and its dataset {plan.dataset}; others cannot take their place.",
-            f"Call fit(resume={run_id!r}) without them, or start a new run without resume.",
+            _(
+                "Run {run} has its own model and its dataset {dataset}; others cannot take their place.",
+                run=run_id,
+                dataset=plan.dataset,
+            ),
+            _("Call fit(resume={run!r}) without them, or start a new run without resume.", run=run_id),
+        )
+    if (plan.optimizer, plan.batch_size) != (before.optimizer, before.batch_size):
+        raise TrainingError(
+            _(
+                "Run {run} has the optimizer {optimizer!r} and the batch size {size}, in which its checkpoint is "
+                "written and its steps are counted.",
+                run=run_id,
+                optimizer=before.optimizer,
+                size=before.batch_size,
+            ),
+            _("Call fit(resume={run!r}) without them, or start a new run without resume.", run=run_id),
         )
     fields = ("workers", "epochs", "batch_size", "learning_rate", "optimizer", "seed")
     check_settings({key: getattr(plan, key) for key in fields}, plan.framework, plan.name)
-    done = folder.checkpoint_epoch()
+    folder.take()
+    with ExitStack() as on_failure:
+        on_failure.callback(folder.release)
+        done = folder.checkpoint_epoch()
+        _check_epochs(plan, done)
+        folder.forget_metrics_after(done)
+        folder.write_plan(plan)
+        on_failure.pop_all()
+    return Run(plan, folder)
+
+
+def _check_epochs(plan: TrainingPlan, done: int) -> None:
     if done >= plan.epochs:
         raise TrainingError(
-            f"Run {run_id} has been trained for {done} epochs; {plan.epochs} are asked for.",
-            f"Ask for more: fit(resume={run_id!r}, epochs={done + 5}).",
+            _(
+                "Run {run} has been trained for {done} epochs; {epochs} are asked for.",
+                run=plan.run_id,
+                done=done,
+                epochs=plan.epochs,
+            ),
+            _("Ask for more: fit(resume={run!r}, epochs={epochs}).", run=plan.run_id, epochs=done + 5),
         )
-    folder.forget_metrics_after(done)
-    folder.write_plan(plan)
-    return Run(plan, folder)
 
 
 def open_dataset(data: Any) -> Any:
     """Return a dataset for a reference, or what was given when it is one already."""
     if data is None:
-        raise TrainingError("fit() was given no dataset.", "Call fit(model, 'name@version').")
+        raise TrainingError(_("fit() was given no dataset."), _("Call fit(model, 'name@version')."))
     if isinstance(data, str):
         from armillary import datasets
 
         data = datasets.open(data)
+    if not hasattr(data, "splits"):
+        raise TrainingError(
+            _("A {kind} is not a dataset.", kind=type(data).__name__),
+            _("Give a dataset or its reference; datasets.import_arrays(X, y, name=...) makes one from arrays."),
+        )
     if not data.splits.get("train"):
         raise TrainingError(
-            f"The dataset {data.reference} has no training examples.", "Split it with dataset.split(train=0.8, ...)."
+            _("The dataset {dataset} has no training examples.", dataset=data.reference),
+            _("Split it with dataset.split(train=0.8, ...)."),
         )
     return data
 
@@ -188,15 +230,20 @@ def check_settings(settings: dict[str, Any], framework: str | None, name: str | 
     wrong = [*_wrong_counts(settings)]
     rate = settings["learning_rate"]
     if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)) or not math.isfinite(rate) or rate <= 0:
-        wrong.append(f"learning_rate is {rate!r}; it must be a number above 0")
+        wrong.append(_("learning_rate is {value!r}; it must be a number above 0", value=rate))
     if settings["optimizer"] not in OPTIMIZERS:
-        wrong.append(f"optimizer is {settings['optimizer']!r}; it can be {' or '.join(map(repr, OPTIMIZERS))}")
+        wrong.append(_not_one_of("optimizer", settings["optimizer"], OPTIMIZERS))
     if framework is not None and framework not in FRAMEWORKS:
-        wrong.append(f"framework is {framework!r}; it can be {' or '.join(map(repr, FRAMEWORKS))}")
+        wrong.append(_not_one_of("framework", framework, FRAMEWORKS))
     if name is not None and name != _plain_name(name):
-        wrong.append(f"name is {name!r}; it may have lower-case letters, digits, '-' and '.' only")
+        wrong.append(_("name is {value!r}; it may have lower-case letters, digits, '-' and '.' only", value=name))
     if wrong:
-        raise TrainingError(f"fit() cannot start: {'; '.join(wrong)}.")
+        raise TrainingError(_("fit() cannot start: {reasons}.", reasons="; ".join(wrong)))
+
+
+def _not_one_of(key: str, value: object, choices: Sequence[str]) -> str:
+    listed = _(" or ").join(map(repr, choices))
+    return _("{key} is {value!r}; it can be {choices}", key=key, value=value, choices=listed)
 
 
 def _wrong_counts(settings: dict[str, Any]) -> list[str]:
@@ -204,11 +251,20 @@ def _wrong_counts(settings: dict[str, Any]) -> list[str]:
     for key in ("workers", "epochs", "batch_size"):
         value = settings[key]
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            wrong.append(f"{key} is {value!r}; it must be a whole number above 0")
+            wrong.append(_("{key} is {value!r}; it must be a whole number above 0", key=key, value=value))
+    seed = settings["seed"]
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        wrong.append(_("seed is {value!r}; it must be a whole number from 0 to 2**32 - 1", value=seed))
     if not wrong and (rest := settings["batch_size"] % settings["workers"]):
         below, workers = settings["batch_size"] - rest, settings["workers"]
-        near = " or ".join(str(size) for size in (below, below + workers) if size)
-        wrong.append(f"batch_size {settings['batch_size']} cannot be divided among {workers} workers; use {near}")
+        wrong.append(
+            _(
+                "batch_size {size} cannot be divided among {workers} workers; use {near}",
+                size=settings["batch_size"],
+                workers=workers,
+                near=_(" or ").join(str(size) for size in (below, below + workers) if size),
+            )
+        )
     return wrong
 
 
@@ -221,12 +277,16 @@ def _plain_name(text: str) -> str:
     return re.sub(r"[^a-z0-9.-]+", "-", text.lower()).strip("-.") or "model"
 
 
-def _connector(cluster: Any, workers: int) -> Callable[[], AbstractContextManager[Client]]:
-    """Return what gets the client, when the supervisor has time to wait for it."""
+def _check_cluster(cluster: Any) -> None:
     if cluster is not None and not any(hasattr(cluster, way) for way in ("subscribe_topic", "client", "get_client")):
         raise TrainingError(
-            f"A {type(cluster).__name__} is not a cluster.", "Give armillary.cluster(...), a Dask cluster or a Client."
+            _("A {kind} is not a cluster.", kind=type(cluster).__name__),
+            _("Give armillary.cluster(...), a Dask cluster or a Client."),
         )
+
+
+def _connector(cluster: Any, workers: int) -> Callable[[], AbstractContextManager[Client]]:
+    """Return what gets the client, when the supervisor has time to wait for it."""
 
     def connect() -> AbstractContextManager[Client]:
         found = cluster

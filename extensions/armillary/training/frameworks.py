@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
+from armillary_kernels.texts import translator
 
 from armillary.errors import TrainingError
 
 if TYPE_CHECKING:
     from armillary.inputs.input_spec import InputSpec
+
+_ = translator(__file__)
 
 FrameworkName = Literal["torch", "tensorflow"]
 FRAMEWORKS: tuple[FrameworkName, ...] = ("torch", "tensorflow")
@@ -45,6 +48,10 @@ class NetworkFormat(Protocol):
 
     def logits(self, network: Any, x: FloatArray) -> FloatArray:
         """Return the network's output for one batch in the reader's layout, without dropout."""
+        ...
+
+    def learns(self, network: Any) -> bool:
+        """Return whether any parameter is trainable."""
         ...
 
     def load_weights(self, network: Any, path: str) -> None:
@@ -79,6 +86,9 @@ def framework_of(network: object) -> FrameworkName:
     if keras is not None and isinstance(network, keras.Model):
         return "tensorflow"
     raise TrainingError(
-        f"A {type(network).__module__}.{type(network).__qualname__} is neither a torch.nn.Module nor a Keras 3 model.",
-        "Give one of those, or the name of a ready model: 'cnn', 'rnn' or 'transformer'.",
+        _(
+            "A {kind} is neither a torch.nn.Module nor a Keras 3 model.",
+            kind=f"{type(network).__module__}.{type(network).__qualname__}",
+        ),
+        _("Give one of those, or the name of a ready model: 'cnn', 'rnn' or 'transformer'."),
     )

@@ -7,9 +7,12 @@ from typing import Any
 import cloudpickle
 import keras
 import numpy as np
+from armillary_kernels.texts import translator
 
 from armillary.errors import TrainingError
 from armillary.training.frameworks import FloatArray
+
+_ = translator(__file__)
 
 CHECKPOINT_SUFFIX = ".npz"
 
@@ -18,8 +21,8 @@ def pack(network: keras.Model) -> bytes:
     """Return configuration, weights and custom classes as bytes (Keras' own pickling drops the classes)."""
     if keras.backend.backend() != "tensorflow":
         raise TrainingError(
-            f"Keras runs on {keras.backend.backend()} here; training needs it on TensorFlow.",
-            "Set KERAS_BACKEND=tensorflow before Keras is imported.",
+            _("Keras runs on {backend} here; training needs it on TensorFlow.", backend=keras.backend.backend()),
+            _("Set KERAS_BACKEND=tensorflow before Keras is imported."),
         )
     try:
         state = {
@@ -30,8 +33,8 @@ def pack(network: keras.Model) -> bytes:
         return cloudpickle.dumps(state)
     except Exception as error:
         raise TrainingError(
-            f"The network {type(network).__name__} cannot be sent to the workers: {error}.",
-            "Give its class a get_config() that returns the arguments of its constructor.",
+            _("The network {name} cannot be sent to the workers: {error}.", name=type(network).__name__, error=error),
+            _("Give its class a get_config() that returns the arguments of its constructor."),
         ) from error
 
 
@@ -57,6 +60,11 @@ def unpack(packed: bytes, example: FloatArray) -> keras.Model:
 def logits(network: keras.Model, x: FloatArray) -> FloatArray:
     """Return the output for ``x``, ``(batch, ...)`` float32, in inference mode."""
     return np.asarray(keras.ops.convert_to_numpy(network(x, training=False)), dtype=np.float32)
+
+
+def learns(network: keras.Model) -> bool:
+    """Return whether any variable is trainable."""
+    return bool(network.trainable_variables)
 
 
 def load_weights(network: keras.Model, path: str) -> None:

@@ -1,4 +1,4 @@
-"""A process that copies one run's plan and metrics to MLflow: ``python -m armillary.training.mlflow_writer FOLDER``.
+"""Copies one run's plan and metrics to MLflow: ``python -m armillary.training.mlflow_writer FOLDER SECONDS``.
 
 It reads the run's folder while the run goes on and one word from its standard input at the end, the run's status; an
 input that ends without a word means that the run's owner died. What was sent is remembered in the folder, so that
@@ -20,8 +20,6 @@ from armillary.training.run_folder import RunFolder
 
 #: How often new metrics are sent, seconds.
 PERIOD = 2.0
-#: How long sending is tried again after the run's end, seconds.
-LAST_TRIES = 60.0
 #: MLflow takes at most 1,000 metrics in one request.
 ROWS_AT_ONCE = 150
 
@@ -58,7 +56,7 @@ class Writer:
         found = self.client.get_experiment_by_name(name)
         experiment = found.experiment_id if found else self.client.create_experiment(name)
         run = self.client.create_run(experiment, run_name=self.plan.run_id, tags=self._tags())
-        self.note |= {"run_id": run.info.run_id, "experiment": name, "step": 0}
+        self.note |= {"run_id": run.info.run_id, "experiment": name, "step": 0, "epoch": 0}
         self._remember()
         for key in ("workers", "epochs", "batch_size", "learning_rate", "optimizer", "seed"):
             self.client.log_param(run.info.run_id, key, getattr(self.plan, key))
@@ -73,19 +71,19 @@ class Writer:
         }
 
     def send_new_rows(self) -> None:
-        """Send the rows after the last one sent."""
+        """Send the rows after the last ones sent, remembered by their step and by their epoch.
+
+        An epoch's row has the step of the row before it, and may come seconds later, after its validation.
+        """
         from mlflow.entities import Metric
 
-        rows = [row for row in self.folder.read_metrics() if row["step"] > self.note["step"]]
-        while rows:
-            # The rows of one step stay together: what was sent is remembered by its step.
-            last = rows[min(ROWS_AT_ONCE, len(rows)) - 1]["step"]
-            batch = [row for row in rows if row["step"] <= last]
+        rows = [row for row in self.folder.read_metrics() if row[row["type"]] > self.note[row["type"]]]
+        for first in range(0, len(rows), ROWS_AT_ONCE):
+            batch = rows[first : first + ROWS_AT_ONCE]
             metrics = [Metric(*metric) for row in batch for metric in _metrics(row)]
             self.client.log_batch(self.note["run_id"], metrics=metrics)
-            self.note["step"] = last
+            self.note |= {row["type"]: row[row["type"]] for row in batch}
             self._remember()
-            rows = rows[len(batch) :]
 
     def end(self, status: str) -> None:
         """Send what is left, then the run's end."""
@@ -108,8 +106,11 @@ def _metrics(row: dict[str, Any]) -> list[tuple[str, float, int, int]]:
     return [(key, float(value), now, row["step"]) for key, value in named.items()]
 
 
-def write(folder: RunFolder) -> int:
-    """Write until the run has ended and all is sent; return the exit status."""
+def write(folder: RunFolder, last_tries: float) -> int:
+    """Write until the run has ended and all is sent; return the exit status.
+
+    Sending is tried again for ``last_tries`` seconds after the run's end.
+    """
     writer, status, tries_end, connected = Writer(folder), None, float("inf"), False
     while True:
         try:
@@ -127,7 +128,7 @@ def write(folder: RunFolder) -> int:
                 return 1
         if status is None:
             status = _read_status(PERIOD)
-            tries_end = time.monotonic() + LAST_TRIES if status is not None else tries_end
+            tries_end = time.monotonic() + last_tries if status is not None else tries_end
         else:
             time.sleep(PERIOD)
 
@@ -139,13 +140,13 @@ def _read_status(patience: float) -> str | None:
 
 
 def main() -> int:
-    """Write the run whose folder is the first argument."""
+    """Write the run whose folder is the first argument; the second one is how long to try after its end."""
     with contextlib.suppress(OSError):
         os.nice(10)
     # MLflow's own patience is minutes; ours is the loop above.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    return write(RunFolder(Path(sys.argv[1])))
+    return write(RunFolder(Path(sys.argv[1])), float(sys.argv[2]))
 
 
 if __name__ == "__main__":

@@ -15,11 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from armillary_kernels.texts import own_language, translator
 from distributed import Client, Future
 
 from armillary.errors import TrainingError
 from armillary.training import agent
 from armillary.training.plan import TrainingPlan
+
+_ = translator(__file__)
 
 #: How often the list of workers is looked at, seconds.
 GLANCE = 0.5
@@ -115,12 +118,33 @@ class Reservation:
 
     def _too_few(self, workers: int, timeout: float) -> TrainingError:
         there = len(present_workers(self.client))
-        busy = f", {there - len(self.places)} of them busy" if there > len(self.places) else ""
+        found = len(self.places)
+        cluster = _("the cluster has {n}", n=there)
+        if there > found:
+            cluster = _("the cluster has {n}, {busy} of them busy", n=there, busy=there - found)
+        what = _(
+            "Training asks for {workers} workers, but {found} could be had in {seconds:g} s ({cluster}).",
+            workers=workers,
+            found=found,
+            seconds=timeout,
+            cluster=cluster,
+        )
+        if not found:
+            return TrainingError(
+                what,
+                _(
+                    "Give the cluster more workers with cluster.scale({workers}), or wait until other work has ended.",
+                    workers=workers,
+                ),
+            )
         return TrainingError(
-            f"Training asks for {workers} workers, but {len(self.places)} could be had in {timeout:g} s "
-            f"(the cluster has {there}{busy}).",
-            f"Ask for fewer with fit(..., workers={len(self.places)}), " * bool(self.places)
-            + f"give the cluster more workers with cluster.scale({workers}), or wait until other work has ended.",
+            what,
+            _(
+                "Ask for fewer with fit(..., workers={found}), give the cluster more workers with "
+                "cluster.scale({workers}), or wait until other work has ended.",
+                found=found,
+                workers=workers,
+            ),
         )
 
     def _let_go(self, kept: set[str]) -> None:
@@ -159,6 +183,8 @@ def rank_environment(plan: TrainingPlan, places: list[Place], rank: int) -> dict
     threads = str(max(1, places[rank].cores // neighbours))
     common = {
         "ARMILLARY_RUN_ID": plan.run_id,
+        # What a rank fails with is read where the run was started.
+        "ARMILLARY_LANGUAGE": own_language(),
         "MASTER_ADDR": hosts[0],
         "MASTER_PORT": str(places[0].port),
         "RANK": str(rank),

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from armillary_kernels.texts import translator
+
 from armillary.errors import TrainingError
 from armillary.training.frameworks import blank_batch, network_format
 from armillary.training.plan import TrainingPlan
@@ -17,6 +19,8 @@ from armillary.training.trained_model import TrainedModel
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_ = translator(__file__)
 
 Status = Literal["waiting", "running", "finished", "failed", "cancelled"]
 ENDED: tuple[Status, ...] = ("finished", "failed", "cancelled")
@@ -217,10 +221,6 @@ class Run:
             self._model = read_model(self.folder)
         return self._model
 
-    def predict(self, examples: Any) -> Any:
-        """Return probabilities ``(n, classes)`` for raw examples; see `TrainedModel.predict`."""
-        return self.model.predict(examples)
-
     def __repr__(self) -> str:
         progress = self.progress
         return f"<Run {self.id}: {self.status}, epoch {progress.epoch} of {progress.epochs}, loss {progress.loss}>"
@@ -313,7 +313,8 @@ def read_model(folder: RunFolder) -> TrainedModel:
     path = folder.checkpoint_path(plan.framework)
     if not path.exists():
         raise TrainingError(
-            f"Run {plan.run_id} has no checkpoint: no epoch has ended.", "Start it again with fit(resume=...)."
+            _("Run {run} has no checkpoint: no epoch has ended.", run=plan.run_id),
+            _("Start it again with fit(resume=...)."),
         )
     packed, data = folder.read_start()
     spec = data.input_spec

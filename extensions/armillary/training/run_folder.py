@@ -5,21 +5,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import cloudpickle
+from armillary_kernels.texts import translator
 
 from armillary.errors import TrainingError
 from armillary.training.frameworks import network_format
 from armillary.training.plan import TrainingPlan
+
+_ = translator(__file__)
 
 
 def runs_folder() -> Path:
@@ -52,6 +57,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock: BinaryIO | None = None
 
     @classmethod
     def create(cls, name: str) -> RunFolder:
@@ -61,10 +67,7 @@ class RunFolder:
         try:
             folder.path.mkdir(parents=True, mode=0o700)
         except OSError as error:
-            raise TrainingError(
-                f"The run's folder {folder.path} cannot be made: {error}.",
-                "Make room there, or set ARMILLARY_RUNS to another folder.",
-            ) from error
+            raise _not_writable(folder.path, error) from error
         return folder
 
     @classmethod
@@ -80,10 +83,36 @@ class RunFolder:
         if not run_id or Path(run_id).name != run_id or not folder.plan_path.is_file():
             known = sorted(path.parent.name for path in runs_folder().glob("*/plan.json"))
             raise TrainingError(
-                f"There is no run {run_id!r} in {runs_folder()}.",
-                f"Latest runs: {', '.join(known[-5:]) or 'none yet'}.",
+                _("There is no run {run!r} in {folder}.", run=run_id, folder=runs_folder()),
+                _("Latest runs: {names}.", names=", ".join(known[-5:]) or _("none yet")),
             )
         return folder
+
+    def take(self) -> None:
+        """Keep the folder for one attempt to train, until `release` or the end of this process.
+
+        Raises
+        ------
+        TrainingError
+            If another attempt, perhaps of another notebook, has it.
+        """
+        lock = (self.path / "lock").open("wb")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise TrainingError(
+                _("Run {run} is still going, here or in another notebook.", run=self.path.name),
+                _("Wait for its end, or cancel it there."),
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        self._lock = lock
+
+    def release(self) -> None:
+        """Let the next attempt have the folder."""
+        if self._lock is not None:
+            self._lock.close()
 
     @property
     def plan_path(self) -> Path:
@@ -113,10 +142,21 @@ class RunFolder:
         stored = json.loads(self.plan_path.read_text(encoding="utf-8"))
         return TrainingPlan(**{**stored, "class_names": tuple(stored["class_names"])})
 
-    def write_start(self, network: bytes, data: Any) -> None:
-        """Save the packed network and the dataset, from which every rank starts."""
-        with writing(self.path / "start.pkl") as file:
-            file.write(cloudpickle.dumps({"network": network, "data": data}))
+    def write_start(self, network: bytes, data: Any, plan: TrainingPlan) -> None:
+        """Save the packed network and the dataset, from which every rank starts, then the plan.
+
+        Raises
+        ------
+        TrainingError
+            If they cannot be written; the folder is gone then.
+        """
+        try:
+            with writing(self.path / "start.pkl") as file:
+                file.write(cloudpickle.dumps({"network": network, "data": data}))
+            self.write_plan(plan)
+        except OSError as error:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise _not_writable(self.path, error) from error
 
     def read_start(self) -> tuple[bytes, Any]:
         """Return the packed network and the dataset. It is code, from a folder that only its owner may enter."""
@@ -137,8 +177,13 @@ class RunFolder:
             self.write_note("checkpoint", {"epoch": epoch})
         except OSError as error:
             raise TrainingError(
-                f"The checkpoint of epoch {epoch} cannot be written to {path}: {error}.",
-                "Make room there; the checkpoint before it is kept and fit(resume=...) goes on from it.",
+                _(
+                    "The checkpoint of epoch {epoch} cannot be written to {path}: {error}.",
+                    epoch=epoch,
+                    path=path,
+                    error=error,
+                ),
+                _("Make room there; the checkpoint before it is kept and fit(resume=...) goes on from it."),
             ) from error
 
     def checkpoint_epoch(self) -> int:
@@ -151,10 +196,13 @@ class RunFolder:
             file.write(json.dumps(row) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """Return all rows of metrics."""
-        if not self.metrics_path.exists():
-            return []
-        return [json.loads(line) for line in self.metrics_path.read_text(encoding="utf-8").splitlines()]
+        """Return all rows of metrics; a line that a full disk or a death cut short is left out."""
+        rows: list[dict[str, Any]] = []
+        if self.metrics_path.exists():
+            for line in self.metrics_path.read_text(encoding="utf-8").splitlines():
+                with suppress(json.JSONDecodeError):
+                    rows.append(json.loads(line))
+        return rows
 
     def forget_metrics_after(self, epoch: int) -> None:
         """Drop the rows of epochs that will be trained again."""
@@ -173,3 +221,10 @@ class RunFolder:
             return dict(json.loads((self.path / f"{name}.json").read_text(encoding="utf-8")))
         except FileNotFoundError:
             return {}
+
+
+def _not_writable(folder: Path, error: OSError) -> TrainingError:
+    return TrainingError(
+        _("The run's folder {path} cannot be written: {error}.", path=folder, error=error),
+        _("Make room there, or set ARMILLARY_RUNS to another folder."),
+    )

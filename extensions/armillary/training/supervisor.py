@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import re
 import secrets
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -69,23 +70,33 @@ class Supervisor:
         threading.Thread(target=self._supervise, name=f"supervise {self.run.id}", daemon=True).start()
 
     def _supervise(self) -> None:
+        end = self._end()
+        self.run.folder.release()
+        self.run.move_to(*end)
+
+    def _end(self) -> tuple[Status, TrainingError | None]:
+        """Let the attempt run and return how it ended."""
         try:
             self.run.note(_("Connecting to the cluster"))
             with self.connect() as client:
                 client.subscribe_topic(self.attempt, lambda event: self.events.put(event[1]))
                 try:
-                    end = self._attempt(Reservation(client, self.attempt, self.events))
+                    return self._attempt(Reservation(client, self.attempt, self.events))
                 finally:
                     client.unsubscribe_topic(self.attempt)
-            self.run.move_to(*end)
         except TrainingError as error:
-            self.run.move_to("failed", error)
+            return "failed", error
         except Exception as error:
             failure = TrainingError(
-                f"Training stopped for a reason in the cluster: {type(error).__name__}: {error}.", self._way_on()
+                _(
+                    "Training stopped for a reason in the cluster: {kind}: {error}.",
+                    kind=type(error).__name__,
+                    error=error,
+                ),
+                self._way_on(),
             )
             failure.__cause__ = error
-            self.run.move_to("failed", failure)
+            return "failed", failure
 
     def _attempt(self, places: Reservation) -> tuple[Status, TrainingError | None]:
         """Hold places, start the ranks and watch them; return how the run ended when the ranks are gone."""
@@ -150,7 +161,8 @@ class Supervisor:
                 return self._rank_failed(cause)
             self._take_event(0.2)
         first = self.failures[0]
-        return self._worker_died([first["worker"]]) if first["type"] == "reborn" else self._rank_failed(first)
+        reborn = first["type"] == "reborn"
+        return self._worker_died([first["worker"]]) if reborn else self._rank_failed(first)
 
     def _see_off(self, places: Reservation) -> None:
         """Wait until the workers that are left have ended their ranks, so that a resumed run meets none of them."""
@@ -169,35 +181,64 @@ class Supervisor:
         traceback = event["traceback"].rstrip()
         details = f"\n\n{traceback}" if traceback else ""
         lines = [line for line in self.run.logs.splitlines() if line.startswith(f"[rank {event['rank']}]")][-10:]
-        tail = "\n\nLast lines of its log:\n" + "\n".join(lines) if lines and not traceback else ""
-        message = event["message"] or event["error"]
-        said = message if event["error"] == "RankDied" else f"failed with {event['error']}: {message}"
-        return TrainingError(
-            f"Rank {event['rank']} {said}. All ranks were stopped.", f"{self._way_on()}{details}{tail}"
-        )
+        heading = _("Last lines of its log:")
+        tail = "\n".join(["", "", heading, *lines]) if lines and not traceback else ""
+        return TrainingError(rank_failure(event), f"{self._way_on()}{details}{tail}")
 
     def _worker_died(self, workers: list[str]) -> TrainingError:
         progress = self.run.progress
         names = ", ".join(workers)
         return TrainingError(
-            f"The Dask worker {names} died during epoch {progress.epoch} of {progress.epochs}. All ranks were stopped.",
+            _(
+                "The Dask worker {names} died during epoch {epoch} of {epochs}. All ranks were stopped.",
+                names=names,
+                epoch=progress.epoch,
+                epochs=progress.epochs,
+            ),
             self._way_on(),
         )
 
     def _cancelled(self) -> TrainingError:
-        return TrainingError(f"The run {self.run.id} was cancelled.", self._way_on())
+        return TrainingError(_("The run {run} was cancelled.", run=self.run.id), self._way_on())
 
     def _way_on(self) -> str:
         kept = self.run.folder.checkpoint_epoch()
         if not kept:
-            return "No epoch had ended: start it again with fit()."
-        return f"The checkpoint of epoch {kept} is kept: fit(resume={self.run.id!r}) goes on from there."
+            return _("No epoch had ended: start it again with fit().")
+        return _(
+            "The checkpoint of epoch {epoch} is kept: fit(resume={run!r}) goes on from there.",
+            epoch=kept,
+            run=self.run.id,
+        )
 
 
 def lost_workers(places: Reservation) -> list[str]:
     """Return the addresses of workers that hold a place and are gone."""
     present = set(present_workers(places.client))
     return [place.worker for place in places.places if place.worker not in present]
+
+
+def rank_failure(event: Event) -> str:
+    """Return in a sentence how a rank failed; one that died without a word tells only its exit status."""
+    rank = event["rank"]
+    if event["error"] != "RankDied":
+        message = event["message"] or event["error"]
+        return _(
+            "Rank {rank} failed with {kind}: {message}. All ranks were stopped.",
+            rank=rank,
+            kind=event["error"],
+            message=message,
+        )
+    status = event["status"]
+    if status == -signal.SIGKILL:
+        return _(
+            "Rank {rank} was killed (SIGKILL): the machine may have run out of memory. All ranks were stopped.",
+            rank=rank,
+        )
+    if status < 0:
+        name = signal.Signals(-status).name
+        return _("Rank {rank} was ended by {signal}. All ranks were stopped.", rank=rank, signal=name)
+    return _("Rank {rank} ended with exit status {status}. All ranks were stopped.", rank=rank, status=status)
 
 
 def is_cause(failure: dict[str, Any]) -> bool:

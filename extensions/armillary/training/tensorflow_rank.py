@@ -64,9 +64,8 @@ class TensorFlowEngine(Engine):
             # Penalties of layers (weight decay) count once, not once per rank.
             penalty = tf.add_n(self.network.losses) if self.network.losses else tf.constant(0.0)
             objective = loss / examples + penalty / float(self.plan.workers)
-        if self.learnt:
-            gradients = tape.gradient(objective, self.learnt, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            self.optimizer.apply(self._summed(gradients), self.network.trainable_variables)
+        gradients = tape.gradient(objective, self.learnt, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        self.optimizer.apply(self._summed(gradients), self.network.trainable_variables)
         return _tally(loss, logits, y, weights)
 
     def _summed(self, gradients: list[Any]) -> list[Any]:

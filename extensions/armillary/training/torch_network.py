@@ -7,10 +7,13 @@ import copy
 import cloudpickle
 import numpy as np
 import torch
+from armillary_kernels.texts import translator
 from torch import nn
 
 from armillary.errors import TrainingError
 from armillary.training.frameworks import FloatArray
+
+_ = translator(__file__)
 
 CHECKPOINT_SUFFIX = ".pt"
 
@@ -21,8 +24,8 @@ def pack(network: nn.Module) -> bytes:
         return cloudpickle.dumps(copy.deepcopy(network).cpu())
     except Exception as error:
         raise TrainingError(
-            f"The network {type(network).__name__} cannot be sent to the workers: {error}.",
-            "Keep open files, locks and generators out of the module.",
+            _("The network {name} cannot be sent to the workers: {error}.", name=type(network).__name__, error=error),
+            _("Keep open files, locks and generators out of the module."),
         ) from error
 
 
@@ -47,6 +50,11 @@ def logits(network: nn.Module, x: FloatArray) -> FloatArray:
     finally:
         network.train(was_training)
     return np.asarray(output.detach().cpu().float())
+
+
+def learns(network: nn.Module) -> bool:
+    """Return whether any parameter is trainable."""
+    return any(parameter.requires_grad for parameter in network.parameters())
 
 
 def load_weights(network: nn.Module, path: str) -> None:

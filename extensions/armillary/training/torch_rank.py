@@ -30,14 +30,10 @@ class TorchEngine(Engine):
 
     def prepare(self, packed: bytes, example: npt.NDArray[np.float32]) -> None:
         """Join the process group and wrap the network."""
-        threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
-        torch.set_num_threads(threads)
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         self.device = self._join()
         self.network = torch_network.unpack(packed, example).to(self.device)
-        self.learns = any(parameter.requires_grad for parameter in self.network.parameters())
-        self.parallel: torch.nn.Module = self.network
-        if self.learns:
-            self.parallel = DistributedDataParallel(self.network, find_unused_parameters=self.plan.find_unused)
+        self.parallel = DistributedDataParallel(self.network, find_unused_parameters=self.plan.find_unused)
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self.optimizer = OPTIMIZERS[self.plan.optimizer](parameters, lr=self.plan.learning_rate)  # type: ignore[call-arg] # the base class has no lr
 

@@ -11,11 +11,15 @@ import subprocess
 import sys
 import threading
 
+from armillary_kernels.texts import translator
+
 from armillary.training.run import ENDED, Run
 from armillary.training.run_folder import runs_folder
 
-#: How long the writer may take after the run's end before we say so, seconds.
-PATIENCE = 120.0
+_ = translator(__file__)
+
+#: How long the writer tries again after the run's end, and how long it may take in all before we say so, seconds.
+LAST_TRIES, PATIENCE = 60.0, 120.0
 
 
 def tracking_address() -> str:
@@ -30,7 +34,7 @@ def track(run: Run) -> None:
         return
     with (run.folder.path / "mlflow.log").open("ab") as log:
         writer = subprocess.Popen(
-            [sys.executable, "-m", "armillary.training.mlflow_writer", str(run.folder.path)],
+            [sys.executable, "-m", "armillary.training.mlflow_writer", str(run.folder.path), str(LAST_TRIES)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -55,6 +59,13 @@ def _tell_end(run: Run, writer: subprocess.Popen[bytes]) -> None:
     except BrokenPipeError:
         writer.wait()
     if writer.returncode != 0:
-        reason = run.folder.read_note("mlflow").get("error") or f"see {run.folder.path / 'mlflow.log'}"
-        run.warn(f"The metrics could not be written to MLflow ({reason}). They are kept in {run.folder.metrics_path}.")
+        log = run.folder.path / "mlflow.log"
+        reason = run.folder.read_note("mlflow").get("error") or _("see {path}", path=log)
+        run.warn(
+            _(
+                "The metrics could not be written to MLflow ({reason}). They are kept in {path}.",
+                reason=reason,
+                path=run.folder.metrics_path,
+            )
+        )
     run.tracking_ended.set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from pathlib import Path
 
 import keras
@@ -13,7 +15,7 @@ from armillary.errors import TrainingError
 from armillary.training import models
 from armillary.training.check import check_network
 from armillary.training.frameworks import LAYOUTS, blank_batch, network_format
-from armillary.training.run_folder import runs_folder
+from armillary.training.run_folder import RunFolder, runs_folder
 from support.training_networks import Perceptron
 from torch import nn
 
@@ -28,8 +30,13 @@ def refusal(*arguments, **options) -> str:
 
 
 def test_all_wrong_settings_in_one_error(digits):
-    text = refusal("cnn", digits, workers=0, epochs=1.5, learning_rate=-1, optimizer="adamw", framework="jax")
-    for part in ("workers is 0", "epochs is 1.5", "learning_rate is -1", "'adam' or 'sgd'", "'torch' or 'tensorflow'"):
+    wrong = {"workers": 0, "epochs": 1.5, "learning_rate": -1, "seed": -1}
+    text = refusal("cnn", digits, **wrong, optimizer="adamw", framework="jax")
+    for part in (
+        *(f"{name} is {value}" for name, value in wrong.items()),
+        "'adam' or 'sgd'",
+        "'torch' or 'tensorflow'",
+    ):
         assert part in text
 
 
@@ -57,6 +64,44 @@ def test_probabilities_instead_of_logits(digits):
 def test_what_is_no_network(digits):
     assert "neither a torch.nn.Module nor a Keras 3 model" in refusal(object(), digits)
     assert "There is no ready model 'resnet'" in refusal("resnet", digits)
+
+
+def test_what_is_no_dataset_and_what_is_no_cluster(digits):
+    assert "A tuple is not a dataset" in refusal(Perceptron(), digits.arrays("train"))
+    assert "A int is not a cluster" in refusal(Perceptron(), digits, cluster=42)
+
+
+@pytest.mark.parametrize("framework", ["torch", "tensorflow"])
+def test_a_network_that_cannot_learn(digits, framework):
+    network = models.build("rnn", digits.input_spec, 10, framework=framework)
+    if framework == "torch":
+        network.requires_grad_(False)
+    else:
+        network.trainable = False
+    assert "none of its parameters is trainable" in refusal(network, digits)
+
+
+@pytest.fixture
+def file_size_limit():
+    """No file may grow beyond 4 KiB: writing fails in the kernel, as on a full disk."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_run_that_cannot_be_written_leaves_nothing(digits, file_size_limit):
+    assert "cannot be written: [Errno 27] File too large" in refusal(Perceptron(), digits)
+
+
+def test_metrics_cut_short_by_a_full_disk_are_left_out(tmp_path: Path):
+    folder = RunFolder(tmp_path)
+    folder.append_metrics({"type": "step", "epoch": 1, "step": 1})
+    with folder.metrics_path.open("a") as file:
+        file.write('{"type": "st')
+    assert [row["step"] for row in folder.read_metrics()] == [1]
 
 
 def test_an_unknown_run_and_a_run_of_others(digits):

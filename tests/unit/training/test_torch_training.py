@@ -10,8 +10,9 @@ import textwrap
 
 import numpy as np
 import pytest
-from armillary import training
+from armillary import evaluation, training
 from armillary.errors import TrainingError
+from armillary.training import tracking
 from support.training_networks import FailsOnSecondRank, Perceptron
 from support.training_ranks import rank_processes, wait_until
 
@@ -34,9 +35,27 @@ def test_two_ranks_are_processes_of_their_own(uninterrupted, client):
     assert not rank_processes(run.id)
 
 
-def test_one_worker_and_two_follow_the_same_curve(uninterrupted, digits, dask_cluster):
+@pytest.fixture(scope="module")
+def alone(digits, dask_cluster):
+    """The same run on one worker, while MLflow is down."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARMILLARY_TRACKING", "on")
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        patch.setattr(tracking, "LAST_TRIES", 0.0)
+        return training.fit(Perceptron(), digits, workers=1, cluster=dask_cluster, **SETTINGS).wait()
+
+
+def test_a_run_goes_on_without_mlflow_and_says_where_its_metrics_are(alone):
+    assert alone.status == "finished"
+    assert alone.tracking_ended.wait(120)
+    (said,) = [line for line in alone.logs.splitlines() if "could not be written to MLflow" in line]
+    assert "Connection refused" in said
+    assert f"They are kept in {alone.folder.metrics_path}." in said
+    assert alone.folder.metrics_path.exists()
+
+
+def test_one_worker_and_two_follow_the_same_curve(uninterrupted, alone):
     run, _ = uninterrupted
-    alone = training.fit(Perceptron(), digits, workers=1, cluster=dask_cluster, **SETTINGS).wait()
     first = run.metrics.query("epoch == 1")
     assert len(first) == 8
     np.testing.assert_allclose(first.loss, alone.metrics.query("epoch == 1").loss, rtol=1e-3)
@@ -59,17 +78,22 @@ def test_the_model_learnt_and_loads_again(uninterrupted, digits):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
     assert (probabilities.argmax(axis=1) == labels).mean() > 0.5
     np.testing.assert_array_equal(training.load(run.id).predict(pictures), probabilities)
+    assert evaluation.evaluate(run, digits).model_name == "digits-perceptron"
 
 
 def test_a_killed_worker_ends_the_run_and_resume_makes_up_for_it(uninterrupted, digits, dask_cluster, client):
     run = training.fit(Perceptron(pause=0.1), digits, workers=2, cluster=client, **SETTINGS)
     wait_until(lambda: run.progress.step > 9)
+    with pytest.raises(TrainingError, match=r"is still going, here or in another notebook"):
+        training.fit(resume=run.id, cluster=client)
     victim = rank_processes(run.id)[0].ppid()
     os.kill(victim, signal.SIGKILL)
     with pytest.raises(TrainingError, match=r"worker tcp.* died during epoch 2 of 3.*checkpoint of epoch 1 is kept"):
         run.wait(60)
     assert run.status == "failed"
     assert not rank_processes(run.id)
+    with pytest.raises(TrainingError, match=r"has the optimizer 'adam' and the batch size 64"):
+        training.fit(resume=run.id, optimizer="sgd", cluster=client)
     resumed = training.fit(resume=run.id, cluster=client).wait(120)
     assert resumed.id == run.id
     whole, _ = uninterrupted

@@ -13,7 +13,7 @@ from armillary.training.run_folder import RunFolder
 STEPS = 4
 
 
-def a_run(tmp_path, epochs: int) -> RunFolder:
+def a_run(tmp_path, epochs: int, *, validated: bool = True) -> RunFolder:
     folder = RunFolder(tmp_path / "run-1")
     folder.path.mkdir(exist_ok=True)
     plan = TrainingPlan(
@@ -36,21 +36,22 @@ def a_run(tmp_path, epochs: int) -> RunFolder:
     for epoch in range(1, epochs + 1):
         for step in range((epoch - 1) * STEPS + 1, epoch * STEPS + 1):
             folder.append_metrics({"type": "step", "epoch": epoch, "step": step, "loss": 1 / step, "accuracy": 0.5})
-        folder.append_metrics(
-            {"type": "epoch", "epoch": epoch, "step": epoch * STEPS, "loss": 1.0, "accuracy": 0.5, "seconds": 2.0}
-        )
+        if validated:
+            folder.append_metrics(
+                {"type": "epoch", "epoch": epoch, "step": epoch * STEPS, "loss": 1.0, "accuracy": 0.5, "seconds": 2.0}
+            )
     return folder
 
 
 def write(folder: RunFolder, database, status: str) -> None:
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{database}"}
-    command = [sys.executable, "-m", "armillary.training.mlflow_writer", str(folder.path)]
+    command = [sys.executable, "-m", "armillary.training.mlflow_writer", str(folder.path), "60"]
     subprocess.run(command, input=status, text=True, env=environment, check=True, timeout=120, capture_output=True)
 
 
 def test_a_run_and_its_resumption_are_one_run_in_mlflow(tmp_path):
     database = tmp_path / "mlflow.db"
-    write(a_run(tmp_path, epochs=1), database, "failed\n")
+    write(a_run(tmp_path, epochs=1, validated=False), database, "failed\n")  # its epoch's row comes later
     write(a_run(tmp_path, epochs=2), database, "finished\n")
     with sqlite3.connect(database) as connection:
         assert connection.execute("select status, name from runs").fetchall() == [("FINISHED", "run-1")]

@@ -9,11 +9,15 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
+from armillary_kernels.texts import translator
+
 from armillary.errors import TrainingError
 from armillary.training.frameworks import FRAMEWORKS, FrameworkName
 
 if TYPE_CHECKING:
     from armillary.inputs.input_spec import InputSpec
+
+_ = translator(__file__)
 
 NAMES = ("cnn", "rnn", "transformer")
 
@@ -52,13 +56,19 @@ def build(name: str, spec: InputSpec, classes: int, *, framework: str | None = N
         If there is no such model, or the framework is not installed.
     """
     if name not in NAMES:
-        raise TrainingError(f"There is no ready model {name!r}.", f"Ready models: {', '.join(NAMES)}.")
+        raise TrainingError(
+            _("There is no ready model {name!r}.", name=name), _("Ready models: {names}.", names=", ".join(NAMES))
+        )
     available = installed_frameworks()
     framework = framework or (available[0] if available else "torch")
     if framework not in available:
         raise TrainingError(
-            f"The framework {framework!r} is not installed here (installed: {', '.join(available) or 'none'}).",
-            "Install armillary[torch] or armillary[tensorflow], or choose another framework.",
+            _(
+                "The framework {name!r} is not installed here (installed: {listed}).",
+                name=framework,
+                listed=", ".join(available) or _("none"),
+            ),
+            _("Install armillary[torch] or armillary[tensorflow], or choose another framework."),
         )
     module = importlib.import_module(f"armillary.training.models.{_MODULES[framework]}")
     return getattr(module, name)(spec.kind, spec.prepared_shape(), classes, seed)

@@ -7,8 +7,6 @@ import math
 CONVOLUTION_CHANNELS = (16, 32, 64, 128, 128)
 #: Width of an image's convolutions: 5 generalises better than 3 from a few thousand small pictures.
 IMAGE_KERNEL = 5
-#: Groups of channels normalised together (Wu and He, 2018): unlike batch norm, the same on any number of ranks.
-NORM_GROUPS = 8
 #: Groups of group normalisation (Wu and He, 2018), which knows no batch and so is the same on any number of ranks.
 NORM_GROUPS = 4
 HIDDEN = 128
@@ -23,10 +21,7 @@ PATCHES_PER_SIDE = 8
 
 def convolution_channels(smaller_side: int) -> tuple[int, ...]:
     """Return the channels of each block; each halves the picture, down to about 7 pixels."""
-    blocks = max(1, min(len(CONVOLUTION_CHANNELS), math.floor(math.log2(max(2, smaller_side / 3.5)))))
-    if smaller_side < 4:
-        blocks = 1
-    return CONVOLUTION_CHANNELS[:blocks]
+    return CONVOLUTION_CHANNELS[: math.floor(math.log2(max(2, smaller_side / 3.5)))]
 
 
 def patch_size(height: int, width: int) -> int:
