@@ -20,7 +20,7 @@ SOURCE = "armillary_busy_kernels"
 
 
 def is_busy(server: Any) -> bool:
-    """Return whether any kernel of a server runs a cell, or waits to start."""
+    """Return whether any kernel of a server runs a cell."""
     kernels = server.kernel_manager
     states = (getattr(kernels.get_kernel(id_), "execution_state", None) for id_ in kernels.list_kernel_ids())
     return any(state == "busy" for state in states)

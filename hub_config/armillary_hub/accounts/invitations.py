@@ -12,6 +12,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import httpx
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -118,3 +119,17 @@ def first_admin_link(settings: Settings) -> str | None:
 def recovery_link(settings: Settings, name: str) -> str:
     """Return a link by which a person who forgot the password sets a new one, for the machine's administrator."""
     return link(settings, InvitationStore(engine_for(settings.database_url("passwords"))).create(name))
+
+
+def opens(settings: Settings, address: str) -> bool:
+    """Return whether an invitation's link opens at the running hub; with another authenticator none does.
+
+    Raises
+    ------
+    httpx.HTTPError
+        If the hub does not answer.
+    """
+    path = address.removeprefix(settings.public_url)
+    # Opening a link does not use it up.
+    answer = httpx.get(f"http://127.0.0.1:{settings.port_of('hub')}{path}", timeout=10)
+    return answer.status_code != httpx.codes.NOT_FOUND and answer.raise_for_status().is_success

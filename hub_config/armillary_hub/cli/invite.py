@@ -8,7 +8,7 @@ import click
 import httpx
 from armillary_kernels.errors import ArmillaryError
 
-from armillary_hub.accounts.invitations import LIFETIME, recovery_link
+from armillary_hub.accounts.invitations import LIFETIME, opens, recovery_link
 from armillary_hub.accounts.names import require_person_name
 from armillary_hub.cli.options import deployment_in, home_option
 from armillary_hub.settings import Settings
@@ -28,7 +28,11 @@ def invite(home: Path, name: str) -> None:
     try:
         _require_person(settings, name)
         link = recovery_link(settings, name)
-        _require_invitations(settings, link)
+        if not opens(settings, link):
+            raise ArmillaryError(
+                "People of this deployment sign in elsewhere, without passwords of its own.",
+                "Passwords are reset where they sign in.",
+            )
     except httpx.HTTPError as error:
         raise ArmillaryError(f"The hub in {settings.home} does not answer.", "Start it with `armillary up`.") from error
     click.echo(f"By this link, {name} sets a new password, once, within {LIFETIME.days} days:\n\n    {link}\n")
@@ -40,16 +44,4 @@ def _require_person(settings: Settings, name: str) -> None:
     answer = httpx.get(f"{settings.hub_api_url}/users/{name}", headers=headers, timeout=_PATIENCE)
     if answer.status_code == httpx.codes.NOT_FOUND:
         raise ArmillaryError(f"There is no person called {name!r}.", "Admins add people on the hub's People page.")
-    answer.raise_for_status()
-
-
-def _require_invitations(settings: Settings, link: str) -> None:
-    """Open the link, which does not use it up: another authenticator has no invitations."""
-    path = link.removeprefix(settings.public_url)
-    answer = httpx.get(f"http://127.0.0.1:{settings.port_of('hub')}{path}", timeout=_PATIENCE)
-    if answer.status_code == httpx.codes.NOT_FOUND:
-        raise ArmillaryError(
-            "People of this deployment sign in elsewhere, without passwords of its own.",
-            "Passwords are reset where they sign in.",
-        )
     answer.raise_for_status()

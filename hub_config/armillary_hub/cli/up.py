@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 from dataclasses import replace
 from pathlib import Path
 
 import click
+import httpx
 from armillary_kernels.errors import ArmillaryError
 
 from armillary_hub.checks import require_startable
@@ -90,9 +92,12 @@ def greeting(settings: Settings) -> str:
 
 
 def _sign_in(settings: Settings) -> str:
-    from armillary_hub.accounts.invitations import first_admin_link
+    from armillary_hub.accounts.invitations import first_admin_link, opens
 
     link = first_admin_link(settings)
     if link is None:
         return "Sign in with your name and password."
+    with contextlib.suppress(httpx.HTTPError):  # the hub is too busy to say: most have the page
+        if not opens(settings, link):
+            return "Sign in there as the hub's configuration says."
     return f"Set up the first admin by opening this link once:\n\n    {link}\n"

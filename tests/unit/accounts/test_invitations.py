@@ -1,12 +1,17 @@
 """Invitations: once, in time, and readable by nobody who reads the database."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from armillary_hub.accounts.database import engine_for
-from armillary_hub.accounts.invitations import InvitationStore, first_admin_link, recovery_link
+from armillary_hub.accounts.invitations import InvitationStore, first_admin_link, link, opens, recovery_link
 from armillary_hub.accounts.passwords import PasswordStore
-from armillary_hub.settings import Settings
+from armillary_hub.settings import PORT_OFFSETS, Settings
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from support.asgi import running
 
 
 @pytest.fixture
@@ -81,3 +86,11 @@ def test_the_first_admin_is_invited_until_somebody_has_a_password(settings, stor
 def test_a_recovery_link_is_for_one_person_and_makes_nobody_an_admin(settings, store):
     invitation = store.find(recovery_link(settings, "ada").rsplit("/", 1)[1])
     assert (invitation.name, invitation.admin) == ("ada", False)
+
+
+def test_a_link_opens_where_the_hub_has_the_page(settings):
+    pages = Starlette(routes=[Route("/hub/invitation/known", lambda request: PlainTextResponse("Welcome"))])
+    with running(pages) as port:
+        there = replace(settings, port=port - PORT_OFFSETS["hub"])
+        assert opens(there, link(there, "known"))
+        assert not opens(there, link(there, "unknown"))
