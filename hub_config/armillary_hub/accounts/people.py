@@ -97,7 +97,7 @@ def require_new_people(handler: Any, names: Sequence[str], language: str) -> Non
         except AccountsError as error:
             problems.append(error.told(language))
     if problems:
-        raise PeopleError("{problems}", problems=" ".join([*problems, _("Nobody was added.", language=language)]))
+        raise PeopleError("{problems}", problems="\n".join([*problems, _("Nobody was added.", language=language)]))
 
 
 async def add_person(handler: Any, name: str, *, admin: bool = False) -> User:

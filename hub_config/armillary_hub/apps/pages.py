@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from armillary_kernels.texts import language_of, translator
+from armillary_kernels.texts import language_of
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from armillary_hub.apps.catalogue import described, may_open
-from armillary_hub.web.errors import WebError
 from armillary_hub.web.pages import render
 
 _FOLDER = Path(__file__).parent
-_ = translator(__file__)
 
 _HEADERS = {"Cache-Control": "no-store", "Content-Security-Policy": "frame-ancestors 'none'"}
 
@@ -48,9 +46,9 @@ async def open_app(request: Request) -> Response:
     state = request.app.state
     app = state.publisher.existing(request.path_params["name"])
     if not may_open(app, request.state.identity):
-        language = language_of(request.headers.get("accept-language"))
-        what = _("You have no access to the app “{title}”.", language=language, title=app.title)
-        raise WebError(403, what, _("Ask {owner}, who published it.", language=language, owner=app.owner))
+        page = _page(request, "opening.html", name=app.name, title=app.title, owner=app.owner, state="refused")
+        page.status_code = 403
+        return page
     if await state.watcher.answers(app):
         return RedirectResponse(f"/user/{app.robot}/")
     if app.state == "ready":
