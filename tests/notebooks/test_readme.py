@@ -18,8 +18,7 @@ def blocks(language):
 def test_the_story_in_code_runs_in_a_plain_script(tmp_path):
     story = next(block for block in blocks("python") if "training.fit" in block)
     script = tmp_path / "story.py"
-    # Dask starts its workers by importing the script again: the guard is what any such script needs.
-    script.write_text("if __name__ == '__main__':\n" + re.sub("^", "    ", story, flags=re.MULTILINE))
+    script.write_text(story)
     environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "ARMILLARY_DATASETS": str(tmp_path / "datasets")}
     answer = subprocess.run(
         [sys.executable, str(script)], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300
