@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from armillary_hub.accounts.names import ROBOT_PREFIX
+
 
 def may_cull(*, inactive: timedelta, inactive_limit: float, server: Mapping[str, Any]) -> bool:
     """Return whether a server may be stopped: never an app's, for visits do not count as activity of its owner.
@@ -23,4 +25,4 @@ def may_cull(*, inactive: timedelta, inactive_limit: float, server: Mapping[str,
         JupyterHub's model of the server.
     """
     user_prefix = str(server.get("url") or "")
-    return "/user/app-" not in user_prefix and inactive.total_seconds() >= inactive_limit
+    return f"/user/{ROBOT_PREFIX}" not in user_prefix and inactive.total_seconds() >= inactive_limit

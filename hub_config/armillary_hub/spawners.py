@@ -21,15 +21,13 @@ from jupyterhub.spawner import LocalProcessSpawner
 from traitlets import Any as AnyTrait
 from traitlets import Float, Integer, Unicode, default
 
+from armillary_hub.accounts.names import ROBOT_PREFIX, is_robot
 from armillary_hub.accounts.rules import language_of_request
 from armillary_hub.accounts.unix_accounts import account_of
 from armillary_hub.app_server.environment import MOST_VISITORS, VISITORS_VARIABLE
 from armillary_hub.app_tokens import let_token_open_apps
 from armillary_hub.settings import Settings
 from armillary_hub.supervision.environment import DEPLOYMENT, PASSED_ON, search_path
-
-#: The prefix of robot accounts, whose server is an app.
-APP_PREFIX = "app-"
 
 _SERVER_CONFIG = Path(__file__).parent / "person" / "jupyter_server_config.py"
 _LOG_BYTES = 5_000_000
@@ -64,7 +62,7 @@ class ArmillarySpawner(LocalProcessSpawner):
     @property
     def is_app(self) -> bool:
         """Whether this is an app's server, not a person's."""
-        return str(self.user.name).startswith(APP_PREFIX)
+        return is_robot(str(self.user.name))
 
     @property
     def person_home(self) -> Path:
@@ -147,7 +145,7 @@ class ArmillarySpawner(LocalProcessSpawner):
         )
         if self.is_app:
             env[VISITORS_VARIABLE] = str(self.app_visitors)
-            env["ARMILLARY_RELEASE"] = str(settings.apps_dir / self.user.name.removeprefix(APP_PREFIX) / "current")
+            env["ARMILLARY_RELEASE"] = str(settings.apps_dir / self.user.name.removeprefix(ROBOT_PREFIX) / "current")
         elif self.language:
             env.setdefault("ARMILLARY_LANGUAGE", self.language)  # the admin's own `Spawner.environment` wins
         return env

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from armillary_hub.accounts.names import ROBOT_PREFIX
 from armillary_hub.settings import Settings
 from armillary_hub.web.errors import WebError, wants_page
 from armillary_hub.web.identity import HubIdentity
@@ -19,13 +20,16 @@ from armillary_hub.web.identity import HubIdentity
 #: Seconds after which a program should try again.
 _RETRY_AFTER = "3"
 
+#: What the address of every app begins with.
+_PLACE = f"/user/{ROBOT_PREFIX}"
+
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 def proxy_routes(settings: Settings) -> dict[str, Any]:
     """Return Traefik's route for apps that have none of their own: longer rules, those of running apps, win."""
     service = {"loadBalancer": {"servers": [{"url": f"http://127.0.0.1:{settings.port_of('apps')}"}]}}
-    router = {"rule": "PathPrefix(`/user/app-`)", "entryPoints": ["http"], "service": "apps-asleep"}
+    router = {"rule": f"PathPrefix(`{_PLACE}`)", "entryPoints": ["http"], "service": "apps-asleep"}
     return {"http": {"routers": {"apps-asleep": router}, "services": {"apps-asleep": service}}}
 
 
@@ -40,8 +44,8 @@ def routes(identity: HubIdentity) -> list[Route]:
             return JSONResponse({"error": text}, error.status, error.headers)
 
     return [
-        Route("/user/app-{name}", answer, methods=_METHODS),
-        Route("/user/app-{name}/{rest:path}", answer, methods=_METHODS),
+        Route(f"{_PLACE}{{name}}", answer, methods=_METHODS),
+        Route(f"{_PLACE}{{name}}/{{rest:path}}", answer, methods=_METHODS),
     ]
 
 

@@ -12,6 +12,8 @@ from sqlalchemy import JSON, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from armillary_hub.accounts.names import ROBOT_PREFIX
+
 
 class _Base(DeclarativeBase):
     """All tables of the service."""
@@ -50,7 +52,7 @@ class App(_Base):
     @property
     def robot(self) -> str:
         """The hub user that the app runs as."""
-        return f"app-{self.name}"
+        return f"{ROBOT_PREFIX}{self.name}"
 
 
 class Database:

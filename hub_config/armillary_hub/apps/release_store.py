@@ -18,6 +18,7 @@ from typing import BinaryIO
 from armillary_kernels.release import MANIFEST, MODEL, NOTEBOOK, Release
 from armillary_kernels.texts import translator
 
+from armillary_hub.accounts.names import ROBOT_PREFIX
 from armillary_hub.web.errors import WebError
 
 _ = translator(__file__)
@@ -87,7 +88,7 @@ class ReleaseStore:
         """Let a release serve from the app's next start on."""
         folder = self._folder / name
         if self._team:
-            _give_to(folder / "releases" / str(number), f"app-{name}")
+            _give_to(folder / "releases" / str(number), f"{ROBOT_PREFIX}{name}")
         aside = folder / f".{_CURRENT}"
         aside.unlink(missing_ok=True)
         aside.symlink_to(Path("releases") / str(number))

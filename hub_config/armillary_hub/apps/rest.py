@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from armillary_hub.accounts.names import is_robot
 from armillary_hub.apps.access import Access
 from armillary_hub.apps.catalogue import described, may_manage, may_open
 from armillary_hub.apps.database import App
@@ -54,7 +55,7 @@ async def show(request: Request) -> Response:
 async def publish(request: Request) -> Response:
     """``POST apps/{name}/releases``: the next release, or the first one of a new app."""
     identity = _caller(request)
-    if identity.kind != "user" or identity.name.startswith("app-"):
+    if identity.kind != "user" or is_robot(identity.name):
         raise WebError(403, _("{name} cannot publish: only people can.", name=identity.name))
     upload = await read_upload(request, _valid(request.path_params["name"]), identity.name)
     app = await _publisher(request).publish(upload)
