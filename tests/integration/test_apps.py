@@ -150,7 +150,7 @@ def test_a_release_that_does_not_start_leaves_the_one_before(deployment, people,
     assert infer(deployment, people["bob"], app["api_url"], x).json()["model_version"] == "1"
 
 
-def test_a_start_that_the_services_end_cut_off_is_taken_up_again(deployment, people, app):
+def test_a_start_that_is_cut_off_is_taken_up_again(deployment, people, app):
     assert publish(deployment, people["ada"], title="Cut off").status_code == 202
     deployment.wait_back("apps", deployment.kill("apps"))
     wait_for(lambda: api(deployment, people["ada"], "GET", "apps").is_success, 60, "the service is back")

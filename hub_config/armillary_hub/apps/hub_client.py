@@ -21,6 +21,13 @@ _ = translator(__file__)
 _PATIENCE = 150.0
 
 
+class HubAway(WebError):  # noqa: N818 - a state of the hub, which comes back by itself
+    """The hub does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__(503, _("The hub does not answer."), _("Try again in a moment."), {"Retry-After": "3"})
+
+
 class HubClient:
     """The hub, as seen by the apps service."""
 
@@ -97,8 +104,7 @@ class HubClient:
         try:
             response = await self._client.request(method, path, **options)
         except httpx.TransportError as error:
-            what, remedy = _("The hub does not answer."), _("Try again in a moment.")
-            raise WebError(503, what, remedy, {"Retry-After": "3"}) from error
+            raise HubAway from error
         if response.status_code not in accept and not response.is_success:
             what = _("The hub refused {request}: {reason}.", request=f"{method} {path}", reason=_reason(response))
             raise WebError(502, what, _("Ask an admin."))

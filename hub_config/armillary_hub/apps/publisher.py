@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from armillary_hub.apps.access import Access
 from armillary_hub.apps.database import App, Database
-from armillary_hub.apps.hub_client import HubClient
+from armillary_hub.apps.hub_client import HubAway, HubClient
 from armillary_hub.apps.release_store import ReleaseStore
 from armillary_hub.apps.uploads import Upload
 from armillary_hub.log_files import last_lines
@@ -164,23 +164,37 @@ class Publisher:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, name: str, number: int) -> None:
-        """Let a release serve; when it does not start, the one before serves again."""
         async with self._locks[name]:
-            app = self.existing(name)
+            app = self._database.get(name)
+            if app is None:  # unpublished meanwhile
+                return
             try:
-                failure = await self._switch(app, number)
-            except ArmillaryError as error:
-                failure = {"what": error.what, "remedy": error.remedy, "log": ""}
-            except Exception as error:
-                log.exception("Release %s of %s cannot be started", number, name)
-                what = _("Release {n} could not be started: {error}.", n=number, error=error)
-                failure = {"what": what, "remedy": "", "log": ""}
-            if failure is None:
-                self._serves(name, number)
-            elif app.release and await self._go_back(app):
-                self._serves(name, app.release, {"release": number, **failure})
-            else:
-                self._database.update(name, state="failed", failure={"release": number, **failure})
+                await self._serve_or_go_back(app, number)
+            except HubAway:
+                log.warning("The hub went away while %s started; `resume` takes it up when the hub is back", name)
+
+    async def _serve_or_go_back(self, app: App, number: int) -> None:
+        """Let a release serve; when it does not start, the one before serves again."""
+        failure = await self._attempt(app, number)
+        if failure is None:
+            self._serves(app.name, number)
+        elif app.release and await self._attempt(app, app.release) is None:
+            self._serves(app.name, app.release, {"release": number, **failure})
+        else:
+            self._database.update(app.name, state="failed", failure={"release": number, **failure})
+
+    async def _attempt(self, app: App, number: int) -> dict[str, str] | None:
+        """Start a release; returns what went wrong, or None. Only the hub's absence is left to the caller."""
+        try:
+            return await self._switch(app, number)
+        except HubAway:
+            raise
+        except ArmillaryError as error:
+            return {"what": error.what, "remedy": error.remedy, "log": ""}
+        except Exception as error:
+            log.exception("Release %s of %s cannot be started", number, app.name)
+            what = _("Release {n} could not be started: {error}.", n=number, error=error)
+            return {"what": what, "remedy": "", "log": ""}
 
     def _serves(self, name: str, number: int, failure: dict[str, Any] | None = None) -> None:
         """Note which release serves, and what became of the one that should have served instead of it."""
@@ -193,20 +207,14 @@ class Publisher:
     async def _switch(self, app: App, number: int) -> dict[str, str] | None:
         """Start a release; returns what went wrong, or None."""
         await self._hub.add_robot(app.robot)
-        await self._hub.stop(app.robot)
+        # First of all, for what is cut off here goes on with the release that the link names (`resume`).
         await run_in_threadpool(self._store.activate, app.name, number)
+        await self._hub.stop(app.robot)
         if not await self._hub.start(app.robot):
             what = _("Release {n} of app '{name}' does not start.", n=number, name=app.name)
             return {"what": what, "remedy": _("Its log says why."), "log": self.log_tail(app)}
         await self._hub.share(app.robot, _with_owner(Access.parse(app.access), app.owner))
         return None
-
-    async def _go_back(self, app: App) -> bool:
-        try:
-            return await self._switch(app, app.release) is None
-        except ArmillaryError:
-            log.exception("Release %s of %s does not come back", app.release, app.name)
-            return False
 
     def log_tail(self, app: App) -> str:
         """Return the last lines that an app's server wrote."""
