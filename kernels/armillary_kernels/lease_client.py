@@ -24,7 +24,7 @@ import httpx
 from armillary_kernels.connection import Connection
 from armillary_kernels.errors import ArmillaryError
 from armillary_kernels.processes import Process
-from armillary_kernels.texts import translator
+from armillary_kernels.texts import own_language, translator
 
 _ = translator(__file__)
 
@@ -118,7 +118,7 @@ def _client_options(connection: Connection) -> dict[str, Any]:
     # trust_env=False: a person's HTTP_PROXY must not lead requests off this machine, token and all.
     return {
         "base_url": f"{connection.pool_url}/",
-        "headers": {**connection.headers, "Accept": "application/json"},
+        "headers": {**connection.headers, "Accept": "application/json", "Accept-Language": own_language()},
         "timeout": TIMEOUT,
         "trust_env": False,
         "verify": _tls(),

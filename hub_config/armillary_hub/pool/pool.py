@@ -18,12 +18,15 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 from armillary_kernels.processes import Process
+from armillary_kernels.texts import translator
 
 from armillary_hub.accounts.unix_accounts import account_of
 from armillary_hub.pool.devices import Device, Inventory
 from armillary_hub.pool.store import Lease, LeaseStore
 from armillary_hub.settings import Settings
 from armillary_hub.web.errors import WebError
+
+_ = translator(__file__)
 
 _log = logging.getLogger(__name__)
 
@@ -205,16 +208,16 @@ class GpuPool:
     def _known(self, lease_id: str) -> Lease:
         lease = self.store.get(lease_id)
         if lease is None:
-            raise WebError(HTTPStatus.NOT_FOUND, f"There is no lease {lease_id}.", "It may have ended; ask again.")
+            what = _("There is no lease {id}.", id=lease_id)
+            raise WebError(HTTPStatus.NOT_FOUND, what, _("It may have ended; ask again."))
         return lease
 
     def _own(self, user: str, lease_id: str) -> Lease:
         lease = self.store.get(lease_id)
         # Somebody else's lease looks like none: nobody can find out which ones exist.
         if lease is None or lease.user != user:
-            raise WebError(
-                HTTPStatus.NOT_FOUND, f"{user} has no lease {lease_id}.", "Only the holder and admins can do this."
-            )
+            what = _("{user} has no lease {id}.", user=user, id=lease_id)
+            raise WebError(HTTPStatus.NOT_FOUND, what, _("Only the holder and admins can do this."))
         return lease
 
     def _check_holder(self, user: str, holder: Process) -> None:
@@ -230,8 +233,8 @@ class GpuPool:
     def _check_wanted(self, wanted: int) -> None:
         count = len(self.devices())
         if self._has_gpus and wanted > count:
-            what = f"{wanted} GPUs were asked for; this machine has {count}."
-            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, f"Ask for {count} at most.")
+            what = _("{n} GPUs were asked for; this machine has {count}.", n=wanted, count=count)
+            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, _("Ask for {n} at most.", n=count))
 
     def _hear(self, lease_id: str) -> None:
         self._heard[lease_id] = self._clock()

@@ -37,6 +37,7 @@ from armillary_hub.pool.views import Books
 from armillary_hub.settings import Settings
 from armillary_hub.web.errors import EXCEPTION_HANDLERS, WebError, wants_page
 from armillary_hub.web.identity import HubIdentity, Identity
+from armillary_hub.web.language import AnswerInTheirLanguage
 from armillary_hub.web.server import serve
 
 SERVICE = "gpu-pool"
@@ -203,7 +204,7 @@ def pool_app(pool: GpuPool, middleware: Sequence[Middleware] = (), routes: Seque
 
     return Starlette(
         routes=[*routes, *PoolApi(pool).routes()],
-        middleware=middleware,
+        middleware=[Middleware(AnswerInTheirLanguage), *middleware],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=lifespan,
     )
