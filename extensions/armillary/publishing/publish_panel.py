@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from armillary_kernels.texts import translator
 
 from armillary.errors import ArmillaryError
-from armillary.form import field
+from armillary.form import field, form
 from armillary.publishing.apps_client import App
 from armillary.publishing.publish import Step, publish
 
@@ -50,7 +50,7 @@ class PublishPanel(widgets.VBox):
         self.progress = widgets.HTML()
         self.result = widgets.HTML()
         fields = (self.name, self.title, self.description, self.access, self.people, self.groups)
-        super().__init__((*fields, self.button, self.progress, self.result))
+        super().__init__((form(*fields), self.button, self.progress, self.result))
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the publishing under way has ended."""
@@ -138,7 +138,7 @@ class PublishPanel(widgets.VBox):
 
 
 def _field(kind: Any, description: str, **options: Any) -> Any:
-    return field(kind, description, label="170px", width="520px", **options)
+    return field(kind, description, label="185px", width="520px", **options)
 
 
 def _success(app: App) -> str:

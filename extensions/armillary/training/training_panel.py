@@ -9,6 +9,7 @@ import ipywidgets as widgets
 from armillary_kernels.texts import translator
 
 from armillary.errors import ArmillaryError
+from armillary.form import field, form
 from armillary.training import models
 from armillary.training.fitting import fit
 from armillary.training.run import ENDED, Run
@@ -17,7 +18,6 @@ from armillary.training.run_view import RunView
 
 _ = translator(__file__)
 
-_STYLE = {"description_width": "100px"}
 _FRAMEWORKS = {"torch": "PyTorch", "tensorflow": "TensorFlow"}
 
 
@@ -46,31 +46,30 @@ class TrainingPanel(widgets.VBox):
         self._build_controls()
         self.message = widgets.HTML()
         self._place = widgets.VBox()
-        form = widgets.VBox(
-            (
-                widgets.HBox((self.dataset, self.reload), layout={"flex_flow": "row wrap"}),
-                widgets.HBox((self.model, self.framework), layout={"flex_flow": "row wrap"}),
-                widgets.HBox((self.workers, self.epochs), layout={"flex_flow": "row wrap"}),
-                widgets.HBox((self.batch_size, self.learning_rate), layout={"flex_flow": "row wrap"}),
-            )
+        rows = (
+            (self.dataset, self.reload),
+            (self.model, self.framework),
+            (self.workers, self.epochs),
+            (self.batch_size, self.learning_rate),
         )
-        super().__init__((form, self.start, self.message, self._place))
+        fields = form(*(widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows))
+        super().__init__((fields, self.start, self.message, self._place))
         self._list_datasets(getattr(data, "reference", data))
 
     def _build_controls(self) -> None:
-        self.dataset = _labelled(widgets.Dropdown, _("Dataset"))
+        self.dataset = field(widgets.Dropdown, _("Dataset"))
         self.reload = widgets.Button(description=_("List again"), layout={"width": "auto"})
         self.reload.on_click(lambda _button: self._list_datasets(self.dataset.value))
         own = [(_("my own ({name})", name=type(self._own_model).__name__), "")] if self._own_model is not None else []
-        self.model = _labelled(widgets.Dropdown, _("Network"), options=[*own, *((name, name) for name in models.NAMES)])
+        self.model = field(widgets.Dropdown, _("Network"), options=[*own, *((name, name) for name in models.NAMES)])
         offered = [(_FRAMEWORKS[name], name) for name in models.installed_frameworks()]
-        self.framework = _labelled(widgets.Dropdown, _("Framework"), options=offered, disabled=bool(own))
+        self.framework = field(widgets.Dropdown, _("Framework"), options=offered, disabled=bool(own))
         self.model.observe(self._model_chosen, "value")
-        self.workers = _labelled(widgets.BoundedIntText, _("Workers"), value=2, min=1, max=1024)
-        self.epochs = _labelled(widgets.BoundedIntText, _("Epochs"), value=5, min=1, max=100_000)
-        self.batch_size = _labelled(widgets.BoundedIntText, _("Batch size"), value=64, min=1, max=10**6)
+        self.workers = field(widgets.BoundedIntText, _("Workers"), value=2, min=1, max=1024)
+        self.epochs = field(widgets.BoundedIntText, _("Epochs"), value=5, min=1, max=100_000)
+        self.batch_size = field(widgets.BoundedIntText, _("Batch size"), value=64, min=1, max=10**6)
         self.batch_size.tooltip = _("Examples of one step, over all workers; a multiple of their number")
-        self.learning_rate = _labelled(widgets.FloatText, _("Learning rate"), value=2e-3, step=1e-4)
+        self.learning_rate = field(widgets.FloatText, _("Learning rate"), value=2e-3, step=1e-4)
         self.start = widgets.Button(description=_("Start training"), button_style="primary", icon="play")
         self.start.layout.margin = "6px 2px 10px"
         self.start.on_click(self._start)
@@ -82,10 +81,13 @@ class TrainingPanel(widgets.VBox):
     def _list_datasets(self, chosen: str | None) -> None:
         from armillary import datasets
 
-        references = [info.reference for info in datasets.list()]
+        newest = {info.name: info.reference for info in datasets.list()}
+        chosen = newest.get(chosen or "", chosen)
+        references = list(newest.values())
+        if chosen and chosen not in references:  # an older version
+            references.append(chosen)
         self.dataset.options = references
-        if chosen in references:
-            self.dataset.value = chosen
+        self.dataset.value = chosen or next(iter(references), None)
         self.start.disabled = not references
         self.message.value = "" if references else _information(_("No dataset yet: make one with datasets.panel()."))
 
@@ -96,13 +98,19 @@ class TrainingPanel(widgets.VBox):
         try:
             self.run = self._fit()
         except ArmillaryError as error:
-            self.message.value = _problem(error)
-            self.start.disabled = False
+            self._refuse(error.what, error.remedy)
+            return
+        except Exception as error:  # a network of one's own can fail in any way
+            self._refuse(f"{type(error).__name__}: {error}")
             return
         self.message.value = ""
         self._place.children = (RunView(self.run),)
         self.run.listen(self._allow_next)
         self._allow_next()
+
+    def _refuse(self, what: str, remedy: str = "") -> None:
+        self.message.value = _problem(what, remedy)
+        self.start.disabled = False
 
     def _fit(self) -> Run:
         own = self.model.value == ""
@@ -124,16 +132,12 @@ class TrainingPanel(widgets.VBox):
             self.start.disabled = not ended
 
 
-def _labelled(kind: Any, description: str, **options: Any) -> Any:
-    return kind(description=description, style=_STYLE, layout={"width": "320px"}, **options)
-
-
 def _information(text: str) -> str:
     return f'<p role="status">{escape(text)}</p>'
 
 
-def _problem(error: ArmillaryError) -> str:
-    body = f"<p><strong>{escape(error.what)}</strong></p>{escape(error.remedy)}"
+def _problem(what: str, remedy: str) -> str:
+    body = f"<p><strong>{escape(what)}</strong></p>{escape(remedy)}"
     return (
         f'<style>{STYLE}</style><div class="arm-train"><div class="arm-train-problem" role="alert">{body}</div></div>'
     )
