@@ -30,15 +30,20 @@ def status_word(status: str) -> str:
     return words[status]
 
 
-def page(run: Run) -> str:
-    """Return all of a run."""
-    progress = run.progress
-    return "".join((_head(run), _progress_line(progress), _problem(run), _plots(run), _logs(run)))
+def parts(run: Run) -> dict[str, str]:
+    """Return all of a run, in order."""
+    return {
+        "head": _head(run),
+        "line": _progress_line(run.progress),
+        "problem": _problem(run),
+        "plots": _plots(run),
+        "logs": _logs(run),
+    }
 
 
 def static_page(run: Run) -> str:
     """Return a page that stays as it is in a saved notebook."""
-    return f'<style>{STYLE}</style><section class="arm-train">{page(run)}</section>'
+    return f'<style>{STYLE}</style><section class="arm-train">{"".join(parts(run).values())}</section>'
 
 
 def _head(run: Run) -> str:

@@ -30,7 +30,11 @@ class RunView(anywidget.AnyWidget):
     """
 
     _esm = Path(__file__).parent / "static" / "run_view.js"
-    html = traitlets.Unicode().tag(sync=True)
+    head = traitlets.Unicode().tag(sync=True)
+    line = traitlets.Unicode().tag(sync=True)
+    problem = traitlets.Unicode().tag(sync=True)
+    plots = traitlets.Unicode().tag(sync=True)
+    logs = traitlets.Unicode().tag(sync=True)
     style = traitlets.Unicode(run_page.STYLE).tag(sync=True)
     cancel_text = traitlets.Unicode().tag(sync=True)
     spoken = traitlets.Unicode().tag(sync=True)
@@ -50,8 +54,9 @@ class RunView(anywidget.AnyWidget):
     def refresh(self) -> None:
         """Show the run as it is now."""
         progress = self.run.progress
-        with self.hold_trait_notifications():
-            self.html = run_page.page(self.run)
+        with self.hold_sync():
+            for part, html in run_page.parts(self.run).items():
+                self.set_trait(part, html)
             self.ended = progress.status in ENDED
             self.cancelling = self.run.cancel_requested
             self.spoken = self._in_words()

@@ -1,47 +1,89 @@
 // A training run, live: the kernel sends finished HTML for each part, so that the same pictures stay when it is gone.
 
+const PARTS = ["head", "line", "problem", "plots", "logs"];
+
+/** @param {Element} old @param {Element} wanted */
+function alignAttributes(old, wanted) {
+  for (const { name } of [...old.attributes]) {
+    // Whether the logs are open is the person's own choice.
+    if (name !== "open" && !wanted.hasAttribute(name)) old.removeAttribute(name);
+  }
+  for (const { name, value } of wanted.attributes) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+}
+
+/** @param {Text} old @param {string} wanted */
+function alignText(old, wanted) {
+  // What is selected stays selected where text only grows.
+  if (wanted.startsWith(old.data)) old.appendData(wanted.slice(old.data.length));
+  else old.data = wanted;
+}
+
+/**
+ * Make a node's children like those wanted, in place: elements stay the same objects, so that neither keyboard focus nor
+ * selection nor a screen reader's place is lost.
+ * @param {Node} old @param {Node} wanted
+ */
+function align(old, wanted) {
+  const present = [...old.childNodes];
+  const coming = [...wanted.childNodes];
+  coming.forEach((child, i) => {
+    const mine = present[i];
+    if (!mine) old.appendChild(child);
+    else if (mine.nodeName !== child.nodeName) mine.replaceWith(child);
+    else if (mine instanceof Text) alignText(mine, child.data);
+    else {
+      alignAttributes(mine, child);
+      align(mine, child);
+    }
+  });
+  for (const child of present.slice(coming.length)) child.remove();
+}
+
+/** @param {string} tag @param {string} [className] */
+function element(tag, className = "") {
+  return Object.assign(document.createElement(tag), { className });
+}
+
 /** @param {{ model: import("@anywidget/types").AnyModel, el: HTMLElement }} context */
 function render({ model, el }) {
-  const style = document.createElement("style");
+  const style = element("style");
   style.textContent = model.get("style");
-  const box = document.createElement("section");
-  box.className = "arm-train";
-  const body = document.createElement("div");
-  const line = document.createElement("div");
-  line.className = "arm-train-line";
-  const cancel = document.createElement("button");
-  cancel.type = "button";
+  const cancel = Object.assign(element("button"), { type: "button", textContent: model.get("cancel_text") });
   cancel.addEventListener("click", () => {
     cancel.disabled = true;
     model.send({ action: "cancel" });
   });
-  const spoken = document.createElement("span");
+  const spoken = element("span", "arm-train-spoken");
   spoken.setAttribute("role", "status");
   spoken.setAttribute("aria-live", "polite");
-  spoken.style.cssText = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)";
-  line.append(cancel, spoken);
-  box.append(body, line);
-  el.append(style, box);
+  const boxes = Object.fromEntries(PARTS.map((part) => [part, element("div")]));
+  const row = element("div", "arm-train-row");
+  row.append(boxes.line, cancel, spoken);
+  const root = element("section", "arm-train");
+  root.append(boxes.head, row, boxes.problem, boxes.plots, boxes.logs);
+  el.append(style, root);
 
-  const show = () => {
-    const open = body.querySelector("details")?.open;
-    body.innerHTML = model.get("html");
-    const details = body.querySelector("details");
-    if (details && open) details.open = true;
-    cancel.textContent = model.get("cancel_text");
-    cancel.hidden = model.get("ended");
-    cancel.disabled = model.get("cancelling");
+  const listeners = {
+    ended: () => (cancel.hidden = model.get("ended")),
+    cancelling: () => (cancel.disabled = model.get("cancelling")),
+    // Said once an epoch and at the end: a screen reader must not talk without pause.
+    spoken: () => (spoken.textContent = model.get("spoken")),
   };
-  // Said once an epoch and at the end: a screen reader must not talk without pause.
-  const say = () => (spoken.textContent = model.get("spoken"));
-  const changes = "change:html change:ended change:cancelling";
-  model.on(changes, show);
-  model.on("change:spoken", say);
-  show();
-  say();
+  for (const part of PARTS) {
+    listeners[part] = () => {
+      const wanted = element("template");
+      wanted.innerHTML = model.get(part);
+      align(boxes[part], wanted.content);
+    };
+  }
+  for (const [name, listener] of Object.entries(listeners)) {
+    model.on(`change:${name}`, listener);
+    listener();
+  }
   return () => {
-    model.off(changes, show);
-    model.off("change:spoken", say);
+    for (const [name, listener] of Object.entries(listeners)) model.off(`change:${name}`, listener);
   };
 }
 
