@@ -13,6 +13,8 @@ from armillary_hub.app_server import batching, endpoint
 from armillary_hub.app_server.endpoint import Endpoint
 from armillary_hub.app_server.model import OnnxModel
 from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 from support.asgi import running
 from support.onnx_models import digits_model
 
@@ -304,3 +306,21 @@ def test_a_model_with_a_fixed_batch_is_served_one_by_one(tmp_path):
         assert post(server, {"inputs": [tensor(X)]}).status_code == 200
         two = np.zeros((2, 1, 28, 28), np.float32)
         refused(post(server, {"inputs": [tensor(two)]}), 400, "takes shape [1, 1, 28, 28]")
+
+
+def test_the_client_shows_its_servers_own_token_to_its_own_hub_only(monkeypatch):
+    def ready(request):
+        heard.append(request.headers.get("Authorization"))
+        return Response()
+
+    heard = []
+    app = Starlette(routes=[Route("/user/app-digits/v2/models/digits/ready", ready)])
+    with running(app) as own, running(app) as foreign:
+        variables = ("PUBLIC_URL", "POOL_URL", "GATEWAY_URL", "APPS_URL")
+        for name in (*(f"ARMILLARY_{name}" for name in variables), "JUPYTERHUB_API_URL", "MLFLOW_TRACKING_URI"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{own}")
+        monkeypatch.setenv("JUPYTERHUB_USER", "alice")
+        monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "secret")
+        for port in (own, foreign):
+            assert Client(f"http://127.0.0.1:{port}{PREFIX}v2/models/digits").ready()
+    assert heard == ["Bearer secret", None]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import numpy.typing as npt
+from armillary_kernels.connection import Connection
 from armillary_kernels.texts import translator
 
 from armillary.errors import InferenceError
@@ -27,7 +27,7 @@ class Endpoint:
     url
         The model's address: ``App.api_url``, ``…/v2/models/<name>``.
     token
-        A token of the hub that may open the app; default: this server's own.
+        A token of the hub that may open the app; default: this server's own, which goes to its own hub only.
     unix_socket
         Reach the model by this socket and not by the network (an app's own page).
     timeout
@@ -37,7 +37,7 @@ class Endpoint:
     def __init__(
         self, url: str, token: str | None = None, *, unix_socket: Path | None = None, timeout: float = 60
     ) -> None:
-        token = token if token is not None else os.environ.get("JUPYTERHUB_API_TOKEN", "")
+        token = token if token is not None else _own_token(url)
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         transport = httpx.HTTPTransport(uds=str(unix_socket) if unix_socket else None, trust_env=False)
         self.url = url.rstrip("/")
@@ -120,6 +120,12 @@ _PROTOCOL_TYPES = {
     **{f"uint{bits}": f"UINT{bits}" for bits in (8, 16, 32, 64)},
 }
 _NUMPY_TYPES = {protocol: name for name, protocol in _PROTOCOL_TYPES.items()}
+
+
+def _own_token(url: str) -> str:
+    """Return this server's own token for an address of its hub; any other server would learn it."""
+    hub = Connection.from_environment()
+    return hub.token if hub is not None and url.startswith(f"{hub.public_url}/") else ""
 
 
 def _tensors(body: bytes, header_length: int) -> dict[str, npt.NDArray[Any]]:
