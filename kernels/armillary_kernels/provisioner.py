@@ -23,12 +23,12 @@ from armillary_kernels.launchers import Launcher, SpawnLauncher
 from armillary_kernels.lease_client import AsyncLeaseClient, Lease, LeaseError, LeaseLostError, QueuePlace
 from armillary_kernels.processes import Process
 from armillary_kernels.reason import COMMAND, Reason
-from armillary_kernels.waiting import explain, obtain
+from armillary_kernels.waiting import announce, explain, obtain
 
 #: Hides every GPU from a process.
 NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 
-#: Overrides what kernelspecs ask for in this process's kernels: an app's pages need no GPU each, a job may wait long.
+#: Overrides what a kernelspec asks for, in the environment that its kernel is started with: a job may wait long.
 GPUS_VARIABLE = "ARMILLARY_KERNEL_GPUS"
 WAIT_VARIABLE = "ARMILLARY_KERNEL_WAIT_SECONDS"
 
@@ -128,7 +128,8 @@ class LeasedProvisioner(LocalProvisioner):
 
     async def _variables(self, connection: Connection, kwargs: dict[str, Any]) -> dict[str, str]:
         """Return what the kernel's environment must say, once there is a lease."""
-        gpus = int(os.environ.get(GPUS_VARIABLE) or self.gpus)
+        environment = kwargs.get("env", os.environ)
+        gpus = int(environment.get(GPUS_VARIABLE) or self.gpus)
         if gpus == 0:
             return NO_GPU
         await self._keep()
@@ -138,8 +139,8 @@ class LeasedProvisioner(LocalProvisioner):
                 purpose="kernel",
                 devices=gpus,
                 label=self._label(kwargs.get("env", {})),
-                seconds=float(os.environ.get(WAIT_VARIABLE) or self.wait_seconds),
-                report=self._report,
+                seconds=(seconds := float(environment.get(WAIT_VARIABLE) or self.wait_seconds)),
+                report=lambda place: self._report(place, connection.user, seconds),
             )
         return {**NO_GPU, **self._lease.environment}
 
@@ -148,7 +149,8 @@ class LeasedProvisioner(LocalProvisioner):
         notebook = Path(env.get("JPY_SESSION_NAME", "")).name
         return (notebook or self.kernel_spec.display_name)[:200]
 
-    def _report(self, place: QueuePlace) -> None:
+    def _report(self, place: QueuePlace, user: str, seconds: float) -> None:
+        announce(place, user, seconds)
         holders = ", ".join(f"{holder.user} since {holder.since:%H:%M} UTC" for holder in place.holders)
         self.log.info("Kernel %s waits for a GPU, place %d. Held by: %s", self.kernel_id, place.position, holders)
 

@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass
 #: The environment variable that carries it.
 VARIABLE = "ARMILLARY_FALLBACK"
 
+#: The names of those reasons that are about GPUs.
+WITHOUT_GPU = ("NoGpuFreeError", "NoGpuError", "GpuPoolDownError")
+
 #: The command that runs the kernel that says why; jupyter_client's own options follow.
 COMMAND = (sys.executable, "-m", "armillary_kernels.fallback")
 

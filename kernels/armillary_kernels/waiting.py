@@ -151,11 +151,22 @@ def explain(error: LeaseError, user: str) -> Reason:
     return Reason("NoGpuError", _("The GPU pool gave no GPU."), (error.what, error.remedy, again))
 
 
+def announce(place: QueuePlace, user: str, seconds: float) -> None:
+    """Tell who follows this module's log, such as `armillary run`, that a kernel waits, and for whom."""
+    waits = _(
+        "Waiting {seconds:.0f} s at most for a GPU, place {position} in the queue.",
+        seconds=seconds,
+        position=place.position,
+    )
+    _log.info("\n".join([waits, *(f"  {_describe(holder, user)}" for holder in place.holders)]))
+
+
 def _advice() -> tuple[str, ...]:
     return (
         _("What you can do:"),
         "  - " + _("Restart this kernel (Kernel, Restart Kernel) to ask again."),
         "  - " + _("Shut down kernels that you no longer need (the Running tab on the left)."),
+        "  - " + _("Run a job that needs no GPU with `armillary run --gpus 0`, or let it wait longer with `--wait`."),
     )
 
 

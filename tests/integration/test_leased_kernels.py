@@ -236,3 +236,59 @@ def test_papermill_runs_on_a_lease_and_fails_with_the_reason(pool, tmp_path):
             papermill.execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", progress_bar=False)
     finally:
         del os.environ["ARMILLARY_KERNEL_GPUS"]
+
+
+@pytest.fixture
+def job(tmp_path):
+    """A notebook on our PyTorch kernel, which asks for a GPU."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(GPU)])
+    notebook.metadata["kernelspec"] = {"name": SPEC, "display_name": "Python (PyTorch)", "language": "python"}
+    nbformat.write(notebook, tmp_path / "job.ipynb")
+    return tmp_path / "job.ipynb"
+
+
+def armillary_run(job, *options):
+    command = [sys.executable, "-c", "from armillary.jobs.command import run; run()", job, "-o", "out.ipynb", *options]
+    return subprocess.run(command, cwd=job.parent, capture_output=True, text=True, check=False, timeout=120)
+
+
+async def test_a_job_beside_a_notebook_that_holds_the_only_gpus(pool, job):
+    """It says that it waits and for whom, and ends with a code of its own; without a GPU it runs."""
+    mine = {"env": os.environ | {"JPY_SESSION_NAME": "guides/jobs.ipynb"}}
+    manager = AsyncKernelManager(kernel_name=SPEC)
+    await manager.start_kernel(**mine)
+    try:
+        async with kernel():
+            refused = armillary_run(job, "--wait", "1")
+            assert refused.returncode == 3
+            assert "Waiting 1 s at most for a GPU, place 1 in the queue." in refused.stderr
+            assert "GPU 0: you, since" in refused.stderr
+            assert "jobs.ipynb" in refused.stderr
+            assert "NoGpuFreeError: No GPU became free within 1 s." in refused.stdout
+            assert "`armillary run --gpus 0`" in refused.stdout
+            done = armillary_run(job, "--gpus", "0")
+            assert done.returncode == 0, done.stderr
+            assert "''" in nbformat.read(job.parent / "out.ipynb", 4).cells[0].outputs[0].text
+            assert pool.holders() == {0: "alice", 1: "alice"}
+    finally:
+        await manager.shutdown_kernel(now=True)
+
+
+async def test_the_kernel_without_a_gpu_holds_none(pool):
+    async with kernel("python-cpu") as manager:
+        assert (await run(manager)).startswith("''")
+        assert pool.state()["leases"] == []
+
+
+def test_the_lease_of_a_job_has_the_jobs_name(pool, job, monkeypatch):
+    monkeypatch.setenv("JPY_SESSION_NAME", "guides/jobs.ipynb")
+    document = nbformat.read(job, 4)
+    document.cells[0].source = (
+        "import httpx, os\n"
+        "headers = {'Authorization': 'Bearer alice'}\n"
+        "books = httpx.get(os.environ['ARMILLARY_POOL_URL'] + '/', headers=headers, trust_env=False).json()\n"
+        "print(books['leases'][0]['label'])"
+    )
+    nbformat.write(document, job)
+    assert armillary_run(job).returncode == 0
+    assert nbformat.read(job.parent / "out.ipynb", 4).cells[0].outputs[0].text.strip() == "job.ipynb"

@@ -1,7 +1,7 @@
 """``armillary run``: a notebook with parameters from the shell.
 
 Exit codes: 0 the notebook ran to its end; 1 it failed, the output is kept; 2 wrong parameters or usage, nothing
-ran; 130 stopped by Ctrl-C or SIGTERM, the output is kept.
+ran; 3 no GPU could be had in time, nothing ran; 130 stopped by Ctrl-C or SIGTERM, the output is kept.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
+from armillary_kernels.reason import WITHOUT_GPU
 from armillary_kernels.texts import translator
 
 from armillary.errors import JobError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _ = translator(__file__)
 
-FAILED, WRONG_USAGE, STOPPED = 1, 2, 130
+FAILED, WRONG_USAGE, NO_GPU, STOPPED = 1, 2, 3, 130
 
 
 @click.command()
@@ -32,6 +33,8 @@ FAILED, WRONG_USAGE, STOPPED = 1, 2, 130
 @click.option("-f", "--file", type=click.Path(path_type=Path), help="Read parameters from a YAML file; -p wins.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where the executed notebook goes.")
 @click.option("--kernel", metavar="NAME", help="Use this kernel instead of the notebook's own.")
+@click.option("--gpus", type=click.IntRange(min=0), metavar="N", help="GPUs for its kernel; default: the kernel's own.")
+@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="How long to wait for a free GPU.")
 @click.option("--list", "listing", is_flag=True, help="Show the notebook's parameters and run nothing.")
 def run(
     notebook: Path,
@@ -39,12 +42,14 @@ def run(
     file: Path | None,
     output: Path | None,
     kernel: str | None,
+    gpus: int | None,
+    wait: float | None,
     listing: bool,
 ) -> None:
     """Run NOTEBOOK with parameters and keep the executed copy, also when it fails.
 
     Parameters are checked by name and type against the notebook before anything runs. Exit code 0: finished;
-    1: the notebook failed; 2: wrong parameters or usage; 130: stopped.
+    1: the notebook failed; 2: wrong parameters or usage; 3: no GPU could be had in time; 130: stopped.
     """
     from armillary import jobs
     from armillary.jobs.execution import given_values
@@ -55,13 +60,21 @@ def run(
             return
         values = given_values(notebook, texts, _read_yaml(file) if file else None)
         with _terminate_as_interrupt():
-            result = jobs.run(notebook, values, output, kernel=kernel, progress=sys.stderr)
+            result = jobs.run(
+                notebook, values, output, kernel=kernel, gpus=gpus, wait_seconds=wait, progress=sys.stderr
+            )
     except JobError as error:
         click.echo(_("Error: {error}", error=error), err=True)
         sys.exit(WRONG_USAGE)
     except jobs.JobStopped as stopped:
         _finish(stopped.result, STOPPED)
-    _finish(result, FAILED if result.failure else 0)
+    _finish(result, _exit_code(result))
+
+
+def _exit_code(result: JobResult) -> int:
+    if result.failure is None:
+        return 0
+    return NO_GPU if result.failure.name in WITHOUT_GPU else FAILED
 
 
 def _finish(result: JobResult, code: int) -> NoReturn:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import uuid
 from pathlib import Path
 from typing import Any, TextIO
 
 import nbformat
+from armillary_kernels.texts import translator
+from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.paths import jupyter_runtime_dir
 from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
+from traitlets import Dict
 from traitlets.config import Config
+
+_ = translator(__file__)
 
 NAME = "armillary"
 
@@ -26,6 +32,19 @@ def _private_connection() -> Config:
     if len(str(file)) > _LONGEST_CONNECTION_FILE:
         return Config()
     return Config(KernelManager={"transport": "ipc", "connection_file": str(file)})
+
+
+class JobKernelManager(AsyncKernelManager):
+    """Starts a job's kernel with the job's own name and wishes for GPUs, which reach the provisioner that way."""
+
+    environment = Dict(config=True, help="Environment variables of the kernel, on top of this process's own.")
+
+    async def _async_pre_start_kernel(self, **options: Any) -> tuple[list[str], dict[str, Any]]:
+        """Put the variables into the environment that the kernel is started with."""
+        options["env"] = {**os.environ, **options.get("env", {}), **self.environment}
+        return await super()._async_pre_start_kernel(**options)
+
+    pre_start_kernel = _async_pre_start_kernel
 
 
 class JobManager(NotebookExecutionManager):
@@ -49,7 +68,8 @@ class JobManager(NotebookExecutionManager):
         if self.lines is not None and cell.cell_type == "code":
             number = next(n for n, known in enumerate(self.cells, 1) if known is cell)
             done = cell.metadata.papermill
-            print(f"[{number}/{len(self.cells)}] {done.status}, {done.duration:.1f} s", file=self.lines, flush=True)
+            status = {self.COMPLETED: _("completed"), self.FAILED: _("failed")}.get(done.status, done.status)
+            print(f"[{number}/{len(self.cells)}] {status}, {done.duration:.1f} s", file=self.lines, flush=True)
 
     def notebook_complete(self, **kwargs: Any) -> None:
         """Save; cells that never ran stay "pending" (papermill would call them completed)."""
@@ -74,7 +94,13 @@ class JobEngine(NBClientEngine):
         autosave_cell_every: int = 30,
         **options: Any,
     ) -> nbformat.NotebookNode:
-        """Execute a notebook; `options` may hold ``progress``, the stream to report on."""
+        """Execute a notebook.
+
+        `options` may hold ``progress``, the stream to report on, and ``environment``, the kernel's further variables.
+        """
+        config = _private_connection()
+        config.NotebookClient.kernel_manager_class = JobKernelManager
+        config.JobKernelManager.environment = options.pop("environment", {})
         manager = JobManager(
             nb,
             progress=options.pop("progress", None),
@@ -84,9 +110,7 @@ class JobEngine(NBClientEngine):
         )
         manager.notebook_start()
         try:
-            cls.execute_managed_notebook(
-                manager, kernel_name, log_output=log_output, config=_private_connection(), **options
-            )
+            cls.execute_managed_notebook(manager, kernel_name, log_output=log_output, config=config, **options)
         finally:
             manager.cleanup_pbar()
             manager.notebook_complete()

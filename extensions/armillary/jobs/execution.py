@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -43,6 +45,8 @@ def run(
     output: str | Path | None = None,
     *,
     kernel: str | None = None,
+    gpus: int | None = None,
+    wait_seconds: float | None = None,
     progress: TextIO | None = None,
 ) -> JobResult:
     """Run a notebook with parameters, as papermill does, in the current folder.
@@ -57,6 +61,10 @@ def run(
         Where the executed copy goes. Default: ``<notebook>-<date>-<time>.ipynb`` in the current folder.
     kernel
         Name of the kernelspec to use instead of the notebook's own.
+    gpus
+        GPUs that its kernel asks for, instead of what the kernelspec says; 0 for none.
+    wait_seconds
+        How long it waits for them in the queue, instead of what the kernelspec says.
     progress
         A stream to report progress on: a bar if it is a terminal, else a line per cell.
 
@@ -80,7 +88,35 @@ def run(
     _check_kernel(kernel or document.metadata.get("kernelspec", {}).get("name", ""), source)
     target = _output_path(source, output)
     _keep(document, target)
-    return _execute(source, target, values, kernel, progress)
+    environment = _kernel_environment(source, gpus, wait_seconds)
+    with _waiting_told_on(progress):
+        return _execute(source, target, values, kernel, progress, environment)
+
+
+def _kernel_environment(notebook: Path, gpus: int | None, wait_seconds: float | None) -> dict[str, str]:
+    """Return what tells the provisioner of the job: the lease is the job's, not the notebook's that may have run it."""
+    from armillary_kernels.provisioner import GPUS_VARIABLE, WAIT_VARIABLE  # with all of jupyter_client
+
+    given = {GPUS_VARIABLE: gpus, WAIT_VARIABLE: wait_seconds}
+    wishes = {name: str(value) for name, value in given.items() if value is not None}
+    return {"JPY_SESSION_NAME": str(notebook), **wishes}
+
+
+@contextmanager
+def _waiting_told_on(stream: TextIO | None) -> Iterator[None]:
+    """Say on ``stream`` when the job waits for a GPU, and who holds it."""
+    if stream is None:
+        yield
+        return
+    log, handler = logging.getLogger("armillary_kernels.waiting"), logging.StreamHandler(stream)
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
 
 
 def _read(path: Path) -> nbformat.NotebookNode:
@@ -145,6 +181,7 @@ def _execute(
     values: dict[str, object],
     kernel: str | None,
     progress: TextIO | None,
+    environment: dict[str, str],
 ) -> JobResult:
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -164,6 +201,7 @@ def _execute(
             start_timeout=_KERNEL_START_SECONDS,
             progress_bar=False,
             progress=progress,
+            environment=environment,
         )
     except papermill.PapermillExecutionError as error:
         status, failure = "failed", _failure_of_cell(error)
