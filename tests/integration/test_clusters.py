@@ -73,10 +73,13 @@ def test_a_limit_says_what_to_do(running, asked, sentence):
     assert running.workers == 2
 
 
-def test_no_third_cluster(running):
+def test_no_third_cluster(running, monkeypatch):
     second = cluster(workers=1, memory="512 MiB")
     try:
         with pytest.raises(ClusterError, match="2 Dask clusters running, and 2 is the limit"):
+            cluster(workers=1, memory="768 MiB")
+        monkeypatch.setenv("ARMILLARY_LANGUAGE", "zh")
+        with pytest.raises(ClusterError, match="您有 2 个 Dask 集群正在运行，上限为 2 个"):
             cluster(workers=1, memory="768 MiB")
     finally:
         second.close()

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import aiohttp
 import httpx
 from armillary_kernels.connection import Connection
-from armillary_kernels.texts import translator
+from armillary_kernels.texts import own_language, translator
 from dask_gateway import Gateway, GatewayCluster
 from dask_gateway.auth import JupyterHubAuth
 from dask_gateway.client import ClusterReport, GatewayClusterError, GatewayServerError
@@ -61,6 +61,14 @@ def _door(connection: Connection) -> GatewayDoor:
     return door
 
 
+class _TokenAndLanguage(JupyterHubAuth):  # type: ignore[misc]
+    """Signs in with the hub's token, and asks for refusals in the person's language."""
+
+    def pre_request(self, resp: aiohttp.ClientResponse) -> tuple[dict[str, str], None]:
+        headers, context = super().pre_request(resp)
+        return {**headers, "Accept-Language": own_language()}, context
+
+
 class GatewayDoor:
     """Dask Gateway as one user sees it, with errors that say what to do.
 
@@ -83,7 +91,7 @@ class GatewayDoor:
                 self.url,
                 proxy_address=self._scheduler_proxy(),
                 public_address=self.url,
-                auth=JupyterHubAuth(api_token=self._connection.token),
+                auth=_TokenAndLanguage(api_token=self._connection.token),
             )
         return self._gateway
 

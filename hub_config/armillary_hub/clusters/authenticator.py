@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from armillary_kernels.texts import answering_in, language_of
 from dask_gateway_server.auth import JupyterHubAuthenticator
 from dask_gateway_server.models import User
 
@@ -33,9 +34,10 @@ class HubTokenAuthenticator(JupyterHubAuthenticator):
     async def authenticate_and_handle(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.Response]]
     ) -> web.Response:
-        """Handle a request as the user whose token it carries."""
+        """Handle a request as the user whose token it carries, and refuse in that person's language."""
         request["user"] = await self.authenticate(request)
-        return await handler(request)
+        with answering_in(language_of(request.headers.get("Accept-Language"))):
+            return await handler(request)
 
     async def authenticate(self, request: web.Request) -> User:
         """Return the user whose token a request carries, as the hub says or said a moment ago."""

@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from armillary_kernels.texts import translator
 from dask_gateway_server.backends.base import PublicException
 
+_ = translator(__file__)
+
 _GIB = 2**30
+
+#: Bytes of the smallest worker: it takes about half of that before its first task, and is ended when it has more.
+SMALLEST_WORKER = 2**28
 
 
 class LimitReached(PublicException):  # type: ignore[misc]
@@ -56,22 +62,40 @@ def check_new_cluster(limits: Limits, usage: Usage, worker_memory: int, worker_t
     Raises
     ------
     LimitReached
-        If the person has too many clusters, or asks for workers that are too large.
+        If the person has too many clusters, or asks for workers that are too large or too small.
     """
     if usage.clusters >= limits.clusters:
         raise LimitReached(
-            f"You have {usage.clusters} Dask clusters running, and {limits.clusters} is the limit. "
-            "Stop one of them first (its close button, or the Dask clusters page of the hub)."
+            _(
+                "You have {n} Dask clusters running, and {limit} is the limit. "
+                "Stop one of them first (its close button, or the Dask clusters page of the hub).",
+                n=usage.clusters,
+                limit=limits.clusters,
+            )
         )
     if worker_memory > limits.worker_memory:
         raise LimitReached(
-            f"A worker of {_gib(worker_memory)} is too large: one worker may have at most "
-            f"{_gib(limits.worker_memory)}. Ask for less memory."
+            _(
+                "A worker of {size} is too large: one worker may have at most {limit}. Ask for less memory.",
+                size=_gib(worker_memory),
+                limit=_gib(limits.worker_memory),
+            )
+        )
+    if worker_memory < SMALLEST_WORKER:
+        raise LimitReached(
+            _(
+                "A worker of {size} is too small: it needs {least} before its first task. Ask for more memory.",
+                size=_gib(worker_memory),
+                least=_gib(SMALLEST_WORKER),
+            )
         )
     if worker_threads > limits.worker_threads:
         raise LimitReached(
-            f"A worker of {worker_threads} threads is too large: one worker may have at most "
-            f"{limits.worker_threads}. Ask for fewer threads."
+            _(
+                "A worker of {n} threads is too large: one worker may have at most {limit}. Ask for fewer threads.",
+                n=worker_threads,
+                limit=limits.worker_threads,
+            )
         )
 
 
@@ -92,19 +116,30 @@ def check_workers(limits: Limits, usage: Usage, worker_memory: int, count: int) 
     most = affordable_workers(limits, usage, worker_memory)
     if count <= most:
         return
-    remedy = f"Ask for at most {most}" + (" or close another cluster." if usage.clusters else ".")
+    remedy = _("Ask for at most {n}.", n=most)
+    if usage.clusters:
+        remedy = _("Ask for at most {n} or close another cluster.", n=most)
 
     def others(have: str) -> str:
-        return f", and your other clusters have {have}" if usage.clusters else ""
+        return _(", and your other clusters have {have}", have=have) if usage.clusters else ""
 
     if most < limits.workers - usage.workers:
-        raise LimitReached(
-            f"{count} workers of {_gib(worker_memory)} need {_gib(count * worker_memory)}: your workers may have "
-            f"{_gib(limits.memory)} in all{others(_gib(usage.memory))}. {remedy}"
+        what = _(
+            "{n} workers of {size} need {needed}: your workers may have {limit} in all{others}.",
+            n=count,
+            size=_gib(worker_memory),
+            needed=_gib(count * worker_memory),
+            limit=_gib(limits.memory),
+            others=others(_gib(usage.memory)),
         )
-    raise LimitReached(
-        f"{count} workers are too many: you may have {limits.workers} in all{others(str(usage.workers))}. {remedy}"
-    )
+    else:
+        what = _(
+            "{n} workers are too many: you may have {limit} in all{others}.",
+            n=count,
+            limit=limits.workers,
+            others=others(str(usage.workers)),
+        )
+    raise LimitReached(f"{what} {remedy}")
 
 
 def _gib(size: int) -> str:
