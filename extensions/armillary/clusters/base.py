@@ -83,20 +83,25 @@ class Cluster(ABC):
     @property
     def workers(self) -> int:
         """Number of workers at work now."""
-        return len(self._worker_infos())
+        try:
+            return len(self.client().nthreads())
+        except OSError:  # the scheduler is away
+            return 0
 
     @property
     def memory(self) -> int:
         """Memory limit of all workers together, in bytes."""
-        return sum(int(info.get("memory_limit") or 0) for info in self._worker_infos())
+        return sum(int(info.get("memory_limit") or 0) for info in self.worker_infos())
 
     @property
     def memory_used(self) -> int:
         """Memory that the workers' processes use now, in bytes."""
-        return sum(int(info.get("metrics", {}).get("memory") or 0) for info in self._worker_infos())
+        return sum(int(info.get("metrics", {}).get("memory") or 0) for info in self.worker_infos())
 
-    def _worker_infos(self) -> list[dict[str, Any]]:
-        return list(self.client().scheduler_info(n_workers=-1).get("workers", {}).values())
+    def worker_infos(self) -> list[dict[str, Any]]:
+        """Return what the scheduler knows of each worker; an empty list while it is away."""
+        client = self.client()
+        return list(client.sync(worker_infos, client).values())
 
     def scale(self, workers: int) -> None:
         """Change the number of workers, and wait until they are there.
@@ -181,3 +186,16 @@ class Cluster(ABC):
         if self._widget is None:
             self._widget = ClusterPanel(self)
         return self._widget._repr_mimebundle_(**options)
+
+
+async def worker_infos(client: Client) -> dict[str, dict[str, Any]]:
+    """Return what the scheduler knows of each worker, by address; none while it is away.
+
+    Not by ``client.scheduler_info()``: its periodic refresh may put an answer without workers in between.
+    """
+    try:
+        identity = await client.scheduler.identity(n_workers=-1)
+    except OSError:
+        return {}
+    workers: dict[str, dict[str, Any]] = identity["workers"]
+    return workers

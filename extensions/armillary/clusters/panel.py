@@ -12,9 +12,10 @@ from armillary_kernels.texts import translator
 from dask.utils import format_bytes
 from tornado.ioloop import PeriodicCallback
 
-from armillary.clusters.base import Cluster
+from armillary.clusters.base import Cluster, worker_infos
 from armillary.clusters.remote import RemoteCluster
 from armillary.errors import ClusterError
+from armillary.form import field, form
 
 _ = translator(__file__)
 
@@ -27,14 +28,17 @@ class ClusterPanel(widgets.VBox):
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._wanted: int | None = None
         self._figures = widgets.HTML()
         self._memory = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="20em"))
-        self._count = widgets.BoundedIntText(
+        self._count = field(
+            widgets.BoundedIntText,
+            _("Workers"),
+            label="70px",
+            width="170px",
             value=max(cluster.workers, 1),
             min=1,
             max=1024,
-            description=_("Workers"),
-            layout=widgets.Layout(width="12em"),
         )
         self._scale = widgets.Button(description=_("Scale"), tooltip=_("Change the number of workers"))
         self._close = widgets.Button(
@@ -43,23 +47,25 @@ class ClusterPanel(widgets.VBox):
         self._message = widgets.HTML()
         self._scale.on_click(lambda _button: self._try(self._request))
         self._close.on_click(lambda _button: self._try(cluster.close))
-        controls = widgets.HBox([self._count, self._scale, self._close])
+        controls = form(widgets.HBox([self._count, self._scale, self._close], layout={"flex_flow": "row wrap"}))
+        self._dashboard = self._link()
         title = widgets.HTML(f'<h3 style="margin:0">{escape(_("Dask cluster"))}</h3>')
-        super().__init__([title, self._figures, self._memory, controls, self._link(), self._message])
-        self._show(cluster.client().scheduler_info(n_workers=-1))
+        super().__init__([title, self._figures, self._memory, controls, self._dashboard, self._message])
+        self._show(cluster.worker_infos())
         self._follow()
 
     def show_closed(self) -> None:
         """Say that the cluster is closed, and leave nothing to press."""
         for control in (self._count, self._scale, self._close):
             control.disabled = True
-        self._memory.value = 0
-        self._figures.value = ""
+        for useless in (self._memory, self._figures, self._dashboard):
+            useless.layout.display = "none"
         self._say(_("This cluster is closed."))
 
     def _request(self) -> None:
         self._cluster._request_workers(self._count.value)
-        self._say(_("{n} workers asked for.", n=self._count.value))
+        self._wanted = self._count.value
+        self._say(_("Workers asked for: {n}.", n=self._wanted))
 
     def _try(self, action: Any) -> None:
         try:
@@ -79,10 +85,13 @@ class ClusterPanel(widgets.VBox):
         # Without the host, so that it leads to the hub by whatever address this page came.
         address = urlsplit(link).path if isinstance(self._cluster, RemoteCluster) else link
         text = escape(_("Open Dask's dashboard"))
-        return widgets.HTML(f'<a href="{escape(address)}" target="_blank" rel="noopener">{text}</a>')
+        style = "color:var(--jp-content-link-color, LinkText);text-decoration:underline"
+        return widgets.HTML(f'<a href="{escape(address)}" target="_blank" rel="noopener" style="{style}">{text}</a>')
 
-    def _show(self, info: dict[str, Any]) -> None:
-        workers = info.get("workers", {}).values()
+    def _show(self, workers: list[dict[str, Any]]) -> None:
+        if len(workers) == self._wanted:
+            self._wanted = None
+            self._say("")
         limit = sum(int(worker.get("memory_limit") or 0) for worker in workers)
         used = sum(int(worker.get("metrics", {}).get("memory") or 0) for worker in workers)
         figures = {
@@ -90,11 +99,13 @@ class ClusterPanel(widgets.VBox):
             _("Threads"): str(sum(worker["nthreads"] for worker in workers)),
             _("Memory"): _("{used} of {limit}", used=format_bytes(used), limit=format_bytes(limit)),
         }
+        # The widths are against Jupyter's own style for lists of terms, which breaks short words.
         cells = "".join(
-            f'<dt style="font-weight:600">{escape(name)}</dt><dd style="margin:0 1.5em 0 0">{escape(value)}</dd>'
+            f'<dt style="font-weight:600;width:auto;white-space:nowrap">{escape(name)}</dt>'
+            f'<dd style="margin:0 1.5em 0 0;width:auto">{escape(value)}</dd>'
             for name, value in figures.items()
         )
-        self._figures.value = f'<dl style="display:flex;gap:.5em;margin:.3em 0">{cells}</dl>'
+        self._figures.value = f'<dl style="display:flex;flex-wrap:wrap;gap:.5em;margin:.3em 0">{cells}</dl>'
         self._memory.value = used / limit if limit else 0
         self._memory.bar_style = "danger" if self._memory.value > 0.8 else "info"
         self._memory.tooltip = _("Memory in use")
@@ -110,8 +121,7 @@ class ClusterPanel(widgets.VBox):
                 callback.stop()
                 return
             if client.status == "running":
-                await client._update_scheduler_info(n_workers=-1)
-                panel._show(client._scheduler_identity)
+                panel._show(list((await worker_infos(client)).values()))
 
         callback = PeriodicCallback(look, _PERIOD)
         client.loop.add_callback(callback.start)
