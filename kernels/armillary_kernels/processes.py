@@ -57,6 +57,12 @@ class Process:
         return int(uid) if self.is_alive() else None
 
 
+def parents() -> dict[int, int]:
+    """Return the pid of each live process's parent, by the process's own."""
+    stats = {int(entry.name): _stat(int(entry.name)) for entry in _PROC.iterdir() if entry.name.isdigit()}
+    return {pid: int(fields[1]) for pid, fields in stats.items() if fields}
+
+
 def _stat(pid: int) -> list[str] | None:
     """Return the fields of ``/proc/<pid>/stat`` from the state on, or None for a dead process or a zombie."""
     try:

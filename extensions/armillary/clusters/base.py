@@ -11,6 +11,7 @@ from armillary_kernels.texts import translator
 from distributed import Client
 
 from armillary.clusters.progress import waiting_for_workers
+from armillary.clusters.worker_ends import tell
 from armillary.errors import ClusterError
 
 _ = translator(__file__)
@@ -78,6 +79,7 @@ class Cluster(ABC):
             self._require_running()
         if self._client is None or self._client.status in ("closed", "closing"):
             self._client = self._connect()
+            tell(self._client, self)
         return self._client
 
     @property
@@ -169,6 +171,11 @@ class Cluster(ABC):
         self._stop()
         if self._widget is not None:
             self._widget.show_closed()
+
+    def show_warning(self, text: str) -> None:
+        """Show a sentence in the cluster's widget, if there is one."""
+        if self._widget is not None:
+            self._widget.show_warning(text)
 
     def __enter__(self) -> Self:
         return self

@@ -62,6 +62,10 @@ class ClusterPanel(widgets.VBox):
             useless.layout.display = "none"
         self._say(_("This cluster is closed."))
 
+    def show_warning(self, text: str) -> None:
+        """Say what went wrong with the cluster."""
+        self._say(text, alert=True)
+
     def _request(self) -> None:
         self._cluster._request_workers(self._count.value)
         self._wanted = self._count.value

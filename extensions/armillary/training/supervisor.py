@@ -13,8 +13,11 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from armillary_kernels.texts import translator
+from armillary_kernels.worker_end import WorkerEnd
+from dask.utils import format_bytes
 from distributed import Client
 
+from armillary.clusters.worker_ends import worker_ends
 from armillary.errors import TrainingError
 from armillary.training.placement import Event, Reservation, present_workers
 from armillary.training.run import Run, Status
@@ -131,7 +134,7 @@ class Supervisor:
                 return self._inquest(places)
             if time.monotonic() > next_call:
                 if lost := lost_workers(places):
-                    return self._worker_died(lost)
+                    return self._worker_died(places, lost)
                 next_call = time.monotonic() + ROLL_CALL
         return None
 
@@ -156,13 +159,13 @@ class Supervisor:
         deadline = time.monotonic() + INQUEST
         while time.monotonic() < deadline and not self.run.cancel_requested:
             if lost := lost_workers(places):
-                return self._worker_died(lost)
+                return self._worker_died(places, lost)
             if cause := next(filter(is_cause, self.failures), None):
                 return self._rank_failed(cause)
             self._take_event(0.2)
         first = self.failures[0]
         reborn = first["type"] == "reborn"
-        return self._worker_died([first["worker"]]) if reborn else self._rank_failed(first)
+        return self._worker_died(places, [first["worker"]]) if reborn else self._rank_failed(first)
 
     def _see_off(self, places: Reservation) -> None:
         """Wait until the workers that are left have ended their ranks, so that a resumed run meets none of them."""
@@ -185,7 +188,11 @@ class Supervisor:
         tail = "\n".join(["", "", heading, *lines]) if lines and not traceback else ""
         return TrainingError(rank_failure(event), f"{self._way_on()}{details}{tail}")
 
-    def _worker_died(self, workers: list[str]) -> TrainingError:
+    def _worker_died(self, places: Reservation, workers: list[str]) -> TrainingError:
+        ends = worker_ends(places.client)
+        for rank, place in enumerate(places.places):
+            if place.worker in workers and place.worker in ends:
+                return self._memory_exceeded(rank, ends[place.worker])
         progress = self.run.progress
         names = ", ".join(workers)
         return TrainingError(
@@ -196,6 +203,23 @@ class Supervisor:
                 epochs=progress.epochs,
             ),
             self._way_on(),
+        )
+
+    def _memory_exceeded(self, rank: int, end: WorkerEnd) -> TrainingError:
+        remedy = _(
+            'Close the cluster and start one with more memory, such as `armillary.cluster(memory="{twice}")`, '
+            "or train with a smaller batch_size.",
+            twice=format_bytes(2 * end.limit),
+        )
+        return TrainingError(
+            _(
+                "The Dask worker of rank {rank} was ended: it used {used} of its {limit} of memory. "
+                "All ranks were stopped.",
+                rank=rank,
+                used=format_bytes(end.used),
+                limit=format_bytes(end.limit),
+            ),
+            f"{remedy} {self._way_on()}",
         )
 
     def _cancelled(self) -> TrainingError:

@@ -24,7 +24,15 @@ from traitlets import Dict, Integer, Unicode, default
 from armillary_hub.accounts import unix_accounts
 from armillary_hub.clusters import inventory
 from armillary_hub.clusters.folders import Account, ClusterFolder
-from armillary_hub.clusters.limits import Limits, Usage, affordable_workers, check_new_cluster, check_workers
+from armillary_hub.clusters.limits import (
+    SMALLEST_WORKER,
+    Limits,
+    Usage,
+    affordable_workers,
+    check_new_cluster,
+    check_workers,
+)
+from armillary_hub.clusters.memory_watch import MemoryWatch
 from armillary_hub.clusters.process_groups import ask_to_end, kill_group, recorded_process
 from armillary_hub.clusters.scheduler_preload import DESCRIPTOR
 from armillary_hub.settings import Settings
@@ -88,7 +96,7 @@ class PersonalBackend(LocalBackend):  # type: ignore[misc]
 
     @default("default_worker_memory")
     def _half_of_a_user(self) -> int:
-        return min(_LARGEST_DEFAULT_WORKER, int(self.max_memory_per_user) // 2)
+        return max(SMALLEST_WORKER, min(_LARGEST_DEFAULT_WORKER, int(self.max_memory_per_user) // 2))
 
     @default("cluster_options")
     def _worker_size(self) -> Options:
@@ -164,8 +172,9 @@ class PersonalBackend(LocalBackend):  # type: ignore[misc]
         await super().setup(app)
 
     async def do_setup(self) -> None:
-        """Begin to watch the schedulers."""
+        """Begin to watch the schedulers and the workers' memory."""
         self.task_pool.spawn(self._watch_schedulers())
+        self.task_pool.spawn(MemoryWatch(self).run())
 
     async def _watch_schedulers(self) -> None:
         while True:
@@ -207,6 +216,12 @@ class PersonalBackend(LocalBackend):  # type: ignore[misc]
             "CUDA_VISIBLE_DEVICES": "",
             **super(LocalBackend, self).get_env(cluster),
         }
+
+    def get_scheduler_command(self, cluster: Any) -> list[str]:
+        """Return the command line of a scheduler, which takes in why a worker was ended."""
+        command: list[str] = super().get_scheduler_command(cluster)
+        # After Dask Gateway's own preload, whose routes it adds to.
+        return [*command, "--preload", "armillary_hub.clusters.worker_end_preload"]
 
     def get_worker_command(self, cluster: Any, worker_name: str, scheduler_address: str | None = None) -> list[str]:
         """Return the command line of a worker, which listens on loopback only."""

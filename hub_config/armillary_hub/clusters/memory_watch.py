@@ -1,0 +1,97 @@
+"""Ends every worker that has more memory than it was given, counting all that it started: ranks above all.
+
+It watches from the gateway, for a task that holds the GIL silences each thread of its own process. A look each second
+means that a worker may have more for a moment. A process that a person's task detaches from its worker is not seen; a
+deployment that must rule that out runs its workers in cgroups, on Slurm or Kubernetes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Any
+
+from armillary_kernels.processes import Process
+
+from armillary_hub.clusters.memory import exceeds, families, freeze, send
+from armillary_hub.clusters.process_groups import recorded_process
+
+#: Where a scheduler takes it in (`worker_end_preload`), next to Dask Gateway's ``/api/comm`` and with the same token.
+PATH = "/api/armillary/worker-ended"
+
+#: Seconds between looks.
+PERIOD = 1.0
+
+#: Seconds in which a scheduler takes in why its worker ends; the worker stands still meanwhile.
+PATIENCE = 2.0
+
+
+class MemoryWatch:
+    """Watches the workers of a backend.
+
+    Parameters
+    ----------
+    backend
+        The gateway's backend.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+
+    async def run(self) -> None:
+        """Look again and again."""
+        while True:
+            await asyncio.sleep(PERIOD)
+            try:
+                await self.look()
+            except Exception:  # one worker that cannot be read must not leave the others without a watch
+                self._backend.log.exception("The workers' memory could not be looked at")
+
+    async def look(self) -> None:
+        """End the workers that have too much now."""
+        watched = {
+            process: worker
+            for cluster in self._backend.db.active_clusters()
+            for worker in cluster.active_workers()
+            if (process := recorded_process(worker.state))
+        }
+        limits = {process: worker.cluster.config.worker_memory for process, worker in watched.items()}
+        excesses = await asyncio.to_thread(_excesses, limits) if limits else {}
+        await asyncio.gather(*(self._end(watched[process], process, used) for process, used in excesses.items()))
+
+    async def _end(self, worker: Any, process: Process, used: int) -> None:
+        """Stop a worker's processes, tell its scheduler why, and kill them."""
+        cluster = worker.cluster
+        frozen = await asyncio.to_thread(freeze, process.pid)
+        try:
+            self._backend.log.warning(
+                "Worker %s of %s is ended: it has %d of its %d bytes",
+                *(worker.name, cluster.username, used, cluster.config.worker_memory),
+            )
+            await self._tell_scheduler(worker, used)
+        finally:
+            # The worker first, so that it cannot report its own ranks as dead without a reason.
+            for pid in frozen:
+                send(pid, signal.SIGKILL)
+
+    async def _tell_scheduler(self, worker: Any, used: int) -> None:
+        cluster = worker.cluster
+        told = {"name": worker.name, "used": used, "limit": cluster.config.worker_memory}
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._backend.session.post(
+                    f"{cluster.api_address}{PATH}",
+                    json=told,
+                    headers={"Authorization": f"token {cluster.token}"},
+                    raise_for_status=True,
+                )
+        except Exception as error:  # whatever ails the scheduler, the worker must end
+            self._backend.log.warning("The scheduler of %s could not be told why: %r", cluster.name, error)
+
+
+def _excesses(limits: dict[Process, int]) -> dict[Process, int]:
+    """Return the bytes of each worker that has more than its limit."""
+    alive = [process for process in limits if process.is_alive()]
+    found = families([process.pid for process in alive])
+    excesses = {process: exceeds(found[process.pid], limits[process]) for process in alive}
+    return {process: used for process, used in excesses.items() if used}

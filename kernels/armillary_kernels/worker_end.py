@@ -1,0 +1,25 @@
+"""Why a Dask worker was ended for its memory: told by the gateway, over Dask's events read in its owner's notebooks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: The topic of the scheduler's event log; an event is `WorkerEnd` as a dict.
+TOPIC = "armillary-worker-ended"
+
+
+@dataclass(frozen=True)
+class WorkerEnd:
+    """One worker that had more memory than it was given.
+
+    Attributes
+    ----------
+    worker
+        Its Dask address.
+    used, limit
+        Bytes that its processes had together, and those that it was given.
+    """
+
+    worker: str
+    used: int
+    limit: int
