@@ -22,3 +22,9 @@ def team_deployment() -> Iterator[Deployment]:
         pytest.skip("needs root, for it makes Unix accounts")
     with deploy("team", simulate_gpus=2) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def usual_deployment(request: pytest.FixtureRequest) -> Deployment:
+    """The deployment as this account would really run it: a team's for root, solo for others."""
+    return request.getfixturevalue("team_deployment" if is_root() else "deployment")

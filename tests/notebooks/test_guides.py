@@ -19,8 +19,8 @@ APP = "reader-digits"  # other tests of this deployment publish `digits`
 
 
 @pytest.fixture(scope="module")
-def person(deployment):
-    return sign_in(deployment, "reader")
+def person(usual_deployment):
+    return sign_in(usual_deployment, "reader")
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +47,10 @@ def published(person):
     return answer.stdout
 
 
-def test_the_jobs_train_a_classifier_and_publish_it(published, person, deployment):
+def test_the_jobs_train_a_classifier_and_publish_it(published, person, usual_deployment):
     accuracy = float(re.search(r"accuracy: ([\d.]+)", published)[1])
     assert accuracy > 0.9
-    assert re.search(r"app: (\S+)", published)[1].startswith(deployment.url)
+    assert re.search(r"app: (\S+)", published)[1].startswith(usual_deployment.url)
     assert (person.home / "out.ipynb").exists()
 
 
