@@ -64,6 +64,7 @@ class ClusterPanel(widgets.VBox):
 
     def show_warning(self, text: str) -> None:
         """Say what went wrong with the cluster."""
+        self._wanted = None
         self._say(text, alert=True)
 
     def _request(self) -> None:
