@@ -23,7 +23,7 @@ from traitlets import Float, Integer, Unicode, default
 
 from armillary_hub.accounts.names import ROBOT_PREFIX, is_robot
 from armillary_hub.accounts.rules import language_of_request
-from armillary_hub.accounts.unix_accounts import account_of
+from armillary_hub.accounts.unix_accounts import MOST_PROCESSES, account_of
 from armillary_hub.app_server.environment import MOST_VISITORS, VISITORS_VARIABLE
 from armillary_hub.app_tokens import let_token_open_apps
 from armillary_hub.settings import Settings
@@ -234,7 +234,7 @@ class TeamSpawner(ArmillarySpawner):
     """Everybody's server runs as the Unix account of the same name, which the authenticator made."""
 
     process_limit = Integer(
-        8192,
+        MOST_PROCESSES,
         min=0,
         config=True,
         help="Processes and threads that one person may have at a time (RLIMIT_NPROC); 0 for no limit.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import cloudpickle
 import pytest
 from armillary import cluster
+from armillary_hub.accounts.unix_accounts import MOST_PROCESSES
 from support.deployment import Deployment
 from support.hub_client import become
 
@@ -51,6 +53,12 @@ def test_processes_run_as_the_owner(running):
         assert (uid, gid, home) == (account.pw_uid, account.pw_gid, account.pw_dir)
         assert 0 not in groups
         assert umask == 0o077
+
+
+def test_processes_have_the_limits_of_a_server(running):
+    limits = lambda: [resource.getrlimit(kind)[1] for kind in (resource.RLIMIT_NPROC, resource.RLIMIT_CORE)]  # noqa: E731
+    client = running.client()
+    assert client.submit(limits).result() == client.run_on_scheduler(limits) == [MOST_PROCESSES, 0]
 
 
 def test_the_folder_keeps_others_out(team_deployment, running):

@@ -17,13 +17,20 @@ class Kernels:
         self.kernels = {}
         self.connections = {}
         self._pools = {"app.ipynb": []}
+        self.notebook_data = {"app.ipynb": {"kernel_ids": set()}}
 
-    def add(self, name, *, connections=0, idle=timedelta(0)):
-        self.kernels[name] = SimpleNamespace(last_activity=datetime.now(UTC) - idle)
+    def add(self, name, *, connections=0, idle=timedelta(0), preheated=False):
+        args = {"env": {"VOILA_PREHEAT": str(preheated)}}
+        self.kernels[name] = SimpleNamespace(last_activity=datetime.now(UTC) - idle, _launch_args=args)
         self.connections[name] = connections
 
+    def starting(self, name):
+        self.add(name, idle=LONG_AGO, preheated=True)
+        self._pools["app.ipynb"].append(asyncio.get_running_loop().create_future())
+
     def warm(self, name):
-        self.add(name, idle=LONG_AGO)
+        self.add(name, idle=LONG_AGO, preheated=True)
+        self.notebook_data["app.ipynb"]["kernel_ids"].add(name)
         item = asyncio.get_running_loop().create_future()
         item.set_result({"kernel_id": name})
         self._pools["app.ipynb"].append(item)
@@ -54,6 +61,16 @@ async def test_warm_kernels_take_no_place_and_are_fresh_when_they_are_given_out(
     with Places(kernels, 1).take() as free:
         assert free
         assert all(datetime.now(UTC) - each.last_activity < FIRST_CONNECTION for each in kernels.kernels.values())
+
+
+async def test_kernels_that_start_for_the_pool_take_no_place_and_are_left_alone(kernels):
+    kernels.starting("a")
+    kernels.add("there", connections=1)
+    with Places(kernels, 2).take() as free:
+        assert free
+    with Places(kernels, 1).take() as free:
+        assert not free
+    assert set(kernels.kernels) == {"a", "there"}
 
 
 async def test_pages_that_open_at_the_same_time_share_the_places(kernels):

@@ -24,6 +24,9 @@ from armillary_hub.settings import Settings
 
 GROUP = "armillary"
 
+#: Processes and threads that a person may have at a time, unless an admin says otherwise.
+MOST_PROCESSES = 8192
+
 #: Seconds that another program may hold the lock on /etc/passwd, and that processes have for ending.
 LOCK_PATIENCE, END_PATIENCE = 20.0, 5.0
 

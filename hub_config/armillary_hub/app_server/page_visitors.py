@@ -14,6 +14,7 @@ from typing import Any
 
 from armillary_kernels.texts import language_of, translator
 from voila.tornado.handler import TornadoVoilaHandler
+from voila.utils import ENV_VARIABLE
 
 from armillary_hub.web.pages import render_error
 
@@ -56,7 +57,14 @@ class Places:
             self._opening -= 1
 
     def _visitors(self) -> set[str]:
-        return set(self._manager.list_kernel_ids()) - self._warm() - set(self._leaving)
+        others = set(self._manager.list_kernel_ids()) - self._warm() - set(self._leaving)
+        return {kernel_id for kernel_id in others if not self._becomes_warm(kernel_id)}
+
+    def _becomes_warm(self, kernel_id: str) -> bool:
+        """Return whether it is still starting for the pool, which has no name for it until it has started."""
+        started = any(kernel_id in notebook["kernel_ids"] for notebook in self._manager.notebook_data.values())
+        env = self._manager.get_kernel(kernel_id)._launch_args["env"]  # jupyter_client keeps it for a restart
+        return not started and env[ENV_VARIABLE.VOILA_PREHEAT] == "True"
 
     def _warm(self) -> set[str]:
         pools = getattr(self._manager, "_pools", {})  # Voilà has no public name for it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import resource
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -308,6 +309,21 @@ class SoloBackend(PersonalBackend):
 
 class TeamBackend(PersonalBackend):
     """Each cluster runs as the Unix account of its owner; needs root."""
+
+    process_limit = Integer(
+        unix_accounts.MOST_PROCESSES,
+        min=0,
+        config=True,
+        help="Processes and threads that one person may have at a time (RLIMIT_NPROC); 0 for no limit. As "
+        "`TeamSpawner.process_limit`.",
+    )
+
+    async def do_setup(self) -> None:
+        """Take on the limits of a person's server: every scheduler and worker inherits them."""
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if self.process_limit:
+            resource.setrlimit(resource.RLIMIT_NPROC, (self.process_limit, self.process_limit))
+        await super().do_setup()
 
     def account_of(self, username: str) -> Account | None:
         """Return the person's account, which must be one that this deployment made.

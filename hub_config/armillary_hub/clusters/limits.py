@@ -143,4 +143,5 @@ def check_workers(limits: Limits, usage: Usage, worker_memory: int, count: int) 
 
 
 def _gib(size: int) -> str:
-    return f"{size / _GIB:.3g} GiB"
+    gib = size / _GIB
+    return f"{gib:.3g} GiB" if gib < 1000 else f"{gib:,.0f} GiB"

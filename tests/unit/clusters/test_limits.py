@@ -46,6 +46,10 @@ def test_what_fits_is_granted():
             "A worker of 5 GiB is too large: one worker may have at most 4 GiB. Ask for less memory.",
         ),
         (
+            (Usage(), 5000 * GIB, 1),
+            "A worker of 5,000 GiB is too large: one worker may have at most 4 GiB. Ask for less memory.",
+        ),
+        (
             (Usage(), GIB // 8, 1),
             "A worker of 0.125 GiB is too small: it needs 0.25 GiB before its first task. Ask for more memory.",
         ),

@@ -3,8 +3,6 @@
 import errno
 import json
 import os
-import resource
-import signal
 import subprocess
 import sys
 
@@ -13,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from armillary import datasets
 from armillary.errors import DatasetError
+from support.full_disk import file_size_limit
 
 
 def visible(store):
@@ -140,20 +139,10 @@ def start(code, *arguments):
     )
 
 
-@pytest.fixture
-def file_size_limit():
-    """No file may grow beyond 64 KiB: writing fails in the kernel, as on a full disk."""
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, old[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    signal.signal(signal.SIGXFSZ, handler)
-
-
-def test_a_write_that_fails_midway_leaves_nothing(digits, store, mnist, file_size_limit):
+def test_a_write_that_fails_midway_leaves_nothing(digits, store, mnist):
     before = visible(store)
-    with pytest.raises(DatasetError, match=r"The disk of .* is full: dataset 'many' was not saved"):
+    full = pytest.raises(DatasetError, match=r"The disk of .* is full: dataset 'many' was not saved")
+    with full, file_size_limit(64 * 1024):
         datasets.import_arrays(*mnist, name="many")
     assert visible(store) == before
 

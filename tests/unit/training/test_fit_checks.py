@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import signal
 from pathlib import Path
 
 import keras
@@ -16,6 +14,7 @@ from armillary.training import models
 from armillary.training.check import check_network
 from armillary.training.frameworks import LAYOUTS, blank_batch, network_format
 from armillary.training.run_folder import RunFolder, runs_folder
+from support.full_disk import file_size_limit
 from support.training_networks import Perceptron
 from torch import nn
 
@@ -81,19 +80,10 @@ def test_a_network_that_cannot_learn(digits, framework):
     assert "none of its parameters is trainable" in refusal(network, digits)
 
 
-@pytest.fixture
-def file_size_limit():
-    """No file may grow beyond 4 KiB: writing fails in the kernel, as on a full disk."""
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, old[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    signal.signal(signal.SIGXFSZ, handler)
-
-
-def test_a_run_that_cannot_be_written_leaves_nothing(digits, file_size_limit):
-    assert "cannot be written: [Errno 27] File too large" in refusal(Perceptron(), digits)
+def test_a_run_that_cannot_be_written_leaves_nothing(digits):
+    with file_size_limit(4096):
+        refused = refusal(Perceptron(), digits)
+    assert "cannot be written: [Errno 27] File too large" in refused
 
 
 def test_metrics_cut_short_by_a_full_disk_are_left_out(tmp_path: Path):
