@@ -75,6 +75,8 @@ ROWS = [
     Row("POST", f"{POOL}/leases/{{lease}}/suspend", (401, 404, 404, None, None)),  # type: ignore[arg-type]
     Row("POST", f"{POOL}/leases/{{lease}}/resume", (401, 404, 404, 200, 404)),
     Row("GET", f"{POOL}/history", everyone_signed_in()),
+    Row("GET", f"{POOL}/openapi.json", everyone_signed_in()),
+    Row("GET", f"{POOL}/api", everyone_signed_in()),
     Row("GET", f"{POOL}/quotas", everyone_signed_in()),
     Row("PUT", f"{POOL}/quotas/default", (401, 403, 403, 403, 200), {"gpus": 1000}),
     Row("DELETE", f"{POOL}/quotas/default", (401, 403, 403, 403, 204)),

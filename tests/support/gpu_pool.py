@@ -101,7 +101,7 @@ class PoolProcess:
                 stdout=log,
                 stderr=log,
             )
-        eventually(self.is_ready, what=f"a pool at {self.url}")
+        eventually(self.is_ready, within=60, what=f"a pool at {self.url}")
 
     def is_ready(self):
         assert self.process.poll() is None, self.log.read_text()

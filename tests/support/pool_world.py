@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from contextlib import closing
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import count
 from pathlib import Path
 
 import httpx
 from armillary_hub.pool.clock import BookClock
 from armillary_hub.pool.devices import Device, NvmlSilentError
+from armillary_hub.pool.opening import OpenDatabase
 from armillary_hub.pool.pool import GpuPool
 from armillary_hub.pool.scheduling import Rules
 from armillary_hub.pool.service import PREFIX, pool_app
@@ -127,9 +129,13 @@ class World:
         self.checkpoints = Checkpoints(self.processes)
         self._runner = asyncio.Runner()
         self._statements = None
+        self.database.write_bytes(_empty_database())
         self.start_pool()
+        self._reader = sqlite3.connect(self.database, isolation_level=None)
+        self._reader.row_factory = sqlite3.Row
 
     def close(self):
+        self._reader.close()
         self.kill_pool()
         self._runner.close()
 
@@ -147,8 +153,8 @@ class World:
             suspender=self.checkpoints,
             start=self.tasks.append,
         )
-        event.listen(self.store.engine, "before_cursor_execute", self._count_statement)
-        event.listen(self.store.engine, "commit", self._count_statement)
+        event.listen(self.store.database.engine, "before_cursor_execute", self._count_statement)
+        event.listen(self.store.database.engine, "commit", self._count_statement)
         app = pool_app(self.pool, [Middleware(TokenIsTheName)])
         self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://pool{PREFIX}/")
         self.pool.recover()
@@ -200,13 +206,20 @@ class World:
     # What the database says, read past all of the pool's code ------------------------------------------------
 
     def rows(self, query):
-        with closing(sqlite3.connect(self.database)) as connection:
-            connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute(query)]
+        return [dict(row) for row in self._reader.execute(query)]
 
     def audit(self):
         lines = self.rows("SELECT * FROM audit ORDER BY number")
         return [{**line, "devices": json.loads(line["devices"]), "at": moment(line["at"])} for line in lines]
+
+
+@cache
+def _empty_database():
+    """Return a database as the revisions make it: to make each anew would be most of a test's time."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.sqlite"
+        OpenDatabase(f"sqlite:///{path}").close()
+        return path.read_bytes()
 
 
 def moment(text):

@@ -32,7 +32,7 @@ class DeviceBooks:
 
     def all(self) -> list[BookedDevice]:
         """Return the devices by index."""
-        with self._store.engine.connect() as connection:
+        with self._store.database.reading() as connection:
             return rows.read_devices(connection)
 
     def see(self, found: Sequence[Device], *, anew: bool) -> list[DeviceChange]:
@@ -45,7 +45,7 @@ class DeviceBooks:
         anew
             Whether the pool has just started: then devices are forgotten that are gone and that no lease needs.
         """
-        with self._store.engine.begin() as connection:
+        with self._store.database.transaction() as connection:
             before = {device.uuid: device for device in rows.read_devices(connection)}
             for device in found:
                 _write(connection, device, before.get(device.uuid))
@@ -58,7 +58,7 @@ class DeviceBooks:
 
     def fail_all(self, trouble: str) -> list[DeviceChange]:
         """Write down that nothing is known of any device that worked, so that none is given away."""
-        with self._store.engine.begin() as connection:
+        with self._store.database.transaction() as connection:
             before = {device.uuid: device for device in rows.read_devices(connection)}
             working = update(devices).where(devices.c.state == "working")
             connection.execute(working.values(state="failing", trouble=trouble[:200]))

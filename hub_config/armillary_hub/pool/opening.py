@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_u
 from sqlalchemy.exc import DBAPIError
 
 from armillary_hub.pool.faults import DatabaseFaultError, fault_of
+from armillary_hub.pool.migrations import HEAD
 from armillary_hub.pool.ownership import take_file, take_session
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -43,6 +46,9 @@ class OpenDatabase:
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
+        self._changing = threading.Lock()
+        is_sqlite = self.engine.dialect.name == "sqlite"
+        self._read_options = {"reading": True} if is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._give_up: Callable[[], None] = lambda: None
         try:
             self._give_up = _take(self.engine)
@@ -54,6 +60,18 @@ class OpenDatabase:
         except ArmillaryError:
             self.close()
             raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Change something: all of it, or nothing where it fails. One at a time, for this process is the only one."""
+        with self._changing, self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Look at the database as it is at one moment, whatever is being changed."""
+        with self.engine.connect() as connection:
+            yield connection.execution_options(**self._read_options)
 
     def close(self) -> None:
         """Close all connections, and let another service have it."""
@@ -97,7 +115,8 @@ def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
         # Writers queue from their first statement on; a deferred one would fail when it turns from reading to writing.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        reading = connection.get_execution_options().get("reading")
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
 def _check(engine: Engine) -> None:
@@ -113,24 +132,23 @@ def _check(engine: Engine) -> None:
 
 def _upgrade(engine: Engine) -> None:
     """Bring the tables up to date in one transaction: they are of the old revision or of the new one, never between."""
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
     with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        revision = _revision(connection, config)
+        revision = MigrationContext.configure(connection).get_current_revision()
+        if revision == HEAD:
+            return
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(_MIGRATIONS))
         if revision is None and inspect(connection).has_table("leases"):
             command.stamp(config, "0001")  # the first release kept no revision
-        if revision != ScriptDirectory.from_config(config).get_current_head():
-            command.upgrade(config, "head")
+        elif revision is not None:
+            _require_known(revision, config, str(engine.url))
+        command.upgrade(config, HEAD)
 
 
-def _revision(connection: Connection, config: Config) -> str | None:
-    revision = MigrationContext.configure(connection).get_current_revision()
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if revision is not None and revision not in known:
+def _require_known(revision: str, config: Config, database: str) -> None:
+    if revision not in {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}:
         raise DatabaseFaultError(
-            str(connection.engine.url),
+            database,
             f"was written by a newer Armillary (revision {revision})",
             "Install that version again, or restore the backup that you made before it.",
         )
-    return revision

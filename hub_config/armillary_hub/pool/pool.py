@@ -88,7 +88,7 @@ class GpuPool:
         start: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         self.store = store
-        self.policy = PolicyStore(store.engine)
+        self.policy = PolicyStore(store.database)
         self._books = DeviceBooks(store)
         self._inventory = inventory
         self._account_of = account_of
@@ -122,9 +122,7 @@ class GpuPool:
 
     def devices(self) -> list[BookedDevice]:
         """Return the GPUs that the books know, those in trouble too."""
-        with self._lock:
-            if not self._looked:
-                self.look_at_devices()
+        self._look_first()
         return self._books.all()
 
     def situation(self) -> Situation:
@@ -233,7 +231,7 @@ class GpuPool:
 
     def recover(self) -> None:
         """Finish what an earlier pool was killed in the middle of."""
-        self.devices()
+        self._look_first()
         self._suspensions.recover()
 
     def watch(self) -> None:
@@ -250,7 +248,7 @@ class GpuPool:
     def grant(self) -> None:
         """Give free GPUs to those who are next, and begin to suspend idle leases for those who get none."""
         with self._lock:
-            self.devices()
+            self._look_first()
             suspendable = self._suspensions.possible(self.store.active())
             settled = self.store.settle(decide, suspendable, self._suspender.moves)
         for lease in settled.granted:
@@ -327,6 +325,11 @@ class GpuPool:
         if most is not None and (wanted > most if memory is None else most <= 0):
             what = f"{wanted} GPUs were asked for; your quota is {most:g} at once."
             raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, "Ask for fewer, or ask an admin for a larger quota.")
+
+    def _look_first(self) -> None:
+        with self._lock:
+            if not self._looked:
+                self.look_at_devices()
 
     def _hear(self, lease_id: str) -> None:
         self._heard[lease_id] = self._clock()

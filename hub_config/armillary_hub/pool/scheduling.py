@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 from armillary_hub.pool.quotas import QuotaRule, quota_of
 from armillary_hub.pool.records import BookedDevice, Lease
@@ -142,9 +143,12 @@ def order(situation: Situation) -> list[Lease]:
     return [*served, *passed_over]
 
 
-def is_at_quota(situation: Situation, lease: Lease) -> bool:
-    """Return whether a lease waits for its user's own quota rather than for others."""
-    return _Room(situation).is_at_quota(lease)
+def waits_for(situation: Situation, lease: Lease) -> Literal["turn", "quota", "devices"]:
+    """Return what a lease waits for: its turn, its user's own quota, or devices that are not there or are reserved."""
+    room = _Room(situation)
+    if room.is_at_quota(lease):
+        return "quota"
+    return "devices" if room.is_passed_over(lease) else "turn"
 
 
 def _grants(situation: Situation) -> tuple[tuple[str, tuple[str, ...]], ...]:

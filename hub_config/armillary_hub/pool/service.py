@@ -33,7 +33,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from armillary_hub.pool import openapi
 from armillary_hub.pool.bodies import ActivityBody, AskBody, BindBody
+from armillary_hub.pool.configuration import GpuSharing
 from armillary_hub.pool.devices import inventory_of
 from armillary_hub.pool.faults import answer_database_fault, fault_of
 from armillary_hub.pool.page import gpus_page
@@ -86,6 +88,7 @@ class PoolApi:
             Route(f"{lease}/suspend", self.suspend, methods=["POST"]),
             Route(f"{lease}/resume", self.resume, methods=["POST"]),
             *PolicyApi(self.pool).routes(PREFIX),
+            *openapi.routes(PREFIX),
         ]
 
     async def health(self, request: Request) -> Response:
@@ -169,7 +172,8 @@ class PoolApi:
         return await run_in_threadpool(what, person_of(request).name, request.path_params["id"], *values)
 
     async def _books(self, request: Request) -> Books:
-        return Books(await run_in_threadpool(self.pool.situation), request.state.identity)
+        situation, lasted = await run_in_threadpool(lambda: (self.pool.situation(), self.pool.store.lasted()))
+        return Books(situation, request.state.identity, lasted)
 
     async def _answer(self, request: Request, lease: Lease, status: int = HTTPStatus.OK) -> Response:
         return JSONResponse((await self._books(request)).lease(lease), status)
@@ -231,7 +235,8 @@ def pool_app(pool: GpuPool, middleware: Sequence[Middleware] = (), routes: Seque
 def main() -> None:
     """Serve the pool of the deployment that ``ARMILLARY_HOME`` names."""
     settings = Settings.load()
-    store = LeaseStore(settings.database_url(SERVICE))
+    sharing = GpuSharing.load(settings)
+    store = LeaseStore(sharing.database_url or settings.database_url(SERVICE), rules=sharing.rules())
     suspender = SimulatedSuspender() if settings.simulate_gpus else NoSuspender()
     pool = GpuPool(store, inventory_of(settings.simulate_gpus), accounts(settings), suspender=suspender)
     sign_in = HubIdentity(settings, SERVICE, public_paths={"health"})

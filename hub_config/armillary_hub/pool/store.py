@@ -23,6 +23,9 @@ from armillary_hub.pool.reservations import in_force
 from armillary_hub.pool.scheduling import Decisions, Rules, Situation
 from armillary_hub.pool.usage import faded, recent_seconds
 
+#: Uses that tell how long a lease lasts.
+_RECENT_USES = 200
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -53,14 +56,13 @@ class LeaseStore:
     def __init__(self, url: str, clock: BookClock | None = None, rules: Rules = Rules()) -> None:  # noqa: B008 - frozen
         self.clock = clock or BookClock()
         self.rules = rules
-        self._database = OpenDatabase(url)
-        self.engine = self._database.engine
-        with self.engine.connect() as connection:
+        self.database = OpenDatabase(url)
+        with self.database.reading() as connection:
             self.clock.not_before(connection.scalar(select(func.max(audit.c.at))))
 
     def close(self) -> None:
         """Close the database."""
-        self._database.close()
+        self.database.close()
 
     # What leases go through ----------------------------------------------------------------------------------
 
@@ -96,7 +98,7 @@ class LeaseStore:
             "waiting_since": now,
             "reason": "",
         }
-        with self.engine.begin() as connection:
+        with self.database.transaction() as connection:
             connection.execute(insert(leases).values(values))
             return self._note(connection, lease_id, None, user, "asked")
 
@@ -114,7 +116,7 @@ class LeaseStore:
         moves
             Whether a suspended process may come back on another device of its kind.
         """
-        with self.engine.begin() as connection:
+        with self.database.transaction() as connection:
             situation = self._situation(connection, suspendable, moves)
             if all(lease.waiting_since is None for lease in situation.leases):
                 return Settled()
@@ -129,7 +131,7 @@ class LeaseStore:
         """Tie a granted lease to another process; None when there is no such granted lease."""
         chosen = update(leases).where(leases.c.id == lease_id, leases.c.state == "granted")
         values = {"pid": holder.pid, "start_time": holder.start_time, "in_use": in_use, "step": "", "idle_since": None}
-        with self.engine.begin() as connection:
+        with self.database.transaction() as connection:
             changed = connection.execute(chosen.values(values)).rowcount
             return rows.find_lease(connection, lease_id) if changed else None
 
@@ -138,13 +140,13 @@ class LeaseStore:
         chosen = update(leases).where(leases.c.id == lease_id, leases.c.state == "granted")
         if not busy:
             chosen = chosen.where(leases.c.idle_since.is_(None))
-        with self.engine.begin() as connection:
+        with self.database.transaction() as connection:
             connection.execute(chosen.values(idle_since=None if busy else self.clock.now()))
             return rows.find_lease(connection, lease_id)
 
     def begin_suspension(self, lease_id: str, actor: str) -> Lease | None:
         """Note that a lease is being suspended; it holds its devices until that is done. None if it cannot be."""
-        with self.engine.begin() as connection:
+        with self.database.transaction() as connection:
             lease = rows.find_lease(connection, lease_id)
             if lease is None or lease.state != "granted" or lease.step or not lease.devices or not lease.in_use:
                 return None
@@ -158,7 +160,7 @@ class LeaseStore:
         Lease or None
             The lease as it stands now; None when another process holds it meanwhile, or none.
         """
-        with self.engine.begin() as connection:
+        with self.database.transaction() as connection:
             if not self._is_still(connection, lease, "suspending"):
                 return None
             if failure:
@@ -171,7 +173,7 @@ class LeaseStore:
 
     def resume(self, lease_id: str, actor: str) -> Lease | None:
         """Put a suspended lease into the queue again; None when it is not suspended."""
-        with self.engine.begin() as connection:
+        with self.database.transaction() as connection:
             lease = rows.find_lease(connection, lease_id)
             if lease is None or lease.state != "suspended":
                 return None
@@ -188,7 +190,7 @@ class LeaseStore:
         Lease or None
             The lease as it stands now; None when another process holds it meanwhile, or none.
         """
-        with self.engine.begin() as connection:
+        with self.database.transaction() as connection:
             if not self._is_still(connection, lease, "restoring"):
                 return None
             if failure:
@@ -215,7 +217,7 @@ class LeaseStore:
         Lease or None
             The lease as it stands now, or None when nothing was ended.
         """
-        with self.engine.begin() as connection:
+        with self.database.transaction() as connection:
             lease = rows.find_lease(connection, lease_id)
             if lease is None or lease.state == "released" or held_by not in (None, lease.holder):
                 return None
@@ -228,17 +230,17 @@ class LeaseStore:
 
     def get(self, lease_id: str) -> Lease | None:
         """Return a lease, released ones too."""
-        with self.engine.connect() as connection:
+        with self.database.reading() as connection:
             return rows.find_lease(connection, lease_id)
 
     def active(self) -> list[Lease]:
         """Return the leases and asks that stand, in the order in which they were asked for."""
-        with self.engine.connect() as connection:
+        with self.database.reading() as connection:
             return rows.standing_leases(connection)
 
     def situation(self, suspendable: frozenset[str] = frozenset(), moves: bool = True) -> Situation:
         """Return what the scheduler decides on."""
-        with self.engine.connect() as connection:
+        with self.database.reading() as connection:
             return self._situation(connection, suspendable, moves)
 
     def changes(self, *, user: str | None = None, before: int | None = None, limit: int | None = None) -> list[Change]:
@@ -248,12 +250,18 @@ class LeaseStore:
             chosen = chosen.where(audit.c.user == user)
         if before is not None:
             chosen = chosen.where(audit.c.number < before)
-        with self.engine.connect() as connection:
+        with self.database.reading() as connection:
             return rows.read_changes(connection, chosen)[::-1]
+
+    def lasted(self) -> list[float]:
+        """Return for how many seconds the leases that ended last held their GPUs."""
+        with self.database.reading() as connection:
+            recent = select(uses.c.since, uses.c.until).order_by(uses.c.number.desc()).limit(_RECENT_USES)
+            return [(until - since).total_seconds() for since, until in connection.execute(recent)]
 
     def gpu_seconds(self) -> dict[str, float]:
         """Return the GPU-seconds of all time by user."""
-        with self.engine.connect() as connection:
+        with self.database.reading() as connection:
             return rows.total_use(connection, rows.standing_leases(connection), self.clock.now())
 
     # Within a transaction ------------------------------------------------------------------------------------

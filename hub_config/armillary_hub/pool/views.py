@@ -6,11 +6,13 @@ is (a notebook's name) and which process only its owner and admins see.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from armillary_hub.pool.estimate import estimate
 from armillary_hub.pool.records import BookedDevice, Change, Lease
-from armillary_hub.pool.scheduling import Situation, is_at_quota, order
+from armillary_hub.pool.scheduling import Situation, order, waits_for
 from armillary_hub.web.identity import Identity
 
 
@@ -28,13 +30,16 @@ class Books:
         The books as the scheduler sees them.
     identity
         Who looks.
+    lasted
+        Seconds that recent leases held their GPUs, to estimate waits by.
     """
 
-    def __init__(self, situation: Situation, identity: Identity) -> None:
+    def __init__(self, situation: Situation, identity: Identity, lasted: Sequence[float] = ()) -> None:
         self.situation = situation
         self.devices = situation.devices
         self.leases = situation.leases
         self.identity = identity
+        self._lasted = lasted
         self._devices = {device.uuid: device for device in situation.devices}
 
     @cached_property
@@ -95,8 +100,13 @@ class Books:
         if lease.state == "granted":
             shown["environment"] = self.environment(lease)
         if lease.waiting_since is not None:
-            at_quota = is_at_quota(self.situation, lease)
-            shown |= {"position": self.position(lease), "at_quota": at_quota, "holders": self.holders()}
+            wait = estimate(self.situation, self.queue, lease, self._lasted)
+            shown |= {
+                "position": self.position(lease),
+                "waits_for": waits_for(self.situation, lease),
+                "estimate": None if wait is None else wait.total_seconds(),
+                "holders": self.holders(),
+            }
         if may_see_details(self.identity, lease):
             shown["holder"] = {"pid": lease.holder.pid, "start_time": lease.holder.start_time, "in_use": lease.in_use}
         return shown
