@@ -25,6 +25,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from http import HTTPStatus
 
+from armillary_kernels.errors import ArmillaryError
 from sqlalchemy.exc import DBAPIError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -235,8 +236,11 @@ def pool_app(pool: GpuPool, middleware: Sequence[Middleware] = (), routes: Seque
 def main() -> None:
     """Serve the pool of the deployment that ``ARMILLARY_HOME`` names."""
     settings = Settings.load()
-    sharing = GpuSharing.load(settings)
-    store = LeaseStore(sharing.database_url or settings.database_url(SERVICE), rules=sharing.rules())
+    try:
+        sharing = GpuSharing.load(settings)
+        store = LeaseStore(sharing.database_url or settings.database_url(SERVICE), rules=sharing.rules())
+    except ArmillaryError as error:
+        raise SystemExit(f"The GPU pool does not start. {error}") from None
     suspender = SimulatedSuspender() if settings.simulate_gpus else NoSuspender()
     pool = GpuPool(store, inventory_of(settings.simulate_gpus), accounts(settings), suspender=suspender)
     sign_in = HubIdentity(settings, SERVICE, public_paths={"health"})
