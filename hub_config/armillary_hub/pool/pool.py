@@ -191,11 +191,12 @@ class GpuPool:
         """
         lease = self._known(lease_id) if anybodys else self._own(actor, lease_id)
         refusal = self._suspender.refusal(lease.holder)
-        begun = None if refusal else self.store.begin_suspension(lease_id, actor)
-        if begun is None:
-            reason = refusal or "no process uses GPUs by it"
-            raise WebError(HTTPStatus.CONFLICT, f"The lease cannot be suspended: {reason}.", "It keeps its GPUs.")
-        self._suspensions.suspend(begun)
+        with self._lock:
+            begun = None if refusal else self.store.begin_suspension(lease_id, actor)
+            if begun is None:
+                reason = refusal or "no process uses GPUs by it"
+                raise WebError(HTTPStatus.CONFLICT, f"The lease cannot be suspended: {reason}.", "It keeps its GPUs.")
+            self._suspensions.suspend(begun)
         return self._known(lease_id)
 
     def resume(self, user: str, lease_id: str) -> Lease:
@@ -243,6 +244,8 @@ class GpuPool:
             self._missing.pop(lease.id, None)
             if self._is_silent(lease):
                 self._end_if_held(lease, "its asker was not heard of any more")
+        with self._lock:  # what has just begun is not taken for left behind
+            self._suspensions.recover()
         self.grant()
 
     def grant(self) -> None:
@@ -251,13 +254,13 @@ class GpuPool:
             self._look_first()
             suspendable = self._suspensions.possible(self.store.active())
             settled = self.store.settle(decide, suspendable, self._suspender.moves)
-        for lease in settled.granted:
-            self._hear(lease.id)
-            _log.info("%s got %s for %s %s", lease.user, lease.devices or "the CPU", lease.purpose, lease.label)
-            if lease.step == "restoring":
-                self._suspensions.restore(lease)
-        for lease in settled.suspending:
-            self._suspensions.suspend(lease)
+            for lease in settled.granted:
+                self._hear(lease.id)
+                _log.info("%s got %s for %s %s", lease.user, lease.devices or "the CPU", lease.purpose, lease.label)
+                if lease.step == "restoring":
+                    self._suspensions.restore(lease)
+            for lease in settled.suspending:
+                self._suspensions.suspend(lease)
 
     def _found_dead(self, lease: Lease) -> None:
         if self._missing.get(lease.id) == lease.holder:

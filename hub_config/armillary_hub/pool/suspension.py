@@ -53,6 +53,7 @@ class Suspensions:
         self._machine = machine
         self._grant = grant
         self._start = start or in_a_thread
+        self._running: set[str] = set()
 
     def possible(self, leases: Iterable[Lease]) -> frozenset[str]:
         """Return the ids of the idle leases that could be suspended."""
@@ -61,15 +62,18 @@ class Suspensions:
 
     def suspend(self, lease: Lease) -> None:
         """Suspend the process of a lease that the books have as ``"suspending"``."""
-        self._start(lambda: self._suspend(lease))
+        self._run(lease, self._suspend)
 
     def restore(self, lease: Lease) -> None:
         """Restore the process of a lease that the books have as ``"restoring"``."""
-        self._start(lambda: self._restore(lease))
+        self._run(lease, self._restore)
 
     def recover(self) -> None:
-        """Finish what was under way when an earlier pool was killed."""
+        """Finish what nobody works on: the pool was killed meanwhile, or the end could not be written down."""
+        running = set(self._running)
         for lease in self._store.active():
+            if lease.id in running:
+                continue
             suspended = bool(lease.step) and self._suspender.is_suspended(lease.holder)
             if lease.step == "suspending":
                 self._store.end_suspension(lease, "" if suspended else "the pool was restarted")
@@ -77,6 +81,16 @@ class Suspensions:
                 self.restore(lease)
             elif lease.step == "restoring":
                 self._store.end_restoration(lease)
+
+    def _run(self, lease: Lease, step: Callable[[Lease], None]) -> None:
+        def finish() -> None:
+            try:
+                step(lease)
+            finally:
+                self._running.discard(lease.id)
+
+        self._running.add(lease.id)
+        self._start(finish)
 
     def _suspend(self, lease: Lease) -> None:
         try:

@@ -1,6 +1,7 @@
 """The pool's REST API beside leases: what admins set, the history, suspension, and the description of it all."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,19 @@ def test_a_pool_that_is_killed_in_a_step_finds_out_how_far_it_got(world, step):
     while world.tasks:
         world.finish_task()
     assert world.request("GET", f"leases/{lease}", "alice").json()["step"] == ""
+
+
+def test_a_step_whose_end_could_not_be_written_is_ended_by_the_watcher(world, monkeypatch):
+    lease = granted(world, "alice")
+    world.request("POST", f"leases/{lease}/suspend", "alice")
+    world.pool.watch()
+    with monkeypatch.context() as patched:
+        patched.setattr(world.store, "end_suspension", lambda *_: sqlite3.connect("/nowhere/at/all"))
+        with pytest.raises(sqlite3.OperationalError):
+            world.finish_task()
+    assert world.request("GET", f"leases/{lease}", "alice").json()["step"] == "suspending"
+    world.pool.watch()
+    assert world.request("GET", f"leases/{lease}", "alice").json()["state"] == "suspended"
 
 
 def test_a_process_that_dies_in_its_suspension_gives_its_gpu_back(world):
