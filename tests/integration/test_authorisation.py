@@ -71,6 +71,20 @@ ROWS = [
     Row("PATCH", f"{POOL}/leases/{{lease}}", (401, 404, 404, 200, 404), "{holder}"),
     Row("DELETE", f"{POOL}/leases/{{lease}}", (401, 404, 404, None, None)),  # type: ignore[arg-type]
     Row("POST", f"{POOL}/leases/{{lease}}/release", (401, 404, 404, None, None)),  # type: ignore[arg-type]
+    Row("PUT", f"{POOL}/leases/{{lease}}/activity", (401, 404, 404, 200, 404), {"busy": True}),
+    Row("POST", f"{POOL}/leases/{{lease}}/suspend", (401, 404, 404, None, None)),  # type: ignore[arg-type]
+    Row("POST", f"{POOL}/leases/{{lease}}/resume", (401, 404, 404, 200, 404)),
+    Row("GET", f"{POOL}/history", everyone_signed_in()),
+    Row("GET", f"{POOL}/openapi.json", everyone_signed_in()),
+    Row("GET", f"{POOL}/api", everyone_signed_in()),
+    Row("GET", f"{POOL}/quotas", everyone_signed_in()),
+    Row("PUT", f"{POOL}/quotas/default", (401, 403, 403, 403, 200), {"gpus": 1000}),
+    Row("DELETE", f"{POOL}/quotas/default", (401, 403, 403, 403, 204)),
+    Row("PUT", f"{POOL}/quotas/user/nobody", (401, 403, 403, 403, 200), {"gpus": 1}),
+    Row("DELETE", f"{POOL}/quotas/user/nobody", (401, 403, 403, 403, 204)),
+    Row("GET", f"{POOL}/reservations", everyone_signed_in()),
+    Row("POST", f"{POOL}/reservations", (401, 403, 403, 403, 422), {}),
+    Row("DELETE", f"{POOL}/reservations/none", (401, 403, 403, 403, 404)),
     Row("GET", f"{POOL}/oauth_callback", (403, 403, 403, 403, 403)),
     # Dask Gateway
     Row("GET", f"{GATEWAY}/health", OPEN),

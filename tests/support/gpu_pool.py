@@ -1,6 +1,6 @@
 """A real GPU pool in a process of its own, for tests in which a hub is not the point.
 
-Who asks is what the token says: ``alice``, or ``admin:root``.
+Who asks is what the token says: ``alice``, ``alice@class`` for a member of a group, or ``admin:root``.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ class TokenIsTheName:
         if not token:
             await JSONResponse({"error": {"what": "No token.", "remedy": ""}}, 401)(scope, receive, send)
             return
-        kind, _, name = token.rpartition(":")
+        kind, _, named = token.rpartition(":")
+        name, _, group = named.partition("@")
         identity = Identity(
             name=name,
             kind="service" if kind == "service" else "user",
             admin=kind == "admin",
-            groups=(),
+            groups=(group,) if group else (),
             scopes=frozenset(),
             token=token,
         )
@@ -100,7 +101,7 @@ class PoolProcess:
                 stdout=log,
                 stderr=log,
             )
-        eventually(self.is_ready, what=f"a pool at {self.url}")
+        eventually(self.is_ready, within=60, what=f"a pool at {self.url}")
 
     def is_ready(self):
         assert self.process.poll() is None, self.log.read_text()

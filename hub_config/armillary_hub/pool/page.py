@@ -10,9 +10,7 @@ from armillary_kernels.texts import language_of, translator
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from armillary_hub.pool.devices import Device
-from armillary_hub.pool.pool import queue_of
-from armillary_hub.pool.store import Lease
+from armillary_hub.pool.records import BookedDevice, Lease
 from armillary_hub.pool.views import Books, may_see_details
 from armillary_hub.web.pages import render
 
@@ -37,7 +35,7 @@ class _Row:
 def gpus_page(request: Request, books: Books) -> Response:
     """Return the page as one person may see it."""
     language = language_of(request.headers.get("accept-language"))
-    queue = [_row(lease, books, language) for lease in queue_of(books.leases)]
+    queue = [_row(lease, books, language) for lease in books.queue]
     page = render(
         "gpus.html",
         identity=books.identity,
@@ -52,18 +50,19 @@ def gpus_page(request: Request, books: Books) -> Response:
     return HTMLResponse(page)
 
 
-def _device(device: Device, books: Books, language: str) -> dict[str, object]:
-    holder = books.holder_of(device)
+def _device(device: BookedDevice, books: Books, language: str) -> dict[str, object]:
     return {
         "index": device.index,
         "name": device.name,
-        "memory": f"{device.memory / 2**30:.0f} GiB" if device.memory else "",
-        "holder": _row(holder, books, language) if holder else None,
+        "memory": f"{device.memory / 2**10:.0f} GiB" if device.memory else "",
+        "state": device.state,
+        "trouble": device.trouble,
+        "holders": [_row(holder, books, language) for holder in books.holders_of(device)],
     }
 
 
 def _row(lease: Lease, books: Books, language: str) -> _Row:
-    since = lease.granted_at or lease.asked_at
+    since = lease.since
     return _Row(
         id=lease.id,
         user=lease.user,

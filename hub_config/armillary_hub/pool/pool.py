@@ -9,11 +9,8 @@ to its kernel) must also be heard of, else it ends: an asker that hangs must not
 from __future__ import annotations
 
 import logging
-import math
 import os
-import signal
 import threading
-import time
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
@@ -21,8 +18,16 @@ from armillary_kernels.processes import Process
 from armillary_kernels.texts import translator
 
 from armillary_hub.accounts.unix_accounts import account_of
-from armillary_hub.pool.devices import Device, Inventory
-from armillary_hub.pool.store import Lease, LeaseStore
+from armillary_hub.pool.device_books import DeviceBooks
+from armillary_hub.pool.devices import Inventory, NvmlSilentError
+from armillary_hub.pool.machine import Machine, ThisMachine
+from armillary_hub.pool.policy import PolicyStore
+from armillary_hub.pool.quotas import quota_of
+from armillary_hub.pool.records import BookedDevice, Lease
+from armillary_hub.pool.scheduling import Situation, decide
+from armillary_hub.pool.store import LeaseStore
+from armillary_hub.pool.suspender import NoSuspender, Suspender
+from armillary_hub.pool.suspension import Suspensions
 from armillary_hub.settings import Settings
 from armillary_hub.web.errors import WebError
 
@@ -41,9 +46,6 @@ GRANT_SILENCE = 30.0
 
 #: Seconds for which the list of GPUs is believed.
 INVENTORY_AGE = 15.0
-
-#: Seconds that a process gets to end by itself when an admin takes its GPUs.
-TERMINATION_GRACE = 5.0
 
 AccountOf = Callable[[str], int]
 
@@ -70,8 +72,12 @@ class GpuPool:
         Where the GPUs are learnt from.
     account_of
         The uid of a hub user's processes.
-    clock
-        Seconds that only go forward.
+    machine
+        What is asked about processes.
+    suspender
+        How idle processes are suspended.
+    start
+        How a long task is started: by default each in a thread of its own.
     """
 
     def __init__(
@@ -79,48 +85,78 @@ class GpuPool:
         store: LeaseStore,
         inventory: Inventory,
         account_of: AccountOf,
-        clock: Callable[[], float] = time.monotonic,
+        *,
+        machine: Machine | None = None,
+        suspender: Suspender | None = None,
+        start: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
         self.store = store
+        self.policy = PolicyStore(store.database)
+        self._books = DeviceBooks(store)
         self._inventory = inventory
         self._account_of = account_of
-        self._clock = clock
+        self._machine = machine or ThisMachine()
+        self._suspender = suspender or NoSuspender()
+        self._suspensions = Suspensions(store, self._suspender, self._machine, self.grant, start)
+        self._clock = store.clock.monotonic
         self._lock = threading.RLock()
-        self._devices: tuple[Device, ...] = ()
-        self._devices_at = -math.inf
-        self._has_gpus = False
+        self._looked = False
         self._heard: dict[str, float] = {}
         self._missing: dict[str, Process] = {}
 
     # What there is ---------------------------------------------------------------------------------------
 
-    def devices(self) -> tuple[Device, ...]:
-        """Return the GPUs that work."""
-        with self._lock:
-            if self._clock() - self._devices_at >= INVENTORY_AGE:
-                self._devices = self._inventory.devices()
-                self._devices_at = self._clock()
-                # A driver that is lost for a while must not send everybody to the CPU.
-                self._has_gpus = self._has_gpus or bool(self._devices)
-            return self._devices
+    def look_at_devices(self) -> None:
+        """Ask which GPUs there are, and write it down. Where NVML gives no answer, no GPU is given to anybody."""
+        try:
+            found = self._inventory.devices()
+        except NvmlSilentError as error:
+            changes = self._books.fail_all(str(error))
+        else:
+            changes = self._books.see(found, anew=not self._looked)
+        self._looked = True
+        for change in changes:
+            device = change.device
+            _log.log(
+                logging.INFO if device.state == "working" else logging.WARNING,
+                "GPU %d (%s, %s) is %s. %s",
+                *(device.index, device.uuid, device.name, device.state, device.trouble),
+            )
 
-    def leases(self) -> list[Lease]:
-        """Return the leases and asks that stand, in the order in which they were asked for."""
-        return self.store.active()
+    def devices(self) -> list[BookedDevice]:
+        """Return the GPUs that the books know, those in trouble too."""
+        self._look_first()
+        return self._books.all()
+
+    def situation(self) -> Situation:
+        """Return the books as the scheduler sees them."""
+        return self.store.situation(moves=self._suspender.moves)
 
     # What users do ---------------------------------------------------------------------------------------
 
-    def ask(self, user: str, purpose: str, label: str, wanted: int, holder: Process) -> Lease:
-        """Ask for GPUs; the lease is granted at once or queued.
+    def ask(
+        self,
+        user: str,
+        purpose: str,
+        label: str,
+        wanted: int,
+        holder: Process,
+        *,
+        memory: int | None = None,
+        groups: Sequence[str] = (),
+    ) -> Lease:
+        """Ask for whole GPUs, or for ``memory`` MiB of one; the lease is granted at once or queued.
 
         Raises
         ------
         WebError
-            422 for more GPUs than there are, or for a holder that is dead; 403 for another account's process.
+            422 for more than there is or than the user's quota allows, or for a holder that is dead; 403 for another
+            account's process.
         """
         self._check_holder(user, holder)
-        self._check_wanted(wanted)
-        lease = self.store.ask(user, purpose, label, wanted, holder)
+        self._check_wanted(wanted, memory)
+        self._check_quota(user, groups, wanted, memory)
+        lease = self.store.ask(user, purpose, label, wanted, holder, memory=memory, groups=groups)
         self._hear(lease.id)
         self.grant()
         return self._known(lease.id)
@@ -142,42 +178,92 @@ class GpuPool:
         self._hear(lease_id)
         return lease
 
+    def note_activity(self, user: str, lease_id: str, busy: bool) -> Lease:
+        """Note whether the holder of a user's lease is busy; an idle one may be suspended when others wait."""
+        self._own(user, lease_id)
+        self.store.note_activity(lease_id, busy)
+        return self._known(lease_id)
+
+    def suspend(self, actor: str, lease_id: str, *, anybodys: bool = False) -> Lease:
+        """Suspend a lease now, whoever waits: a user's own one, or as an admin anybody's.
+
+        Raises
+        ------
+        WebError
+            409 where that is not possible, with the reason.
+        """
+        lease = self._known(lease_id) if anybodys else self._own(actor, lease_id)
+        refusal = self._suspender.refusal(lease.holder)
+        with self._lock:
+            begun = None if refusal else self.store.begin_suspension(lease_id, actor)
+            if begun is None:
+                reason = refusal or "no process uses GPUs by it"
+                raise WebError(HTTPStatus.CONFLICT, f"The lease cannot be suspended: {reason}.", "It keeps its GPUs.")
+            self._suspensions.suspend(begun)
+        return self._known(lease_id)
+
+    def resume(self, user: str, lease_id: str) -> Lease:
+        """Ask for the GPUs of a user's suspended lease again.
+
+        Raises
+        ------
+        WebError
+            410 for a lease that has ended.
+        """
+        lease = self._own(user, lease_id)
+        if self.store.resume(lease_id, user) is None and lease.state == "released":
+            raise WebError(HTTPStatus.GONE, f"The lease has ended: {lease.reason}.", "Restart the kernel.")
+        self.grant()
+        return self._known(lease_id)
+
     def give_back(self, user: str, lease_id: str) -> Lease:
         """End a user's own lease."""
         self._own(user, lease_id)
         return self._release(lease_id, user, "given back")
 
     def take_back(self, admin: str, lease_id: str) -> Lease:
-        """End anybody's lease, and the process that uses its GPUs with it.
+        """End anybody's lease, and the process that uses its GPUs, or is suspended, with it.
 
         A GPU whose user lives on would be used by two. The process gets SIGTERM, then SIGKILL.
         """
         lease = self._known(lease_id)
-        if lease.in_use and lease.devices:
-            _end(lease.holder)
+        if lease.in_use and (lease.devices or lease.state == "suspended"):
+            self._machine.end(lease.holder)
         return self._release(lease_id, admin, f"released by {admin}")
 
     # What the watcher does -------------------------------------------------------------------------------
 
+    def recover(self) -> None:
+        """Finish what an earlier pool was killed in the middle of."""
+        self._look_first()
+        self._suspensions.recover()
+
     def watch(self) -> None:
         """Look once: take back what the dead and the silent left, and give it to those who wait."""
         for lease in self.store.active():
-            if not lease.holder.is_alive():
+            if not self._machine.is_alive(lease.holder):
                 self._found_dead(lease)
                 continue
             self._missing.pop(lease.id, None)
             if self._is_silent(lease):
                 self._end_if_held(lease, "its asker was not heard of any more")
+        with self._lock:  # what has just begun is not taken for left behind
+            self._suspensions.recover()
         self.grant()
 
     def grant(self) -> None:
-        """Give free GPUs to those at the head of the queue."""
+        """Give free GPUs to those who are next, and begin to suspend idle leases for those who get none."""
         with self._lock:
-            devices = self.devices()
-            granted = self.store.grant_waiting([one.uuid for one in devices], cpu_only=not self._has_gpus)
-        for lease in granted:
-            self._hear(lease.id)
-            _log.info("%s got %s for %s %s", lease.user, lease.devices or "the CPU", lease.purpose, lease.label)
+            self._look_first()
+            suspendable = self._suspensions.possible(self.store.active())
+            settled = self.store.settle(decide, suspendable, self._suspender.moves)
+            for lease in settled.granted:
+                self._hear(lease.id)
+                _log.info("%s got %s for %s %s", lease.user, lease.devices or "the CPU", lease.purpose, lease.label)
+                if lease.step == "restoring":
+                    self._suspensions.restore(lease)
+            for lease in settled.suspending:
+                self._suspensions.suspend(lease)
 
     def _found_dead(self, lease: Lease) -> None:
         if self._missing.get(lease.id) == lease.holder:
@@ -222,7 +308,7 @@ class GpuPool:
 
     def _check_holder(self, user: str, holder: Process) -> None:
         account = self._account_of(user)
-        owner = holder.owner()
+        owner = self._machine.owner(holder)
         if owner is None:
             what = f"Process {holder.pid} (started at {holder.start_time}) is not running."
             raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, "A lease belongs to a living process.")
@@ -230,11 +316,27 @@ class GpuPool:
             what = f"Process {holder.pid} is not one of {user}'s."
             raise WebError(HTTPStatus.FORBIDDEN, what, "A lease belongs to a process of its user's account.")
 
-    def _check_wanted(self, wanted: int) -> None:
-        count = len(self.devices())
-        if self._has_gpus and wanted > count:
-            what = _("{n} GPUs were asked for; this machine has {count}.", n=wanted, count=count)
-            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, _("Ask for {n} at most.", n=count))
+    def _check_wanted(self, wanted: int, memory: int | None) -> None:
+        devices = self.devices()
+        if devices and wanted > len(devices):
+            what = _("{n} GPUs were asked for; this machine has {count}.", n=wanted, count=len(devices))
+            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, _("Ask for {n} at most.", n=len(devices)))
+        largest = max((device.memory for device in devices), default=0)
+        if devices and memory is not None and memory > largest:
+            what = _("{n} MiB of a GPU were asked for; the largest one here has {most}.", n=memory, most=largest)
+            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, _("Ask for {n} at most.", n=largest))
+
+    def _check_quota(self, user: str, groups: Sequence[str], wanted: int, memory: int | None) -> None:
+        most = quota_of(user, groups, self.policy.quotas()).gpus
+        if most is not None and (wanted > most if memory is None else most <= 0):
+            what = _("{n} GPUs were asked for; your quota is {most:g} at once.", n=wanted, most=most)
+            remedy = _("Ask for fewer, or ask an admin for a larger quota.")
+            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, remedy)
+
+    def _look_first(self) -> None:
+        with self._lock:
+            if not self._looked:
+                self.look_at_devices()
 
     def _hear(self, lease_id: str) -> None:
         self._heard[lease_id] = self._clock()
@@ -242,31 +344,3 @@ class GpuPool:
     def _forget(self, lease_id: str) -> None:
         self._heard.pop(lease_id, None)
         self._missing.pop(lease_id, None)
-
-
-def queue_of(leases: Sequence[Lease]) -> list[Lease]:
-    """Return those that wait, the next in line first."""
-    return [lease for lease in leases if lease.state == "queued"]
-
-
-def _end(process: Process) -> None:
-    """End a process, and no other that got its pid."""
-    try:
-        handle = os.pidfd_open(process.pid)
-    except ProcessLookupError:
-        return
-    try:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if process.is_alive():
-                signal.pidfd_send_signal(handle, number)
-                _wait_for_end(process)
-    except ProcessLookupError:
-        return
-    finally:
-        os.close(handle)
-
-
-def _wait_for_end(process: Process) -> None:
-    deadline = time.monotonic() + TERMINATION_GRACE
-    while process.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.05)

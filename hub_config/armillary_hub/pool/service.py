@@ -6,9 +6,15 @@ GET    ``leases/{id}``              what has become of it
 PATCH  ``leases/{id}``              tie it to the process that uses the GPUs
 DELETE ``leases/{id}``              give it back, or leave the queue; an admin may end anybody's
 POST   ``leases/{id}/release``      the same, for the page's button
+PUT    ``leases/{id}/activity``     say whether the process is busy; idle ones may be suspended for others
+POST   ``leases/{id}/suspend``      suspend it now; an admin may suspend anybody's
+POST   ``leases/{id}/resume``       get GPUs for a suspended one again: 200 granted, 202 queued
 GET    ``/``                        devices, leases, queue: a page, or JSON
+GET    ``history``                  the audit: one's own, an admin's everybody's
 GET    ``health``                   ``{"status": "ok"}``, without sign-in
 ====== ============================ =======================================================================
+
+Quotas and reservations are in `armillary_hub.pool.policy_api`; all of it is described at ``openapi.json``.
 """
 
 from __future__ import annotations
@@ -16,12 +22,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from http import HTTPStatus
-from typing import Literal, TypeVar
 
-from armillary_kernels.processes import Process
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from armillary_kernels.errors import ArmillaryError
+from sqlalchemy.exc import DBAPIError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -29,53 +34,32 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from armillary_hub.pool import openapi
+from armillary_hub.pool.bodies import ActivityBody, AskBody, BindBody
+from armillary_hub.pool.configuration import GpuSharing
 from armillary_hub.pool.devices import inventory_of
+from armillary_hub.pool.faults import answer_database_fault, fault_of
 from armillary_hub.pool.page import gpus_page
-from armillary_hub.pool.pool import LOOK_INTERVAL, GpuPool, accounts
-from armillary_hub.pool.store import Lease, LeaseStore
+from armillary_hub.pool.policy_api import PolicyApi
+from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, GpuPool, accounts
+from armillary_hub.pool.records import Lease
+from armillary_hub.pool.requests import body_of, person_of
+from armillary_hub.pool.store import LeaseStore
+from armillary_hub.pool.suspender import NoSuspender, SimulatedSuspender
 from armillary_hub.pool.views import Books
 from armillary_hub.settings import Settings
-from armillary_hub.web.errors import EXCEPTION_HANDLERS, WebError, wants_page
-from armillary_hub.web.identity import HubIdentity, Identity
+from armillary_hub.web.errors import EXCEPTION_HANDLERS, wants_page
+from armillary_hub.web.identity import HubIdentity
 from armillary_hub.web.language import AnswerInTheirLanguage
 from armillary_hub.web.server import serve
 
 SERVICE = "gpu-pool"
 PREFIX = f"/services/{SERVICE}"
 
+#: Lines of the audit in one answer.
+HISTORY_LINES = 200
+
 _log = logging.getLogger(__name__)
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-class HolderBody(BaseModel):
-    """A process, as a request names it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    pid: int = Field(gt=1, lt=2**31)
-    start_time: int = Field(ge=0, lt=2**63)
-
-    def process(self) -> Process:
-        """Return the process."""
-        return Process(self.pid, self.start_time)
-
-
-class AskBody(BaseModel):
-    """What ``POST leases`` says."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    purpose: Literal["kernel", "worker", "app", "job"]
-    devices: int = Field(ge=1, le=1024)
-    label: str = Field(default="", max_length=200)
-    holder: HolderBody
-
-
-class BindBody(BaseModel):
-    """What ``PATCH leases/{id}`` says."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    holder: HolderBody
-    in_use: bool = True
 
 
 class PoolApi:
@@ -92,14 +76,21 @@ class PoolApi:
 
     def routes(self) -> list[BaseRoute]:
         """Return all routes, below the service's prefix."""
+        lease = f"{PREFIX}/leases/{{id}}"
         return [
             Route(f"{PREFIX}/", self.show, methods=["GET"]),
             Route(f"{PREFIX}/health", self.health, methods=["GET"]),
+            Route(f"{PREFIX}/history", self.history, methods=["GET"]),
             Route(f"{PREFIX}/leases", self.ask, methods=["POST"]),
-            Route(f"{PREFIX}/leases/{{id}}", self.look, methods=["GET"]),
-            Route(f"{PREFIX}/leases/{{id}}", self.bind, methods=["PATCH"]),
-            Route(f"{PREFIX}/leases/{{id}}", self.end, methods=["DELETE"]),
-            Route(f"{PREFIX}/leases/{{id}}/release", self.release, methods=["POST"]),
+            Route(lease, self.look, methods=["GET"]),
+            Route(lease, self.bind, methods=["PATCH"]),
+            Route(lease, self.end, methods=["DELETE"]),
+            Route(f"{lease}/release", self.release, methods=["POST"]),
+            Route(f"{lease}/activity", self.note_activity, methods=["PUT"]),
+            Route(f"{lease}/suspend", self.suspend, methods=["POST"]),
+            Route(f"{lease}/resume", self.resume, methods=["POST"]),
+            *PolicyApi(self.pool).routes(PREFIX),
+            *openapi.routes(PREFIX),
         ]
 
     async def health(self, request: Request) -> Response:
@@ -111,27 +102,56 @@ class PoolApi:
         books = await self._books(request)
         return gpus_page(request, books) if wants_page(request) else JSONResponse(books.state())
 
+    async def history(self, request: Request) -> Response:
+        """Answer with the last changes, oldest first; ``?before=<number>`` leads to earlier ones."""
+        identity, before = request.state.identity, request.query_params.get("before", "")
+        user = None if identity.admin else identity.name
+        changes = await run_in_threadpool(
+            self.pool.store.changes, user=user, before=int(before) if before.isdecimal() else None, limit=HISTORY_LINES
+        )
+        books = await self._books(request)
+        return JSONResponse({"changes": [books.change(change) for change in changes]})
+
     async def ask(self, request: Request) -> Response:
         """Ask for GPUs."""
-        body = await _body(request, AskBody)
-        user = _person(request).name
+        body, person = await body_of(request, AskBody), person_of(request)
         lease = await run_in_threadpool(
-            self.pool.ask, user, body.purpose, body.label, body.devices, body.holder.process()
+            self.pool.ask,
+            person.name,
+            body.purpose,
+            body.label,
+            body.devices,
+            body.holder.process(),
+            memory=body.memory,
+            groups=person.groups,
         )
-        status = HTTPStatus.CREATED if lease.state == "granted" else HTTPStatus.ACCEPTED
-        return await self._answer(request, lease, status)
+        return await self._answer(request, lease, _created(lease))
 
     async def look(self, request: Request) -> Response:
         """Say what has become of a lease."""
-        lease = await run_in_threadpool(self.pool.look, _person(request).name, request.path_params["id"])
-        return await self._answer(request, lease)
+        return await self._answer(request, await self._do(request, self.pool.look))
 
     async def bind(self, request: Request) -> Response:
         """Tie a lease to another process."""
-        body = await _body(request, BindBody)
-        user, lease_id = _person(request).name, request.path_params["id"]
-        lease = await run_in_threadpool(self.pool.bind, user, lease_id, body.holder.process(), body.in_use)
+        body = await body_of(request, BindBody)
+        lease = await self._do(request, self.pool.bind, body.holder.process(), body.in_use)
         return await self._answer(request, lease)
+
+    async def note_activity(self, request: Request) -> Response:
+        """Note whether the process of a lease is busy."""
+        body = await body_of(request, ActivityBody)
+        return await self._answer(request, await self._do(request, self.pool.note_activity, body.busy))
+
+    async def suspend(self, request: Request) -> Response:
+        """Suspend a lease now."""
+        person, lease_id = person_of(request), request.path_params["id"]
+        lease = await run_in_threadpool(self.pool.suspend, person.name, lease_id, anybodys=person.admin)
+        return await self._answer(request, lease)
+
+    async def resume(self, request: Request) -> Response:
+        """Ask for the GPUs of a suspended lease again."""
+        lease = await self._do(request, self.pool.resume)
+        return await self._answer(request, lease, HTTPStatus.OK if lease.devices else HTTPStatus.ACCEPTED)
 
     async def end(self, request: Request) -> Response:
         """Give a lease back, or as an admin take somebody's."""
@@ -143,43 +163,41 @@ class PoolApi:
         return RedirectResponse(f"{PREFIX}/", HTTPStatus.SEE_OTHER)
 
     async def _end(self, request: Request) -> Lease:
-        identity, lease_id = _person(request), request.path_params["id"]
+        identity, lease_id = person_of(request), request.path_params["id"]
         lease = await run_in_threadpool(self.pool.store.get, lease_id)
         others = lease is not None and lease.user != identity.name
         do = self.pool.take_back if identity.admin and others else self.pool.give_back
         return await run_in_threadpool(do, identity.name, lease_id)
 
+    async def _do(self, request: Request, what: Callable[..., Lease], *values: object) -> Lease:
+        """Do something with a lease of the person who asks for it."""
+        return await run_in_threadpool(what, person_of(request).name, request.path_params["id"], *values)
+
     async def _books(self, request: Request) -> Books:
-        devices = await run_in_threadpool(self.pool.devices)
-        return Books(devices, await run_in_threadpool(self.pool.leases), request.state.identity)
+        situation, lasted = await run_in_threadpool(lambda: (self.pool.situation(), self.pool.store.lasted()))
+        return Books(situation, request.state.identity, lasted)
 
     async def _answer(self, request: Request, lease: Lease, status: int = HTTPStatus.OK) -> Response:
         return JSONResponse((await self._books(request)).lease(lease), status)
 
 
-def _person(request: Request) -> Identity:
-    identity: Identity = request.state.identity
-    if identity.kind != "user":
-        raise WebError(HTTPStatus.FORBIDDEN, f"{identity.name} is a service; leases are people's.")
-    return identity
+def _created(lease: Lease) -> int:
+    return HTTPStatus.CREATED if lease.state == "granted" else HTTPStatus.ACCEPTED
 
 
-async def _body(request: Request, model: type[Model]) -> Model:
-    try:
-        return model.model_validate_json(await request.body())
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors())
-        raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, f"The request cannot be read: {wrong}.") from None
-
-
-async def _watch(pool: GpuPool) -> None:
-    """Look again and again; a look that fails is logged, and the next one tries anew."""
+async def _again_and_again(task: Callable[[], None], seconds: float) -> None:
+    """Do something for ever; where it fails the log says so once, and the next time it is tried anew."""
+    said = ""
     while True:
         try:
-            await run_in_threadpool(pool.watch)
-        except Exception:
-            _log.exception("The pool's watcher failed")
-        await asyncio.sleep(LOOK_INTERVAL)
+            await run_in_threadpool(task)
+            said = ""
+        except Exception as error:
+            what = str(fault_of(error, "") if isinstance(error, DBAPIError) else error)
+            if what != said:
+                _log.exception("The GPU pool's %s failed", task.__name__)
+            said = what
+        await asyncio.sleep(seconds)
 
 
 def pool_app(pool: GpuPool, middleware: Sequence[Middleware] = (), routes: Sequence[BaseRoute] = ()) -> Starlette:
@@ -197,15 +215,21 @@ def pool_app(pool: GpuPool, middleware: Sequence[Middleware] = (), routes: Seque
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        watcher = asyncio.create_task(_watch(pool))
+        await run_in_threadpool(pool.recover)
+        # Apart: NVML may take its time, and the dead are not waited for.
+        tasks = [
+            asyncio.create_task(_again_and_again(pool.watch, LOOK_INTERVAL)),
+            asyncio.create_task(_again_and_again(pool.look_at_devices, INVENTORY_AGE)),
+        ]
         yield
-        watcher.cancel()
+        for task in tasks:
+            task.cancel()
         pool.store.close()
 
     return Starlette(
         routes=[*routes, *PoolApi(pool).routes()],
         middleware=[Middleware(AnswerInTheirLanguage), *middleware],
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers={**EXCEPTION_HANDLERS, DBAPIError: answer_database_fault},
         lifespan=lifespan,
     )
 
@@ -213,8 +237,13 @@ def pool_app(pool: GpuPool, middleware: Sequence[Middleware] = (), routes: Seque
 def main() -> None:
     """Serve the pool of the deployment that ``ARMILLARY_HOME`` names."""
     settings = Settings.load()
-    store = LeaseStore(settings.database_url(SERVICE))
-    pool = GpuPool(store, inventory_of(settings.simulate_gpus), accounts(settings))
+    try:
+        sharing = GpuSharing.load(settings)
+        store = LeaseStore(sharing.database_url or settings.database_url(SERVICE), rules=sharing.rules())
+    except ArmillaryError as error:
+        raise SystemExit(f"The GPU pool does not start. {error}") from None
+    suspender = SimulatedSuspender() if settings.simulate_gpus else NoSuspender()
+    pool = GpuPool(store, inventory_of(settings.simulate_gpus), accounts(settings), suspender=suspender)
     sign_in = HubIdentity(settings, SERVICE, public_paths={"health"})
     serve(pool_app(pool, [sign_in.middleware()], sign_in.routes()), port=settings.port_of(SERVICE))
 

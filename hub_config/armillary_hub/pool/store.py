@@ -1,79 +1,38 @@
-"""The books of the pool: leases, the GPUs they hold, and an audit of every change of state.
+"""The books of the pool: leases, the GPUs they hold, what was used, and an audit of every change.
 
-Each method is one transaction, so that a pool killed at any moment leaves books that balance. GPUs go to those who
-asked first; a large ask at the head of the queue is not overtaken by smaller ones, so nobody starves.
+Each method is one transaction, so that a pool killed at any moment leaves books that balance.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Literal
+from datetime import datetime
+from typing import Any
 
 from armillary_kernels.processes import Process
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
-from armillary_hub.pool.database import audit, holdings, leases, open_database
+from armillary_hub.pool import rows
+from armillary_hub.pool.clock import BookClock
+from armillary_hub.pool.database import audit, holdings, leases, usage, uses
+from armillary_hub.pool.opening import OpenDatabase
+from armillary_hub.pool.records import Change, Lease, State
+from armillary_hub.pool.reservations import in_force
+from armillary_hub.pool.scheduling import Decisions, Rules, Situation
+from armillary_hub.pool.usage import faded, recent_seconds
 
-State = Literal["queued", "granted", "released"]
-
-
-@dataclass(frozen=True)
-class Lease:
-    """The right of one process to use some GPUs, or its place in the queue for them.
-
-    Attributes
-    ----------
-    id
-        32 hexadecimal digits.
-    user
-        The hub user.
-    purpose, label
-        What for: ``"kernel"``, ``"worker"``, ``"app"`` or ``"job"``, and which one.
-    wanted
-        Number of GPUs asked for.
-    state
-        queued → granted → released.
-    holder
-        The process on whose life the lease depends.
-    in_use
-        Whether the holder is the one that uses the GPUs, rather than one that waits for them or starts their user.
-    devices
-        UUIDs of the GPUs held.
-    asked_at, granted_at
-        UTC.
-    reason
-        Why it ended.
-    """
-
-    id: str
-    user: str
-    purpose: str
-    label: str
-    wanted: int
-    state: State
-    holder: Process
-    in_use: bool
-    devices: tuple[str, ...]
-    asked_at: datetime
-    granted_at: datetime | None
-    reason: str
+#: Uses that tell how long a lease lasts.
+_RECENT_USES = 200
 
 
 @dataclass(frozen=True)
-class Change:
-    """One line of the audit."""
+class Settled:
+    """What a round of the scheduler changed: leases that got devices, and those that are about to be suspended."""
 
-    at: datetime
-    lease_id: str
-    user: str
-    before: State | None
-    after: State
-    devices: tuple[str, ...]
-    actor: str
-    reason: str
+    granted: tuple[Lease, ...] = ()
+    suspending: tuple[Lease, ...] = ()
 
 
 class LeaseStore:
@@ -83,72 +42,163 @@ class LeaseStore:
     ----------
     url
         SQLAlchemy's URL of the database.
+    clock
+        The books' time.
+    rules
+        What the admin decided; here it is for how long use counts.
+
+    Raises
+    ------
+    DatabaseInUseError, DatabaseFaultError
+        If the database cannot be had; see `OpenDatabase`.
     """
 
-    def __init__(self, url: str) -> None:
-        self._engine = open_database(url)
+    def __init__(self, url: str, clock: BookClock | None = None, rules: Rules = Rules()) -> None:  # noqa: B008 - frozen
+        self.clock = clock or BookClock()
+        self.rules = rules
+        self.database = OpenDatabase(url)
+        with self.database.reading() as connection:
+            self.clock.not_before(connection.scalar(select(func.max(audit.c.at))))
 
     def close(self) -> None:
         """Close the database."""
-        self._engine.dispose()
+        self.database.close()
 
-    def ask(self, user: str, purpose: str, label: str, wanted: int, holder: Process) -> Lease:
-        """Put an ask at the end of the queue."""
-        lease_id = uuid.uuid4().hex
+    # What leases go through ----------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        user: str,
+        purpose: str,
+        label: str,
+        wanted: int,
+        holder: Process,
+        *,
+        memory: int | None = None,
+        groups: Sequence[str] = (),
+    ) -> Lease:
+        """Put an ask into the queue: for ``wanted`` whole GPUs, or for ``memory`` MiB of one."""
+        lease_id, now = uuid.uuid4().hex, self.clock.now()
         values = {
             "id": lease_id,
             "user": user,
+            "groups": list(groups),
             "purpose": purpose,
             "label": label,
             "wanted": wanted,
+            "memory": memory,
             "state": "queued",
+            "step": "",
             "pid": holder.pid,
             "start_time": holder.start_time,
             "in_use": False,
-            "asked_at": datetime.now(UTC),
+            "gpus": 0.0,
+            "came_from": [],
+            "asked_at": now,
+            "waiting_since": now,
             "reason": "",
         }
-        with self._engine.begin() as connection:
+        with self.database.transaction() as connection:
             connection.execute(insert(leases).values(values))
-            lease = _one(connection, lease_id)
-            _note(connection, lease, None, actor=user, reason="asked")
-        return lease
+            return self._note(connection, lease_id, None, user, "asked")
 
-    def grant_waiting(self, devices: Sequence[str], *, cpu_only: bool = False) -> list[Lease]:
-        """Give free GPUs to those at the head of the queue.
+    def settle(
+        self, decide: Callable[[Situation], Decisions], suspendable: frozenset[str] = frozenset(), moves: bool = True
+    ) -> Settled:
+        """Let the scheduler decide on the books as they are, and write down what it decides.
 
         Parameters
         ----------
-        devices
-            UUIDs of all GPUs that work, in the order in which to give them.
-        cpu_only
-            The machine has no GPU: everybody in the queue gets a lease of none, for there is nothing to wait for.
-
-        Returns
-        -------
-        list of Lease
-            Those granted now.
+        decide
+            `armillary_hub.pool.scheduling.decide`.
+        suspendable
+            Ids of the leases that can be suspended.
+        moves
+            Whether a suspended process may come back on another device of its kind.
         """
-        granted = []
-        with self._engine.begin() as connection:
-            taken = set(connection.execute(select(holdings.c.device)).scalars())
-            free = [device for device in devices if device not in taken]
-            for lease in _active(connection, "queued"):
-                count = 0 if cpu_only else lease.wanted
-                if count > len(free):
-                    break
-                granted.append(_grant(connection, lease, free[:count]))
-                free = free[count:]
-        return granted
+        with self.database.transaction() as connection:
+            situation = self._situation(connection, suspendable, moves)
+            if all(lease.waiting_since is None for lease in situation.leases):
+                return Settled()
+            decisions = decide(situation)
+            standing = {lease.id: lease for lease in situation.leases}
+            memories = {device.uuid: device.memory for device in situation.devices}
+            granted = [self._grant(connection, standing[one], given, memories) for one, given in decisions.grants]
+            suspending = [self._begin(connection, standing[one], "pool") for one in decisions.suspensions]
+        return Settled(tuple(granted), tuple(suspending))
 
     def bind(self, lease_id: str, holder: Process, in_use: bool) -> Lease | None:
         """Tie a granted lease to another process; None when there is no such granted lease."""
         chosen = update(leases).where(leases.c.id == lease_id, leases.c.state == "granted")
-        with self._engine.begin() as connection:
-            changed = connection.execute(
-                chosen.values(pid=holder.pid, start_time=holder.start_time, in_use=in_use)
-            ).rowcount
-            return _one(connection, lease_id) if changed else None
+        values = {"pid": holder.pid, "start_time": holder.start_time, "in_use": in_use, "step": "", "idle_since": None}
+        with self.database.transaction() as connection:
+            changed = connection.execute(chosen.values(values)).rowcount
+            return rows.find_lease(connection, lease_id) if changed else None
+
+    def note_activity(self, lease_id: str, busy: bool) -> Lease | None:
+        """Note that the holder of a granted lease uses the GPUs, or does nothing from now on."""
+        chosen = update(leases).where(leases.c.id == lease_id, leases.c.state == "granted")
+        if not busy:
+            chosen = chosen.where(leases.c.idle_since.is_(None))
+        with self.database.transaction() as connection:
+            connection.execute(chosen.values(idle_since=None if busy else self.clock.now()))
+            return rows.find_lease(connection, lease_id)
+
+    def begin_suspension(self, lease_id: str, actor: str) -> Lease | None:
+        """Note that a lease is being suspended; it holds its devices until that is done. None if it cannot be."""
+        with self.database.transaction() as connection:
+            lease = rows.find_lease(connection, lease_id)
+            if lease is None or lease.state != "granted" or lease.step or not lease.devices or not lease.in_use:
+                return None
+            return self._begin(connection, lease, actor)
+
+    def end_suspension(self, lease: Lease, failure: str = "") -> Lease | None:
+        """Take the devices of a lease whose process is suspended now, or leave them to it where that failed.
+
+        Returns
+        -------
+        Lease or None
+            The lease as it stands now; None when another process holds it meanwhile, or none.
+        """
+        with self.database.transaction() as connection:
+            if not self._is_still(connection, lease, "suspending"):
+                return None
+            if failure:
+                # It may be tried again after another while of doing nothing.
+                _change(connection, lease.id, step="", idle_since=self.clock.now())
+                return self._note(connection, lease.id, "granted", "pool", f"not suspended: {failure}")
+            self._take(connection, lease)
+            _change(connection, lease.id, state="suspended", step="", came_from=list(lease.devices), gpus=0.0)
+            return self._note(connection, lease.id, "granted", "pool", "suspended")
+
+    def resume(self, lease_id: str, actor: str) -> Lease | None:
+        """Put a suspended lease into the queue again; None when it is not suspended."""
+        with self.database.transaction() as connection:
+            lease = rows.find_lease(connection, lease_id)
+            if lease is None or lease.state != "suspended":
+                return None
+            if lease.waiting_since is not None:
+                return lease
+            _change(connection, lease_id, waiting_since=self.clock.now())
+            return self._note(connection, lease_id, "suspended", actor, "asks to come back")
+
+    def end_restoration(self, lease: Lease, failure: str = "") -> Lease | None:
+        """Note that a suspended process runs again on its devices, or that it stays suspended for now.
+
+        Returns
+        -------
+        Lease or None
+            The lease as it stands now; None when another process holds it meanwhile, or none.
+        """
+        with self.database.transaction() as connection:
+            if not self._is_still(connection, lease, "restoring"):
+                return None
+            if failure:
+                self._take(connection, lease)
+                _change(connection, lease.id, state="suspended", step="", gpus=0.0)
+                return self._note(connection, lease.id, "granted", "pool", f"not restored: {failure}")
+            _change(connection, lease.id, step="", came_from=[])
+            return self._note(connection, lease.id, "granted", "pool", "restored")
 
     def release(self, lease_id: str, actor: str, reason: str, *, held_by: Process | None = None) -> Lease | None:
         """End a lease or an ask, and take its GPUs back.
@@ -167,103 +217,144 @@ class LeaseStore:
         Lease or None
             The lease as it stands now, or None when nothing was ended.
         """
-        with self._engine.begin() as connection:
-            lease = _find(connection, lease_id)
+        with self.database.transaction() as connection:
+            lease = rows.find_lease(connection, lease_id)
             if lease is None or lease.state == "released" or held_by not in (None, lease.holder):
                 return None
-            connection.execute(delete(holdings).where(holdings.c.lease_id == lease_id))
-            _change(connection, lease_id, state="released", released_at=datetime.now(UTC), in_use=False, reason=reason)
-            ended = _one(connection, lease_id)
-            _note(connection, ended, lease.state, actor, reason)
-        return ended
+            self._take(connection, lease)
+            ended = {"state": "released", "step": "", "released_at": self.clock.now(), "in_use": False, "gpus": 0.0}
+            _change(connection, lease_id, **ended, waiting_since=None, idle_since=None)
+            return self._note(connection, lease_id, lease.state, actor, reason)
+
+    # Looking -------------------------------------------------------------------------------------------------
 
     def get(self, lease_id: str) -> Lease | None:
         """Return a lease, released ones too."""
-        with self._engine.connect() as connection:
-            return _find(connection, lease_id)
+        with self.database.reading() as connection:
+            return rows.find_lease(connection, lease_id)
 
     def active(self) -> list[Lease]:
         """Return the leases and asks that stand, in the order in which they were asked for."""
-        with self._engine.connect() as connection:
-            return _active(connection, "queued", "granted")
+        with self.database.reading() as connection:
+            return rows.standing_leases(connection)
 
-    def changes(self) -> list[Change]:
-        """Return the whole audit, oldest first."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(select(audit).order_by(audit.c.number)).all()
-        return [_change_of(row) for row in rows]
+    def situation(self, suspendable: frozenset[str] = frozenset(), moves: bool = True) -> Situation:
+        """Return what the scheduler decides on."""
+        with self.database.reading() as connection:
+            return self._situation(connection, suspendable, moves)
+
+    def changes(self, *, user: str | None = None, before: int | None = None, limit: int | None = None) -> list[Change]:
+        """Return the audit, oldest first: all of it, or the last ``limit`` lines of a user before a line's number."""
+        chosen = select(audit).order_by(audit.c.number.desc()).limit(limit)
+        if user is not None:
+            chosen = chosen.where(audit.c.user == user)
+        if before is not None:
+            chosen = chosen.where(audit.c.number < before)
+        with self.database.reading() as connection:
+            return rows.read_changes(connection, chosen)[::-1]
+
+    def lasted(self) -> list[float]:
+        """Return for how many seconds the leases that ended last held their GPUs."""
+        with self.database.reading() as connection:
+            recent = select(uses.c.since, uses.c.until).order_by(uses.c.number.desc()).limit(_RECENT_USES)
+            return [(until - since).total_seconds() for since, until in connection.execute(recent)]
+
+    def gpu_seconds(self) -> dict[str, float]:
+        """Return the GPU-seconds of all time by user."""
+        with self.database.reading() as connection:
+            return rows.total_use(connection, rows.standing_leases(connection), self.clock.now())
+
+    # Within a transaction ------------------------------------------------------------------------------------
+
+    def _situation(self, connection: Connection, suspendable: frozenset[str], moves: bool) -> Situation:
+        standing, now = rows.standing_leases(connection), self.clock.now()
+        quotas = rows.read_quotas(connection)
+        hours = any(rule.quota.gpu_hours is not None for rule in quotas)
+        return Situation(
+            leases=standing,
+            devices=rows.read_devices(connection),
+            recent=rows.recent_use(connection, standing, now, self.rules.half_life),
+            day_hours=rows.day_hours(connection, standing, now) if hours else {},
+            quotas=quotas,
+            # Reservations are made by the clock on the wall.
+            reservations=in_force(rows.read_reservations(connection), self.clock.wall(), self.rules.lead_time),
+            suspendable=suspendable,
+            now=now,
+            moves=moves,
+            rules=self.rules,
+        )
+
+    def _grant(self, connection: Connection, lease: Lease, given: Sequence[str], memories: dict[str, int]) -> Lease:
+        gpus = float(len(given)) if lease.memory is None else lease.memory / memories[given[0]]
+        step = "restoring" if lease.state == "suspended" else ""
+        now = self.clock.now()
+        _change(
+            connection,
+            lease.id,
+            state="granted",
+            step=step,
+            gpus=gpus,
+            granted_at=now,
+            waiting_since=None,
+            idle_since=None,
+        )
+        for position, device in enumerate(given):
+            values = {"device": device, "lease_id": lease.id, "position": position, "memory": lease.memory}
+            connection.execute(insert(holdings).values(values))
+        return self._note(connection, lease.id, lease.state, "pool", "granted")
+
+    def _begin(self, connection: Connection, lease: Lease, actor: str) -> Lease:
+        _change(connection, lease.id, step="suspending")
+        return self._note(connection, lease.id, "granted", actor, "is being suspended")
+
+    def _take(self, connection: Connection, lease: Lease) -> None:
+        """Take a lease's devices and count their use."""
+        connection.execute(delete(holdings).where(holdings.c.lease_id == lease.id))
+        if not lease.gpus:
+            return
+        now = self.clock.now()
+        use = rows.use_until(lease, now)
+        values = {"user": use.user, "gpus": use.gpus, "since": use.since, "until": use.until}
+        connection.execute(insert(uses).values(lease_id=lease.id, purpose=lease.purpose, **values))
+        recent, half_life = recent_seconds(use, now, self.rules.half_life), self.rules.half_life
+        before = connection.execute(select(usage).where(usage.c.user == use.user)).one_or_none()
+        if before is None:
+            connection.execute(insert(usage).values(user=use.user, at=now, recent=recent, total=use.seconds))
+            return
+        sums = {
+            "recent": faded(before.recent, now - before.at, half_life) + recent,
+            "total": before.total + use.seconds,
+        }
+        connection.execute(update(usage).where(usage.c.user == use.user).values(at=now, **sums))
+
+    def _is_still(self, connection: Connection, lease: Lease, step: str) -> bool:
+        now = rows.find_lease(connection, lease.id)
+        return now is not None and (now.step, now.holder) == (step, lease.holder)
+
+    def _note(self, connection: Connection, lease_id: str, before: State | None, actor: str, reason: str) -> Lease:
+        """Write a change down; returns the lease as it stands now."""
+        _change(connection, lease_id, reason=reason[:200])
+        lease = rows.find_lease(connection, lease_id)
+        if lease is None:
+            raise LookupError(lease_id)
+        return note(connection, lease, before, self.clock.now(), actor, reason)
 
 
-def replay(changes: Iterable[Change]) -> dict[str, tuple[State, tuple[str, ...]]]:
-    """Return the state and the GPUs of every lease, as the audit alone tells them."""
-    return {change.lease_id: (change.after, change.devices) for change in changes}
-
-
-def _grant(connection: Connection, lease: Lease, devices: Sequence[str]) -> Lease:
-    for position, device in enumerate(devices):
-        connection.execute(insert(holdings).values(device=device, lease_id=lease.id, position=position))
-    _change(connection, lease.id, state="granted", granted_at=datetime.now(UTC))
-    granted = _one(connection, lease.id)
-    _note(connection, granted, "queued", actor="pool", reason="granted")
-    return granted
-
-
-def _change(connection: Connection, lease_id: str, **values: Any) -> None:
-    connection.execute(update(leases).where(leases.c.id == lease_id).values(values))
-
-
-def _note(connection: Connection, lease: Lease, before: State | None, actor: str, reason: str) -> None:
+def note(connection: Connection, lease: Lease, before: State | None, at: datetime, actor: str, reason: str) -> Lease:
+    """Write a line of the audit."""
     line = {
-        "at": datetime.now(UTC),
+        "at": at,
         "lease_id": lease.id,
         "user": lease.user,
         "before": before,
         "after": lease.state,
         "devices": list(lease.devices),
         "actor": actor,
-        "reason": reason,
+        "reason": reason[:200],
     }
     connection.execute(insert(audit).values(line))
+    return lease
 
 
-def _find(connection: Connection, lease_id: str) -> Lease | None:
-    row = connection.execute(select(leases).where(leases.c.id == lease_id)).one_or_none()
-    return None if row is None else _lease_of(connection, row)
-
-
-def _one(connection: Connection, lease_id: str) -> Lease:
-    return _lease_of(connection, connection.execute(select(leases).where(leases.c.id == lease_id)).one())
-
-
-def _active(connection: Connection, *states: State) -> list[Lease]:
-    chosen = select(leases).where(leases.c.state.in_(states)).order_by(leases.c.number)
-    return [_lease_of(connection, row) for row in connection.execute(chosen).all()]
-
-
-def _lease_of(connection: Connection, row: Row[Any]) -> Lease:
-    held = select(holdings.c.device).where(holdings.c.lease_id == row.id).order_by(holdings.c.position)
-    return Lease(
-        id=row.id,
-        user=row.user,
-        purpose=row.purpose,
-        label=row.label,
-        wanted=row.wanted,
-        state=row.state,
-        holder=Process(row.pid, row.start_time),
-        in_use=row.in_use,
-        devices=tuple(connection.execute(held).scalars()),
-        asked_at=_utc(row.asked_at),
-        granted_at=None if row.granted_at is None else _utc(row.granted_at),
-        reason=row.reason,
-    )
-
-
-def _change_of(row: Row[Any]) -> Change:
-    return Change(
-        _utc(row.at), row.lease_id, row.user, row.before, row.after, tuple(row.devices), row.actor, row.reason
-    )
-
-
-def _utc(moment: datetime) -> datetime:
-    """Return the moment with its zone, which SQLite drops."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _change(connection: Connection, lease_id: str, **values: Any) -> None:
+    connection.execute(update(leases).where(leases.c.id == lease_id).values(values))

@@ -6,16 +6,17 @@ is (a notebook's name) and which process only its owner and admins see.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
-from armillary_hub.pool.devices import Device
-from armillary_hub.pool.pool import queue_of
-from armillary_hub.pool.store import Lease
+from armillary_hub.pool.estimate import estimate
+from armillary_hub.pool.records import BookedDevice, Change, Lease
+from armillary_hub.pool.scheduling import Situation, order, waits_for
 from armillary_hub.web.identity import Identity
 
 
-def may_see_details(identity: Identity, lease: Lease) -> bool:
+def may_see_details(identity: Identity, lease: Lease | Change) -> bool:
     """Return whether a person may see what exactly a lease is for."""
     return identity.admin or (identity.kind == "user" and identity.name == lease.user)
 
@@ -25,46 +26,58 @@ class Books:
 
     Parameters
     ----------
-    devices
-        The GPUs that work.
-    leases
-        The leases and asks that stand, in the order in which they were asked for.
+    situation
+        The books as the scheduler sees them.
     identity
         Who looks.
+    lasted
+        Seconds that recent leases held their GPUs, to estimate waits by.
     """
 
-    def __init__(self, devices: Sequence[Device], leases: Sequence[Lease], identity: Identity) -> None:
-        self.devices = devices
-        self.leases = leases
+    def __init__(self, situation: Situation, identity: Identity, lasted: Sequence[float] = ()) -> None:
+        self.situation = situation
+        self.devices = situation.devices
+        self.leases = situation.leases
         self.identity = identity
-        self._indices: Mapping[str, int] = {device.uuid: device.index for device in devices}
+        self._lasted = lasted
+        self._devices = {device.uuid: device for device in situation.devices}
+
+    @cached_property
+    def queue(self) -> list[Lease]:
+        """Those who wait, the next in line first."""
+        return order(self.situation)
 
     def state(self) -> dict[str, Any]:
         """Return everything: devices, leases and the queue."""
+        waiting = {lease.id for lease in self.queue}
         return {
             "devices": [self.device(device) for device in self.devices],
-            "leases": [self.lease(lease) for lease in self.leases if lease.state == "granted"],
-            "queue": [self.lease(lease) for lease in queue_of(self.leases)],
+            "leases": [self.lease(lease) for lease in self.leases if lease.id not in waiting],
+            "queue": [self.lease(lease) for lease in self.queue],
         }
 
-    def device(self, device: Device) -> dict[str, Any]:
-        """Return a GPU and the id of the lease that holds it."""
-        holder = self.holder_of(device)
+    def device(self, device: BookedDevice) -> dict[str, Any]:
+        """Return a GPU and the ids of the leases that hold it."""
+        holders = [lease.id for lease in self.holders_of(device)]
         return {
             "index": device.index,
             "uuid": device.uuid,
             "name": device.name,
-            "memory": device.memory,
-            "lease": holder.id if holder else None,
+            "memory": device.memory * 2**20,
+            "state": device.state,
+            "trouble": device.trouble,
+            "shared": device.shared * 2**20,
+            "lease": holders[0] if holders else None,
+            "leases": holders,
         }
 
-    def holder_of(self, device: Device) -> Lease | None:
-        """Return the lease that holds a GPU."""
-        return next((lease for lease in self.leases if device.uuid in lease.devices), None)
+    def holders_of(self, device: BookedDevice) -> list[Lease]:
+        """Return the leases that hold a GPU, several where it is shared."""
+        return [lease for lease in self.leases if device.uuid in lease.devices]
 
     def position(self, lease: Lease) -> int:
         """Return a place in the queue; 1 is the next in line."""
-        waiting = [one.id for one in queue_of(self.leases)]
+        waiting = [one.id for one in self.queue]
         return 1 + (waiting.index(lease.id) if lease.id in waiting else 0)
 
     def lease(self, lease: Lease) -> dict[str, Any]:
@@ -72,18 +85,28 @@ class Books:
         shown: dict[str, Any] = {
             "id": lease.id,
             "state": lease.state,
+            "step": lease.step,
             "user": lease.user,
             "purpose": lease.purpose,
             "label": self.label(lease),
             "wanted": lease.wanted,
-            "since": (lease.granted_at or lease.asked_at).isoformat(),
+            "memory": lease.memory,
+            "since": lease.since.isoformat(),
             "devices": self.indices(lease),
+            "idle_since": lease.idle_since.isoformat() if lease.idle_since else None,
+            "lost": [self._devices[uuid].index for uuid in lease.devices if self._devices[uuid].state == "lost"],
             "reason": lease.reason,
         }
         if lease.state == "granted":
             shown["environment"] = self.environment(lease)
-        if lease.state == "queued":
-            shown |= {"position": self.position(lease), "holders": self.holders()}
+        if lease.waiting_since is not None:
+            wait = estimate(self.situation, self.queue, lease, self._lasted)
+            shown |= {
+                "position": self.position(lease),
+                "waits_for": waits_for(self.situation, lease),
+                "estimate": None if wait is None else wait.total_seconds(),
+                "holders": self.holders(),
+            }
         if may_see_details(self.identity, lease):
             shown["holder"] = {"pid": lease.holder.pid, "start_time": lease.holder.start_time, "in_use": lease.in_use}
         return shown
@@ -98,7 +121,7 @@ class Books:
             {
                 "user": lease.user,
                 "label": self.label(lease),
-                "since": (lease.granted_at or lease.asked_at).isoformat(),
+                "since": lease.since.isoformat(),
                 "devices": self.indices(lease),
             }
             for lease in self.leases
@@ -106,10 +129,32 @@ class Books:
         ]
 
     def indices(self, lease: Lease) -> list[int]:
-        """Return the indices of a lease's GPUs, without those that no longer answer."""
-        return [self._indices[uuid] for uuid in lease.devices if uuid in self._indices]
+        """Return the indices of a lease's GPUs."""
+        return [self._devices[uuid].index for uuid in lease.devices if uuid in self._devices]
 
     def environment(self, lease: Lease) -> dict[str, str]:
         """Return what the holder's environment must say; an empty list of GPUs hides them all."""
-        visible = ",".join(str(index) for index in self.indices(lease))
-        return {"CUDA_VISIBLE_DEVICES": visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        visible = ",".join(_cuda_name(self._devices[uuid]) for uuid in lease.devices)
+        environment = {"CUDA_VISIBLE_DEVICES": visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        if lease.memory is not None:
+            environment["ARMILLARY_GPU_MEMORY_MIB"] = str(lease.memory)
+        return environment
+
+    def change(self, change: Change) -> dict[str, Any]:
+        """Return a line of the audit."""
+        return {
+            "number": change.number,
+            "at": change.at.isoformat(),
+            "lease": change.lease_id,
+            "user": change.user,
+            "before": change.before,
+            "after": change.after,
+            "devices": [self._devices[uuid].index if uuid in self._devices else uuid for uuid in change.devices],
+            "actor": change.actor,
+            "reason": change.reason,
+        }
+
+
+def _cuda_name(device: BookedDevice) -> str:
+    """Return what CUDA knows a device by: its UUID, for indices move when a GPU is lost; pretend ones have none."""
+    return device.uuid if device.uuid.startswith(("GPU-", "MIG-")) else str(device.index)

@@ -7,6 +7,7 @@ import sys
 
 import httpx
 import pytest
+from armillary_hub.pool.clock import BookClock
 from armillary_hub.pool.devices import SimulatedInventory
 from armillary_hub.pool.pool import GRANT_SILENCE, QUEUE_SILENCE, GpuPool
 from armillary_hub.pool.store import LeaseStore
@@ -130,8 +131,8 @@ def test_an_asker_that_dies_leaves_the_queue(pool, sleeper):
 
 def test_who_says_nothing_loses_what_is_not_in_use(tmp_path):
     clock = [1000.0]
-    store = LeaseStore(f"sqlite:///{tmp_path}/pool.sqlite")
-    pool = GpuPool(store, SimulatedInventory(2), lambda user: os.getuid(), clock=lambda: clock[0])
+    store = LeaseStore(f"sqlite:///{tmp_path}/pool.sqlite", BookClock(monotonic=lambda: clock[0]))
+    pool = GpuPool(store, SimulatedInventory(2), lambda user: os.getuid())
     used, unused, waiting, polling = (pool.ask(user, "kernel", "", 1, Process.own()) for user in "abcd")
     pool.bind("a", used.id, Process.own(), in_use=True)
     for _ in range(4):

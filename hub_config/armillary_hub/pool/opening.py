@@ -1,0 +1,154 @@
+"""Opening the pool's database: for one service alone, brought up to date, or refused in plain words."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from armillary_kernels.errors import ArmillaryError
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy.exc import DBAPIError
+
+from armillary_hub.pool.faults import DatabaseFaultError, fault_of
+from armillary_hub.pool.migrations import HEAD
+from armillary_hub.pool.ownership import take_file, take_session
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+#: Milliseconds that a statement waits for another program's lock, such as a backup's: less than clients wait for us.
+LOCK_PATIENCE = 4000
+
+
+class OpenDatabase:
+    """The database of the pool that this process serves.
+
+    Parameters
+    ----------
+    url
+        SQLAlchemy's URL.
+
+    Raises
+    ------
+    DatabaseInUseError
+        If another pool service has it.
+    DatabaseFaultError
+        If it is damaged, cannot be reached or written, or is of a newer Armillary.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        self._changing = threading.Lock()
+        is_sqlite = self.engine.dialect.name == "sqlite"
+        self._read_options = {"reading": True} if is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._give_up: Callable[[], None] = lambda: None
+        try:
+            self._give_up = _take(self.engine)
+            _check(self.engine)
+            _upgrade(self.engine)
+        except (DBAPIError, OSError) as error:
+            self.close()
+            raise fault_of(error, str(self.engine.url)) from error
+        except ArmillaryError:
+            self.close()
+            raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Change something: all of it, or nothing where it fails. One at a time, for this process is the only one."""
+        with self._changing, self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Look at the database as it is at one moment, whatever is being changed."""
+        with self.engine.connect() as connection:
+            yield connection.execution_options(**self._read_options)
+
+    def close(self) -> None:
+        """Close all connections, and let another service have it."""
+        self.engine.dispose()
+        self._give_up()
+        self._give_up = lambda: None
+
+
+def _engine(url: str) -> Engine:
+    if make_url(url).get_backend_name() == "sqlite":
+        engine = create_engine(url)
+        _prepare_sqlite(engine)
+        return engine
+    name = f"the GPU pool, process {os.getpid()} on {socket.gethostname()}"
+    return create_engine(url, connect_args={"application_name": name[:63]}, pool_pre_ping=True)
+
+
+def _take(engine: Engine) -> Callable[[], None]:
+    if engine.dialect.name != "sqlite":
+        return take_session(engine)
+    file = Path(engine.url.database or "")
+    give_up = take_file(file)
+    file.touch(mode=0o600)  # nobody else reads who does what
+    return give_up
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # we begin transactions ourselves, below
+        # NORMAL: a killed pool loses nothing; a power cut may lose the last changes, but then the holders died as well.
+        settings = (
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+            "foreign_keys = ON",
+            f"busy_timeout = {LOCK_PATIENCE}",
+        )
+        for setting in settings:
+            connection.execute(f"PRAGMA {setting}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        # Writers queue from their first statement on; a deferred one would fail when it turns from reading to writing.
+        reading = connection.get_execution_options().get("reading")
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _check(engine: Engine) -> None:
+    if engine.dialect.name != "sqlite":
+        return
+    with engine.connect() as connection:
+        answer = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    if answer != "ok":
+        raise DatabaseFaultError(
+            str(engine.url), f"is damaged ({answer})", "Restore it from a backup, or move it away."
+        )
+
+
+def _upgrade(engine: Engine) -> None:
+    """Bring the tables up to date in one transaction: they are of the old revision or of the new one, never between."""
+    with engine.begin() as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+        if revision == HEAD:
+            return
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        if revision is None and inspect(connection).has_table("leases"):
+            command.stamp(config, "0001")  # the first release kept no revision
+        elif revision is not None:
+            _require_known(revision, config, str(engine.url))
+        command.upgrade(config, HEAD)
+
+
+def _require_known(revision: str, config: Config, database: str) -> None:
+    if revision not in {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}:
+        raise DatabaseFaultError(
+            database,
+            f"was written by a newer Armillary (revision {revision})",
+            "Install that version again, or restore the backup that you made before it.",
+        )

@@ -1,0 +1,132 @@
+"""Quotas and reservations over REST. Everybody sees them, for they say why one waits; only admins change them.
+
+====== =============================== ==============================================================
+GET    ``quotas``                      all of them (an admin), and the one that counts for who asks
+PUT    ``quotas/{scope}/{name}``       set that of a ``user`` or of each member of a ``group``
+DELETE ``quotas/{scope}/{name}``       remove it
+PUT    ``quotas/default``              set that of everybody else
+DELETE ``quotas/default``              remove it
+GET    ``reservations``                all that are not over
+POST   ``reservations``                make one
+DELETE ``reservations/{id}``           remove one
+====== =============================== ==============================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from armillary_hub.pool.bodies import QuotaBody, ReservationBody
+from armillary_hub.pool.quotas import QuotaRule, QuotaScope, quota_of
+from armillary_hub.pool.requests import admin_of, body_of
+from armillary_hub.pool.reservations import Reservation
+from armillary_hub.web.errors import WebError
+
+if TYPE_CHECKING:
+    from armillary_hub.pool.pool import GpuPool
+
+_SCOPES: dict[str, QuotaScope] = {"user": "user", "group": "group", "default": "default"}
+
+
+class PolicyApi:
+    """The routes.
+
+    Parameters
+    ----------
+    pool
+        The pool that they serve.
+    """
+
+    def __init__(self, pool: GpuPool) -> None:
+        self.pool = pool
+
+    def routes(self, prefix: str) -> list[BaseRoute]:
+        """Return the routes below a prefix."""
+        return [
+            Route(f"{prefix}/quotas", self.quotas, methods=["GET"]),
+            Route(f"{prefix}/quotas/default", self.set_quota, methods=["PUT"]),
+            Route(f"{prefix}/quotas/default", self.remove_quota, methods=["DELETE"]),
+            Route(f"{prefix}/quotas/{{scope}}/{{name}}", self.set_quota, methods=["PUT"]),
+            Route(f"{prefix}/quotas/{{scope}}/{{name}}", self.remove_quota, methods=["DELETE"]),
+            Route(f"{prefix}/reservations", self.reservations, methods=["GET"]),
+            Route(f"{prefix}/reservations", self.reserve, methods=["POST"]),
+            Route(f"{prefix}/reservations/{{id}}", self.remove_reservation, methods=["DELETE"]),
+        ]
+
+    async def quotas(self, request: Request) -> Response:
+        """Answer with the quotas."""
+        identity = request.state.identity
+        rules = await run_in_threadpool(self.pool.policy.quotas)
+        mine = quota_of(identity.name, identity.groups, rules)
+        shown = rules if identity.admin else []
+        return JSONResponse({"yours": asdict(mine), "quotas": [_quota(rule) for rule in shown]})
+
+    async def set_quota(self, request: Request) -> Response:
+        """Set a quota, and give those who wait what it allows now."""
+        admin_of(request)
+        scope, name = _whose(request)
+        rule = QuotaRule(scope, name, (await body_of(request, QuotaBody)).quota())
+        await run_in_threadpool(self.pool.policy.set_quota, rule)
+        await run_in_threadpool(self.pool.grant)
+        return JSONResponse(_quota(rule))
+
+    async def remove_quota(self, request: Request) -> Response:
+        """Remove a quota."""
+        admin_of(request)
+        scope, name = _whose(request)
+        if not await run_in_threadpool(self.pool.policy.remove_quota, scope, name):
+            raise WebError(HTTPStatus.NOT_FOUND, f"There is no quota for {f'{scope} {name}'.strip()}.")
+        await run_in_threadpool(self.pool.grant)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    async def reservations(self, request: Request) -> Response:
+        """Answer with the reservations that are not over."""
+        now = self.pool.store.clock.wall()
+        every = await run_in_threadpool(self.pool.policy.reservations)
+        return JSONResponse({"reservations": [_reservation(one) for one in every if one.span(now) is not None]})
+
+    async def reserve(self, request: Request) -> Response:
+        """Make a reservation."""
+        admin = admin_of(request)
+        reservation = (await body_of(request, ReservationBody)).reservation(admin.name)
+        count = len(await run_in_threadpool(self.pool.devices))
+        if reservation.devices > count:
+            what = f"{reservation.devices} GPUs were to be reserved; this machine has {count}."
+            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, f"Reserve {count} at most.")
+        if reservation.span(self.pool.store.clock.wall()) is None:
+            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, "The reservation is over already.", "Check its times.")
+        await run_in_threadpool(self.pool.policy.reserve, reservation)
+        return JSONResponse(_reservation(reservation), HTTPStatus.CREATED)
+
+    async def remove_reservation(self, request: Request) -> Response:
+        """Remove a reservation."""
+        admin_of(request)
+        reservation_id = request.path_params["id"]
+        if not await run_in_threadpool(self.pool.policy.remove_reservation, reservation_id):
+            raise WebError(HTTPStatus.NOT_FOUND, f"There is no reservation {reservation_id}.")
+        await run_in_threadpool(self.pool.grant)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _whose(request: Request) -> tuple[QuotaScope, str]:
+    name = request.path_params.get("name", "")
+    scope = _SCOPES.get(request.path_params.get("scope", "default"))
+    if scope is None or (scope == "default") != (name == "") or len(name) > 255:
+        raise WebError(HTTPStatus.NOT_FOUND, "Quotas are of a user, of a group, or the default.")
+    return scope, name
+
+
+def _quota(rule: QuotaRule) -> dict[str, Any]:
+    return {"scope": rule.scope, "name": rule.name, **asdict(rule.quota)}
+
+
+def _reservation(reservation: Reservation) -> dict[str, Any]:
+    times = {"starts": reservation.starts.isoformat(), "ends": reservation.ends.isoformat()}
+    return {**asdict(reservation), **times}

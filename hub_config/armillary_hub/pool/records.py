@@ -1,0 +1,146 @@
+"""What the books hold: leases, devices, and the audit of every change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from armillary_kernels.processes import Process
+
+State = Literal["queued", "granted", "suspended", "released"]
+Step = Literal["", "suspending", "restoring"]
+DeviceState = Literal["working", "failing", "lost"]
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right of one process to use some GPUs, or its place in the queue for them.
+
+    Attributes
+    ----------
+    id
+        32 hexadecimal digits.
+    number
+        The order in which leases were asked for.
+    user, groups
+        The hub user, and the user's groups when it was asked for.
+    purpose, label
+        What for: ``"kernel"``, ``"worker"``, ``"app"`` or ``"job"``, and which one.
+    wanted
+        Number of GPUs asked for.
+    memory
+        MiB of one GPU for a share of it; None for whole GPUs.
+    state
+        queued → granted → suspended → granted → released.
+    step
+        The change that is under way: ``"suspending"`` or ``"restoring"``; the devices are held all the while.
+    holder
+        The process on whose life the lease depends.
+    in_use
+        Whether the holder is the one that uses the GPUs, rather than one that waits for them or starts their user.
+    devices
+        UUIDs of the GPUs held.
+    gpus
+        How many GPUs that is, a share counted by its part of the memory; 0 while nothing is held.
+    came_from
+        UUIDs of the GPUs that a suspended lease held.
+    asked_at, granted_at
+        UTC; granted anew when it comes back from its suspension.
+    waiting_since
+        When it joined the queue, as a new ask or to come back; None when it is not in the queue.
+    idle_since
+        Since when its holder does nothing with the GPUs; None when it is busy or nobody says.
+    reason
+        Why it ended, or why its last change was made.
+    """
+
+    id: str
+    number: int
+    user: str
+    groups: tuple[str, ...]
+    purpose: str
+    label: str
+    wanted: int
+    memory: int | None
+    state: State
+    step: Step
+    holder: Process
+    in_use: bool
+    devices: tuple[str, ...]
+    gpus: float
+    came_from: tuple[str, ...]
+    asked_at: datetime
+    granted_at: datetime | None
+    waiting_since: datetime | None
+    idle_since: datetime | None
+    reason: str
+
+    @property
+    def since(self) -> datetime:
+        """Since when it waits, or holds what it holds."""
+        return self.waiting_since or self.granted_at or self.asked_at
+
+
+@dataclass(frozen=True)
+class BookedDevice:
+    """One GPU or MIG instance, as the books have it.
+
+    Attributes
+    ----------
+    uuid, index, name
+        As in `armillary_hub.pool.devices.Device`.
+    memory
+        MiB; 0 where NVML does not say, and then it is not shared.
+    state
+        Only a working one is given to anybody. A failing one answers NVML with errors; a lost one is not listed.
+    trouble
+        What is wrong with it.
+    exclusives, shared
+        How many leases hold it whole, and how many MiB of it are shared out.
+    """
+
+    uuid: str
+    index: int
+    name: str
+    memory: int
+    state: DeviceState
+    trouble: str
+    exclusives: int
+    shared: int
+
+    @property
+    def kind(self) -> tuple[str, int]:
+        """What must be equal for a suspended process to be restored on it."""
+        return self.name, self.memory
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nobody holds any of it."""
+        return not self.exclusives and not self.shared
+
+    @property
+    def room(self) -> int:
+        """MiB that can still be shared out."""
+        return 0 if self.exclusives else self.memory - self.shared
+
+
+@dataclass(frozen=True)
+class Change:
+    """One line of the audit."""
+
+    number: int
+    at: datetime
+    lease_id: str
+    user: str
+    before: State | None
+    after: State
+    devices: tuple[str, ...]
+    actor: str
+    reason: str
+
+
+def replay(changes: Iterable[Change]) -> dict[str, tuple[State, tuple[str, ...]]]:
+    """Return the state and the GPUs of every lease, as the audit alone tells them."""
+    return {change.lease_id: (change.after, change.devices) for change in changes}

@@ -1,0 +1,66 @@
+"""GPUs kept for somebody at some time, such as for a class on Tuesdays from 9 to 11. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+_WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """Some GPUs for one person, or for the members of a group together.
+
+    Attributes
+    ----------
+    id
+        32 hexadecimal digits.
+    scope, name
+        ``"user"`` or ``"group"``, and which one.
+    devices
+        How many GPUs; which ones is open.
+    starts, ends
+        Local time in the zone, without an offset: every week at nine stays at nine when the clocks change.
+    timezone
+        Name in the IANA database, such as ``"Europe/Berlin"``.
+    weekly
+        Whether it comes again every week.
+    note, made_by
+        What for, and which admin made it.
+    """
+
+    id: str
+    scope: Literal["user", "group"]
+    name: str
+    devices: int
+    starts: datetime
+    ends: datetime
+    timezone: str
+    weekly: bool
+    note: str
+    made_by: str
+
+    def is_for(self, user: str, groups: Sequence[str]) -> bool:
+        """Return whether a person may use what it keeps."""
+        return self.name == user if self.scope == "user" else self.name in groups
+
+    def span(self, now: datetime) -> tuple[datetime, datetime] | None:
+        """Return the start and the end, in UTC, of this time or the next one; None when it is over."""
+        return next((span for span in self._spans(now) if now < span[1]), None)
+
+    def _spans(self, now: datetime) -> Iterator[tuple[datetime, datetime]]:
+        zone = ZoneInfo(self.timezone)
+        passed = (now.astimezone(zone).replace(tzinfo=None) - self.starts) // _WEEK if self.weekly else 0
+        for week in range(max(0, passed - 1), max(0, passed) + 2) if self.weekly else (0,):
+            starts, ends = (moment + week * _WEEK for moment in (self.starts, self.ends))
+            yield starts.replace(tzinfo=zone).astimezone(UTC), ends.replace(tzinfo=zone).astimezone(UTC)
+
+
+def in_force(reservations: Sequence[Reservation], now: datetime, lead: timedelta) -> list[Reservation]:
+    """Return those that keep GPUs now; ``lead`` before its start one begins to keep what becomes free."""
+    spans = [(reservation, reservation.span(now)) for reservation in reservations]
+    return [reservation for reservation, span in spans if span is not None and span[0] - lead <= now]

@@ -1,0 +1,134 @@
+"""Reading the books: rows of the tables as what they stand for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from armillary_kernels.processes import Process
+from sqlalchemy import Connection, Row, Select, select
+
+from armillary_hub.pool.database import audit, devices, holdings, leases, quotas, reservations, usage, uses
+from armillary_hub.pool.quotas import Quota, QuotaRule
+from armillary_hub.pool.records import BookedDevice, Change, Lease
+from armillary_hub.pool.reservations import Reservation
+from armillary_hub.pool.usage import Use, faded, recent_seconds
+
+#: What counts towards a quota of GPU-hours.
+DAY = timedelta(days=1)
+
+
+def find_lease(connection: Connection, lease_id: str) -> Lease | None:
+    """Return a lease, ended ones too."""
+    found = read_leases(connection, select(leases).where(leases.c.id == lease_id))
+    return found[0] if found else None
+
+
+def standing_leases(connection: Connection) -> list[Lease]:
+    """Return the leases and asks that stand, in the order in which they were asked for."""
+    return read_leases(connection, select(leases).where(leases.c.state != "released").order_by(leases.c.number))
+
+
+def read_leases(connection: Connection, chosen: Select[Any]) -> list[Lease]:
+    """Return leases with what they hold."""
+    rows = connection.execute(chosen).all()
+    held: dict[str, list[str]] = defaultdict(list)
+    if rows:
+        all_held = select(holdings.c.lease_id, holdings.c.device).order_by(holdings.c.position)
+        for lease_id, device in connection.execute(all_held).all():
+            held[lease_id].append(device)
+    return [_lease(row, held[row.id]) for row in rows]
+
+
+def _lease(row: Row[Any], held: Sequence[str]) -> Lease:
+    return Lease(
+        id=row.id,
+        number=row.number,
+        user=row.user,
+        groups=tuple(row.groups),
+        purpose=row.purpose,
+        label=row.label,
+        wanted=row.wanted,
+        memory=row.memory,
+        state=row.state,
+        step=row.step,
+        holder=Process(row.pid, row.start_time),
+        in_use=row.in_use,
+        devices=tuple(held),
+        gpus=row.gpus,
+        came_from=tuple(row.came_from),
+        asked_at=row.asked_at,
+        granted_at=row.granted_at,
+        waiting_since=row.waiting_since,
+        idle_since=row.idle_since,
+        reason=row.reason,
+    )
+
+
+def read_devices(connection: Connection) -> list[BookedDevice]:
+    """Return the devices by index."""
+    rows = connection.execute(select(devices).order_by(devices.c.index, devices.c.uuid)).all()
+    return [BookedDevice(**row._mapping) for row in rows]
+
+
+def read_changes(connection: Connection, chosen: Select[Any]) -> list[Change]:
+    """Return lines of the audit."""
+    return [
+        Change(**{**row._mapping, "devices": tuple(row.devices)})
+        for row in connection.execute(chosen.with_only_columns(*audit.c)).all()
+    ]
+
+
+def read_quotas(connection: Connection) -> list[QuotaRule]:
+    """Return all quotas by scope and name."""
+    rows = connection.execute(select(quotas).order_by(quotas.c.scope, quotas.c.name)).all()
+    return [QuotaRule(row.scope, row.name, Quota(row.gpus, row.gpu_hours, row.weight)) for row in rows]
+
+
+def read_reservations(connection: Connection) -> list[Reservation]:
+    """Return all reservations, the earliest first."""
+    rows = connection.execute(select(reservations).order_by(reservations.c.starts, reservations.c.id)).all()
+    times = ("starts", "ends")
+    return [
+        Reservation(**{**row._mapping, **{name: datetime.fromisoformat(getattr(row, name)) for name in times}})
+        for row in rows
+    ]
+
+
+def use_until(lease: Lease, now: datetime) -> Use:
+    """Return how a lease has used its GPUs since it was granted."""
+    return Use(lease.user, lease.gpus, lease.granted_at or now, now)
+
+
+def recent_use(connection: Connection, standing: Sequence[Lease], now: datetime, half_life: float) -> dict[str, float]:
+    """Return each user's recent GPU-seconds, with what is held now."""
+    recent: dict[str, float] = defaultdict(float)
+    for row in connection.execute(select(usage)).all():
+        recent[row.user] = faded(row.recent, now - row.at, half_life)
+    for lease in standing:
+        if lease.gpus:
+            recent[lease.user] += recent_seconds(use_until(lease, now), now, half_life)
+    return dict(recent)
+
+
+def total_use(connection: Connection, standing: Sequence[Lease], now: datetime) -> dict[str, float]:
+    """Return each user's GPU-seconds of all time, with what is held now."""
+    total: dict[str, float] = defaultdict(float)
+    total.update((row.user, row.total) for row in connection.execute(select(usage)).all())
+    for lease in standing:
+        if lease.gpus:
+            total[lease.user] += use_until(lease, now).seconds
+    return dict(total)
+
+
+def day_hours(connection: Connection, standing: Sequence[Lease], now: datetime) -> dict[str, float]:
+    """Return each user's GPU-hours in the last 24 hours, with what is held now."""
+    ended = connection.execute(
+        select(uses.c.user, uses.c.gpus, uses.c.since, uses.c.until).where(uses.c.until > now - DAY)
+    )
+    hours: dict[str, float] = defaultdict(float)
+    for use in [*(Use(*row) for row in ended), *(use_until(lease, now) for lease in standing if lease.gpus)]:
+        hours[use.user] += use.after(now - DAY).seconds / 3600
+    return dict(hours)

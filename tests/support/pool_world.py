@@ -1,0 +1,230 @@
+"""A machine for the pool to live on, in which everything that can happen can be made to happen: see `World`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import count
+from pathlib import Path
+
+import httpx
+from armillary_hub.pool.clock import BookClock
+from armillary_hub.pool.devices import Device, NvmlSilentError
+from armillary_hub.pool.opening import OpenDatabase
+from armillary_hub.pool.pool import GpuPool
+from armillary_hub.pool.scheduling import Rules
+from armillary_hub.pool.service import PREFIX, pool_app
+from armillary_hub.pool.store import LeaseStore
+from armillary_hub.pool.suspender import SuspensionError
+from armillary_kernels.processes import Process
+from sqlalchemy import event
+from starlette.middleware import Middleware
+
+from support.gpu_pool import TokenIsTheName
+
+#: The account that everybody's processes run as.
+UID = 1000
+
+
+class Killed(BaseException):
+    """The pool's process is killed here."""
+
+
+class Processes:
+    """The processes of the machine: pids are used again, as Linux does it, but never with the same start time."""
+
+    def __init__(self):
+        self.running = {}
+        self._ticks = count(1)
+        self._pids = count(100)
+
+    def start(self, pid=None):
+        pid = next(self._pids) if pid is None else pid
+        self.running[pid] = next(self._ticks)
+        return Process(pid, self.running[pid])
+
+    def is_alive(self, process):
+        return self.running.get(process.pid) == process.start_time
+
+    def owner(self, process):
+        return UID if self.is_alive(process) else None
+
+    def end(self, process):
+        if self.is_alive(process):
+            del self.running[process.pid]
+
+
+class Gpus:
+    """The machine's GPUs, which may fail, fall off the bus, or hang with the driver."""
+
+    def __init__(self, count, memory=16 * 2**30):
+        self.all = tuple(Device(f"GPU-{index}", index, "H100", memory) for index in range(count))
+        self.lost, self.failing, self.hangs = set(), set(), False
+
+    def devices(self):
+        if self.hangs:
+            raise NvmlSilentError("NVML has not answered for 3 s")
+        there = (one for one in self.all if one.uuid not in self.lost)
+        return tuple(replace(one, trouble="ERR!") if one.uuid in self.failing else one for one in there)
+
+
+class Checkpoints:
+    """Suspends processes as CUDA does: the state lives in the process, so it outlives the pool and dies with it."""
+
+    moves = True
+
+    def __init__(self, processes):
+        self._processes = processes
+        self.suspended, self.unable, self.fails = set(), set(), ""
+
+    def refusal(self, process):
+        return "it uses managed memory" if process in self.unable else None
+
+    def suspend(self, process):
+        self._may_fail(process)
+        assert process not in self.suspended
+        self.suspended.add(process)
+
+    def restore(self, process, devices):
+        self._may_fail(process)
+        assert process in self.suspended
+        assert len(set(devices.values())) == len(devices)
+        self.suspended.discard(process)
+
+    def is_suspended(self, process):
+        return process in self.suspended and self._processes.is_alive(process)
+
+    def _may_fail(self, process):
+        if not self._processes.is_alive(process):
+            raise SuspensionError("The process has ended.", fatal=True)
+        if self.fails:
+            raise SuspensionError("There is not enough memory.", fatal=self.fails == "fatally")
+
+
+class World:
+    """The real service on a real database file, and a machine around it whose clock, processes and GPUs obey.
+
+    The pool's long tasks wait in ``tasks`` until `finish_task`; a kill of the pool ends them.
+
+    Parameters
+    ----------
+    folder
+        For the database.
+    gpus
+        How many.
+    rules
+        The scheduler's.
+    """
+
+    def __init__(self, folder: Path, gpus=4, rules=None):
+        self.database = folder / "gpu-pool.sqlite"
+        self.wall, self.ticks = datetime(2026, 11, 24, 9, tzinfo=UTC), 0.0
+        self.rules = rules or Rules()
+        self.processes, self.gpus = Processes(), Gpus(gpus)
+        self.checkpoints = Checkpoints(self.processes)
+        self._runner = asyncio.Runner()
+        self._statements = None
+        self.database.write_bytes(_empty_database())
+        self.start_pool()
+        self._reader = sqlite3.connect(self.database, isolation_level=None)
+        self._reader.row_factory = sqlite3.Row
+
+    def close(self):
+        self._reader.close()
+        self.kill_pool()
+        self._runner.close()
+
+    # The pool ------------------------------------------------------------------------------------------------
+
+    def start_pool(self):
+        self.tasks = []
+        clock = BookClock(lambda: self.wall, lambda: self.ticks)
+        self.store = LeaseStore(f"sqlite:///{self.database}", clock, self.rules)
+        self.pool = GpuPool(
+            self.store,
+            self.gpus,
+            lambda user: UID,
+            machine=self.processes,
+            suspender=self.checkpoints,
+            start=self.tasks.append,
+        )
+        event.listen(self.store.database.engine, "before_cursor_execute", self._count_statement)
+        event.listen(self.store.database.engine, "commit", self._count_statement)
+        app = pool_app(self.pool, [Middleware(TokenIsTheName)])
+        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://pool{PREFIX}/")
+        self.pool.recover()
+
+    def kill_pool(self):
+        """End it as kill -9 does: what is not committed is gone, and so are its threads."""
+        self._statements = None
+        self.tasks = []
+        self.store.close()
+
+    def kill_during(self, statements, action):
+        """Kill the pool before a statement or commit of what it is about to do, then start it again."""
+        self._statements = statements
+        try:
+            return action()
+        except Killed:
+            return None
+        finally:
+            self.kill_pool()
+            self.start_pool()
+
+    def _count_statement(self, *_):
+        if self._statements is not None:
+            self._statements -= 1
+            if self._statements < 0:
+                raise Killed
+
+    def finish_task(self):
+        if self.tasks:
+            self.tasks.pop(0)()
+
+    def request(self, method, path, user, body=None):
+        headers = {"Authorization": f"Bearer {user}"}
+        return self._runner.run(self._client.request(method, path, headers=headers, json=body))
+
+    def pass_time(self, seconds):
+        self.wall += timedelta(seconds=seconds)
+        self.ticks += seconds
+
+    # What people do ------------------------------------------------------------------------------------------
+
+    def ask(self, user, holder, **what):
+        body = {"purpose": "kernel", "holder": _named(holder), **what}
+        return self.request("POST", "leases", user, body)
+
+    def bind(self, user, lease, holder, in_use=True):
+        return self.request("PATCH", f"leases/{lease}", user, {"holder": _named(holder), "in_use": in_use})
+
+    # What the database says, read past all of the pool's code ------------------------------------------------
+
+    def rows(self, query):
+        return [dict(row) for row in self._reader.execute(query)]
+
+    def audit(self):
+        lines = self.rows("SELECT * FROM audit ORDER BY number")
+        return [{**line, "devices": json.loads(line["devices"]), "at": moment(line["at"])} for line in lines]
+
+
+@cache
+def _empty_database():
+    """Return a database as the revisions make it: to make each anew would be most of a test's time."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.sqlite"
+        OpenDatabase(f"sqlite:///{path}").close()
+        return path.read_bytes()
+
+
+def moment(text):
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def _named(process):
+    return {"pid": process.pid, "start_time": process.start_time}

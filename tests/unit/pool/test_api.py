@@ -1,0 +1,237 @@
+"""The pool's REST API beside leases: what admins set, the history, suspension, and the description of it all."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from armillary_hub.pool import openapi
+from armillary_hub.pool.openapi import OPERATIONS
+from armillary_hub.pool.service import PREFIX, PoolApi
+from support.pool_world import World
+
+ADMIN = "admin:root"
+
+
+@pytest.fixture
+def world(tmp_path):
+    world = World(tmp_path, gpus=2)
+    yield world
+    world.close()
+
+
+def granted(world, user, in_use=True, **what):
+    """Ask, and bind a kernel to what is granted; returns the lease's id."""
+    answer = world.ask(user, world.processes.start(), **{"devices": 1, **what})
+    assert answer.status_code == 201, answer.text
+    world.bind(user, answer.json()["id"], world.processes.start(), in_use)
+    return answer.json()["id"]
+
+
+def test_a_share_says_how_much_memory_it_is(world):
+    first, second = granted(world, "alice", memory=4096), granted(world, "bob", memory=8192)
+    state = world.request("GET", "", ADMIN).json()
+    assert [lease["environment"]["CUDA_VISIBLE_DEVICES"] for lease in state["leases"]] == ["GPU-0", "GPU-0"]
+    assert state["leases"][1]["environment"]["ARMILLARY_GPU_MEMORY_MIB"] == "8192"
+    assert (state["devices"][0]["leases"], state["devices"][0]["shared"]) == ([first, second], 12 * 2**30)
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ({"devices": 3}, "3 GPUs were asked for; this machine has 2."),
+        ({"memory": 16 * 1024 + 1}, "16385 MiB of a GPU were asked for; the largest one here has 16384."),
+        ({"memory": 1, "devices": 2}, "a share is of one GPU"),
+        ({"devices": 0}, "devices: Input should be greater than or equal to 1"),
+        ({"purpose": "mining"}, "purpose: Input should be 'kernel', 'worker', 'app' or 'job'"),
+    ],
+)
+def test_what_cannot_be_given_is_refused(world, what, said):
+    answer = world.ask("alice", world.processes.start(), **what)
+    assert answer.status_code == 422
+    assert said in answer.json()["error"]["what"]
+    assert world.audit() == []
+
+
+def test_a_quota_refuses_what_can_never_be_and_queues_the_rest(world):
+    world.request("PUT", "quotas/group/class", ADMIN, {"gpus": 1, "gpu_hours": None, "weight": 2})
+    answer = world.ask("alice@class", world.processes.start(), devices=2)
+    assert answer.json()["error"]["what"] == "2 GPUs were asked for; your quota is 1 at once."
+    granted(world, "alice@class")
+    waiting = world.ask("alice@class", world.processes.start(), devices=1).json()
+    assert (waiting["state"], waiting["waits_for"], waiting["estimate"]) == ("queued", "quota", None)
+    mine = world.request("GET", "quotas", "alice@class").json()
+    assert mine == {"yours": {"gpus": 1.0, "gpu_hours": None, "weight": 2.0}, "quotas": []}
+    assert world.request("DELETE", "quotas/group/class", ADMIN).status_code == 204
+    assert world.request("GET", f"leases/{waiting['id']}", "alice@class").json()["state"] == "granted"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("quotas/user/alice", {"gpus": -1}, 422),
+        ("quotas/user/alice", {"weight": 0}, 422),
+        ("quotas/user/alice", {"cpus": 1}, 422),
+        ("quotas/planet/earth", {"gpus": 1}, 404),
+    ],
+)
+def test_a_quota_that_makes_no_sense_is_refused(world, path, body, status):
+    assert world.request("PUT", path, ADMIN, body).status_code == status
+    assert world.rows("SELECT * FROM quotas") == []
+
+
+TUESDAY = {"scope": "group", "name": "class", "devices": 2, "starts": "2026-11-24T09:00", "ends": "2026-11-24T11:00"}
+
+
+def test_a_reservation_is_kept_and_removed(world):
+    made = world.request("POST", "reservations", ADMIN, {**TUESDAY, "weekly": True, "note": "vision course"}).json()
+    shown = world.request("GET", "reservations", "bob").json()["reservations"]
+    assert shown == [made]
+    assert (made["made_by"], made["timezone"], made["starts"]) == ("root", "UTC", "2026-11-24T09:00:00")
+    waiting = world.ask("bob", world.processes.start(), devices=1).json()
+    assert waiting["waits_for"] == "devices"
+    granted(world, "alice@class")
+    world.request("DELETE", f"reservations/{made['id']}", ADMIN)
+    assert world.request("GET", f"leases/{waiting['id']}", "bob").json()["state"] == "granted"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"devices": 3}, "3 GPUs were to be reserved; this machine has 2."),
+        ({"ends": "2026-11-24T09:00"}, "it must end after it starts"),
+        ({"starts": "2026-11-24T09:00+01:00"}, "a local time has no offset"),
+        ({"timezone": "Mars/Olympus"}, "there is no timezone 'Mars/Olympus'"),
+        ({"starts": "soon"}, "starts"),
+        ({"weekly": True, "ends": "2026-12-24T09:00"}, "lasts a week at most"),
+        ({"starts": "2026-10-24T09:00", "ends": "2026-10-24T11:00"}, "The reservation is over already."),
+    ],
+)
+def test_a_reservation_that_makes_no_sense_is_refused(world, change, said):
+    answer = world.request("POST", "reservations", ADMIN, {**TUESDAY, **change})
+    assert answer.status_code == 422
+    assert said in answer.json()["error"]["what"]
+    assert world.rows("SELECT * FROM reservations") == []
+
+
+def test_an_idle_kernel_is_suspended_for_one_that_waits_and_comes_back(world):
+    idle, _busy = granted(world, "alice"), granted(world, "bob")
+    waiting = world.ask("carol", world.processes.start(), devices=1).json()["id"]
+    world.request("PUT", f"leases/{idle}/activity", "alice", {"busy": False})
+    world.pass_time(world.rules.idle_after)
+    world.request("GET", f"leases/{waiting}", "carol")
+    world.pool.watch()
+    assert world.request("GET", f"leases/{idle}", "alice").json()["step"] == "suspending"
+    world.finish_task()
+    assert world.request("GET", f"leases/{idle}", "alice").json()["state"] == "suspended"
+    assert world.request("GET", f"leases/{waiting}", "carol").json()["state"] == "granted"
+    place = world.request("POST", f"leases/{idle}/resume", "alice")
+    assert (place.status_code, place.json()["position"]) == (202, 1)
+    world.request("DELETE", f"leases/{waiting}", "carol")
+    world.finish_task()
+    back = world.request("GET", f"leases/{idle}", "alice").json()
+    assert (back["state"], back["step"], back["devices"]) == ("granted", "", [0])
+    assert world.checkpoints.suspended == set()
+
+
+def test_a_process_that_cannot_be_suspended_keeps_its_gpu(world):
+    lease = granted(world, "alice")
+    holder = world.pool.store.get(lease).holder
+    world.checkpoints.unable.add(holder)
+    answer = world.request("POST", f"leases/{lease}/suspend", "alice")
+    assert answer.status_code == 409
+    assert answer.json()["error"]["what"] == "The lease cannot be suspended: it uses managed memory."
+    world.request("PUT", f"leases/{lease}/activity", "alice", {"busy": False})
+    world.pass_time(world.rules.idle_after)
+    granted(world, "bob")
+    world.ask("carol", world.processes.start(), devices=1)
+    assert world.tasks == []
+
+
+@pytest.mark.parametrize(("fails", "state"), [("for now", "granted"), ("fatally", "released")])
+def test_a_suspension_that_fails(world, fails, state):
+    lease = granted(world, "alice")
+    world.request("POST", f"leases/{lease}/suspend", "alice")
+    world.checkpoints.fails = fails
+    world.finish_task()
+    shown = world.request("GET", f"leases/{lease}", "alice").json()
+    assert (shown["state"], shown["step"]) == (state, "")
+    assert "There is not enough memory." in shown["reason"]
+
+
+@pytest.mark.parametrize("step", ["suspend", "resume"])
+def test_a_pool_that_is_killed_in_a_step_finds_out_how_far_it_got(world, step):
+    lease = granted(world, "alice")
+    world.request("POST", f"leases/{lease}/suspend", "alice")
+    if step == "resume":
+        world.finish_task()
+        world.request("POST", f"leases/{lease}/resume", "alice")
+    world.kill_pool()
+    world.start_pool()
+    shown = world.request("GET", f"leases/{lease}", "alice").json()
+    assert (shown["state"], shown["step"]) == ("granted", "" if step == "suspend" else "restoring")
+    while world.tasks:
+        world.finish_task()
+    assert world.request("GET", f"leases/{lease}", "alice").json()["step"] == ""
+
+
+def test_a_step_whose_end_could_not_be_written_is_ended_by_the_watcher(world, monkeypatch):
+    lease = granted(world, "alice")
+    world.request("POST", f"leases/{lease}/suspend", "alice")
+    world.pool.watch()
+    with monkeypatch.context() as patched:
+        patched.setattr(world.store, "end_suspension", lambda *_: sqlite3.connect("/nowhere/at/all"))
+        with pytest.raises(sqlite3.OperationalError):
+            world.finish_task()
+    assert world.request("GET", f"leases/{lease}", "alice").json()["step"] == "suspending"
+    world.pool.watch()
+    assert world.request("GET", f"leases/{lease}", "alice").json()["state"] == "suspended"
+
+
+def test_a_process_that_dies_in_its_suspension_gives_its_gpu_back(world):
+    lease = granted(world, "alice")
+    world.request("POST", f"leases/{lease}/suspend", "alice")
+    world.processes.end(world.pool.store.get(lease).holder)
+    world.pool.watch()
+    world.pool.watch()
+    world.finish_task()
+    shown = world.request("GET", f"leases/{lease}", "alice").json()
+    assert (shown["state"], shown["devices"]) == ("released", [])
+
+
+def test_the_history_is_ones_own_and_an_admins_everybodys(world):
+    lease = granted(world, "alice")
+    granted(world, "bob")
+    mine = world.request("GET", "history", "alice").json()["changes"]
+    assert [(change["after"], change["devices"], change["actor"]) for change in mine] == [
+        ("queued", [], "alice"),
+        ("granted", [0], "pool"),
+    ]
+    assert {change["lease"] for change in mine} == {lease}
+    every = world.request("GET", "history", ADMIN).json()["changes"]
+    assert {change["user"] for change in every} == {"alice", "bob"}
+    assert world.request("GET", f"history?before={every[1]['number']}", ADMIN).json()["changes"] == every[:1]
+
+
+def test_the_description_is_of_every_route_and_nothing_else(world):
+    described = {(operation.method, f"{PREFIX}{operation.path}") for operation in OPERATIONS}
+    served = {(m, route.path) for route in PoolApi(world.pool).routes() for m in route.methods - {"HEAD"}}
+    assert described == served
+    document = world.request("GET", "openapi.json", "alice").json()
+    ask = document["paths"]["/leases"]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+    assert ask == "#/components/schemas/AskBody"
+    assert document["components"]["schemas"]["AskBody"]["properties"]["holder"] == {
+        "$ref": "#/components/schemas/HolderBody"
+    }
+
+
+@pytest.mark.parametrize(
+    ("language", "heading"), [("en", "The GPU pool&#39;s REST API"), ("zh-CN", "GPU 池的 REST API")]
+)
+def test_the_description_is_a_page_too(world, language, heading):
+    headers = {"Authorization": "Bearer alice", "Accept": "text/html", "Accept-Language": language}
+    page = world._runner.run(world._client.get("api", headers=headers))
+    assert heading in page.text
+    assert page.text.count("<code>") > len(OPERATIONS)
+    catalogue = json.loads((Path(openapi.__file__).parent / "texts_zh.json").read_text(encoding="utf-8"))
+    assert {operation.summary for operation in OPERATIONS} <= catalogue.keys()

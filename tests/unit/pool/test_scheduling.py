@@ -1,0 +1,252 @@
+"""The scheduler's rules, each by itself; whether they hold together the property test tries."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from armillary_hub.pool.estimate import FEWEST, estimate
+from armillary_hub.pool.quotas import Quota, QuotaRule
+from armillary_hub.pool.records import BookedDevice, Lease
+from armillary_hub.pool.reservations import Reservation
+from armillary_hub.pool.scheduling import Rules, Situation, decide, order, waits_for
+from armillary_kernels.processes import Process
+
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+RULES = Rules()
+
+
+def device(index, name="H100", memory=80 * 1024, state="working"):
+    return BookedDevice(f"d{index}", index, name, memory, state, "", 0, 0)
+
+
+GPUS = tuple(device(index) for index in range(4))
+
+
+def lease(number, user="alice", wanted=1, **what):
+    """A lease that waits since the ``number``-th second before now; ``devices`` make it a granted one."""
+    values = {
+        "id": str(number),
+        "number": number,
+        "user": user,
+        "groups": (),
+        "purpose": "kernel",
+        "label": "",
+        "wanted": wanted,
+        "memory": None,
+        "state": "granted" if what.get("devices") else "queued",
+        "step": "",
+        "holder": Process(number + 2, 1),
+        "in_use": bool(what.get("devices")),
+        "devices": (),
+        "gpus": float(len(what.get("devices", ()))),
+        "came_from": (),
+        "asked_at": NOW,
+        "granted_at": NOW if what.get("devices") else None,
+        "waiting_since": None if what.get("devices") else NOW,
+        "idle_since": None,
+        "reason": "",
+    }
+    return Lease(**{**values, **what})
+
+
+def granted(*leases, devices=GPUS, **what):
+    return dict(decide(Situation(leases, devices, NOW, **what)).grants)
+
+
+def suspended(*leases, devices=GPUS, **what):
+    suspendable = frozenset(one.id for one in leases if one.idle_since)
+    return decide(Situation(leases, devices, NOW, **{"suspendable": suspendable, **what})).suspensions
+
+
+# Whose turn it is --------------------------------------------------------------------------------------------
+
+
+def test_people_who_ask_at_once_take_turns():
+    queue = [lease(number, "alice") for number in range(4)] + [lease(number, "bob") for number in range(4, 8)]
+    assert sorted(granted(*queue)) == ["0", "1", "4", "5"]
+    assert [one.id for one in order(Situation(queue, GPUS, NOW))] == ["0", "4", "1", "5", "2", "6", "3", "7"]
+
+
+def test_who_has_used_less_lately_is_next():
+    queue = lease(1, "alice"), lease(2, "bob")
+    assert granted(*queue, devices=GPUS[:1], recent={"alice": 60.0}) == {"2": ("d0",)}
+
+
+def test_who_weighs_more_has_used_less_than_it_seems():
+    quotas = [QuotaRule("user", "alice", Quota(weight=4.0))]
+    queue = lease(1, "alice"), lease(2, "bob")
+    assert list(granted(*queue, devices=GPUS[:1], recent={"alice": 300.0, "bob": 100.0}, quotas=quotas)) == ["1"]
+
+
+def test_waiting_makes_up_for_use():
+    waited = timedelta(seconds=3600 / RULES.ageing)
+    queue = lease(1, "alice", waiting_since=NOW - waited - timedelta(seconds=1)), lease(2, "bob")
+    assert list(granted(*queue, devices=GPUS[:1], recent={"alice": 3600.0})) == ["1"]
+
+
+def test_who_comes_back_stands_ahead_of_new_asks():
+    back = lease(2, "bob", state="suspended", came_from=("d0",))
+    assert list(granted(lease(1, "alice"), back, devices=GPUS[:1])) == ["2"]
+
+
+# What each gets ----------------------------------------------------------------------------------------------
+
+
+def test_a_large_ask_gathers_while_small_ones_wait_behind():
+    held = [lease(number, "carol", devices=(f"d{number}",)) for number in range(3)]
+    large = lease(5, "alice", wanted=2, waiting_since=NOW - timedelta(hours=1))
+    assert granted(*held, large, lease(6, "bob")) == {}
+    assert granted(*held[1:], large, lease(6, "bob")) == {"5": ("d0", "d3")}
+
+
+def test_what_cannot_be_now_stops_nobody():
+    devices = (*GPUS[:3], replace(GPUS[3], state="lost"))
+    large = lease(1, "alice", wanted=4, waiting_since=NOW - timedelta(hours=1))
+    assert granted(large, lease(2, "bob"), devices=devices) == {"2": ("d0",)}
+    assert waits_for(Situation([large], devices, NOW), large) == "devices"
+
+
+def test_devices_of_one_kind_are_given_together_and_the_scarce_kept_whole():
+    mixed = (device(0, "A100"), *GPUS[1:], device(4, "A100"))
+    assert granted(lease(1, wanted=2), devices=mixed) == {"1": ("d0", "d4")}
+    assert granted(lease(1, wanted=3), devices=mixed) == {"1": ("d1", "d2", "d3")}
+    assert granted(lease(1, wanted=4), devices=mixed) == {"1": ("d0", "d1", "d2", "d3")}
+
+
+def test_shares_fill_one_device_before_the_next():
+    queue = [lease(number, f"user{number}", memory=30 * 1024) for number in range(3)]
+    assert granted(*queue, lease(9, "zoe", wanted=2)) == {"0": ("d0",), "1": ("d0",), "2": ("d1",), "9": ("d2", "d3")}
+
+
+def test_a_share_larger_than_any_device_waits_alone():
+    assert list(granted(lease(1, memory=100 * 1024), lease(2, "bob"))) == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("free", "moves", "given"),
+    [
+        ("d0 d1", True, ("d1",)),
+        ("d0", True, ("d0",)),
+        ("d0", False, ()),
+        ("d4", True, ()),
+    ],
+)
+def test_who_comes_back_gets_a_device_of_the_same_kind(free, moves, given):
+    devices = (*GPUS, device(4, "A100"))
+    held = [lease(n, "bob", devices=(f"d{n}",)) for n in range(5) if f"d{n}" not in free.split()]
+    back = lease(9, state="suspended", came_from=("d1",))
+    assert granted(*held, back, devices=devices, moves=moves).get("9", ()) == given
+
+
+def test_without_gpus_everybody_gets_none_at_once():
+    back = lease(3, state="suspended", came_from=("d0",))
+    assert granted(lease(1, wanted=4), lease(2, "bob"), back, devices=()) == {"1": (), "2": ()}
+
+
+# Quotas and reservations -------------------------------------------------------------------------------------
+
+
+def test_who_is_at_a_quota_is_passed_over_and_comes_last():
+    quotas = [QuotaRule("default", "", Quota(gpus=1.5))]
+    queue = [lease(1), lease(2), lease(3, memory=40 * 1024), lease(4, "bob")]
+    assert sorted(granted(*queue, quotas=quotas)) == ["1", "3", "4"]
+    situation = Situation([lease(0, devices=("d0",)), *queue], GPUS, NOW, quotas=quotas)
+    assert [one.id for one in order(situation)][-2:] == ["1", "2"]
+    assert [waits_for(situation, one) for one in queue] == ["quota", "quota", "turn", "turn"]
+
+
+def test_gpu_hours_of_the_day_run_out():
+    quotas = [QuotaRule("group", "class", Quota(gpu_hours=2.0))]
+    queue = lease(1, groups=("class",)), lease(2, "bob", groups=("class",)), lease(3, "carol")
+    assert sorted(granted(*queue, quotas=quotas, day_hours={"alice": 2.0, "bob": 1.9, "carol": 9.0})) == ["2", "3"]
+
+
+def reserved(devices, name="class"):
+    return Reservation("r", "group", name, devices, NOW, NOW + timedelta(hours=2), "UTC", False, "", "root")
+
+
+def test_a_reservation_keeps_its_gpus_for_its_members():
+    members = [lease(number, f"member{number}", groups=("class",)) for number in range(5, 8)]
+    others = [lease(number, f"user{number}", waiting_since=NOW - timedelta(hours=1)) for number in range(3)]
+    assert sorted(granted(*others, reservations=[reserved(3)])) == ["0"]
+    assert sorted(granted(*others, *members, reservations=[reserved(3)])) == ["0", "5", "6", "7"]
+
+
+def test_what_members_hold_already_is_part_of_the_reservation():
+    held = lease(9, "member", groups=("class",), devices=("d0",))
+    assert sorted(granted(held, *(lease(n, f"user{n}") for n in range(3)), reservations=[reserved(2)])) == ["0", "1"]
+
+
+def test_an_ask_larger_than_what_is_not_reserved_stops_nobody():
+    large = lease(1, wanted=3, waiting_since=NOW - timedelta(hours=1))
+    assert sorted(granted(large, lease(2, "bob"), reservations=[reserved(2)])) == ["2"]
+
+
+# Whose idle GPU is taken -------------------------------------------------------------------------------------
+
+IDLE = NOW - timedelta(seconds=RULES.idle_after)
+
+
+def busy(*numbers):
+    return [lease(n, "carol", devices=(f"d{n}",)) for n in numbers]
+
+
+def idle(number, minutes=0, **what):
+    since = IDLE - timedelta(minutes=minutes)
+    return lease(number, f"user{number}", **{"devices": (f"d{number}",), "idle_since": since, **what})
+
+
+def test_the_longest_idle_goes_first_and_no_more_than_needed():
+    assert suspended(*busy(0, 1), idle(2, 5), idle(3, 50), lease(9)) == ("3",)
+    assert sorted(suspended(*busy(0, 1), idle(2, 5), idle(3, 50), lease(9, wanted=2))) == ["2", "3"]
+
+
+@pytest.mark.parametrize(
+    "lease_2",
+    [
+        {"idle_since": IDLE + timedelta(seconds=1)},
+        {"in_use": False},
+        {"step": "suspending"},
+    ],
+)
+def test_who_is_not_idle_long_enough_or_already_goes_is_left_alone(lease_2):
+    assert suspended(*busy(0, 1, 3), idle(2, **lease_2), lease(9)) == ()
+
+
+def test_nobody_is_suspended_where_nobody_waits_or_it_would_not_help():
+    assert suspended(*busy(0, 1, 3), idle(2)) == ()
+    assert suspended(*busy(0, 1, 3), idle(2), lease(9, wanted=2)) == ()
+    assert suspended(*busy(0, 1), idle(2), lease(9)) == (), "a GPU is free"
+    assert suspended(*busy(0, 1, 3), idle(2), lease(9), suspendable=frozenset()) == ()
+
+
+def test_one_that_goes_already_is_counted_on():
+    assert suspended(*busy(0, 1), idle(2, step="suspending"), idle(3), lease(9)) == ()
+    assert suspended(*busy(0, 1), idle(2, step="suspending"), idle(3), lease(8), lease(9, "bob")) == ("3",)
+
+
+# Estimates ---------------------------------------------------------------------------------------------------
+
+
+def estimated(*leases, lasted, of="9"):
+    situation = Situation(leases, GPUS, NOW)
+    queue = order(situation)
+    wait = estimate(situation, queue, next(one for one in queue if one.id == of), lasted)
+    return wait and wait.total_seconds()
+
+
+def held_for(seconds, number):
+    return lease(number, f"user{number}", devices=(f"d{number}",), granted_at=NOW - timedelta(seconds=seconds))
+
+
+def test_the_wait_is_estimated_by_how_long_leases_last():
+    standing = [held_for(seconds, n) for n, seconds in enumerate((10, 20, 30, 40))]
+    assert estimated(*standing, lease(9), lasted=[100] * FEWEST) == 60
+    assert estimated(*standing, lease(8, "bob"), lease(9), lasted=[100] * FEWEST) == 70
+    assert estimated(*standing, lease(9, wanted=4), lasted=[100] * FEWEST) == 90
+
+
+def test_nothing_is_said_where_nothing_is_known():
+    standing = [held_for(10, n) for n in range(4)]
+    assert estimated(*standing, lease(9), lasted=[100] * (FEWEST - 1)) is None
+    assert estimated(*standing, lease(9), lasted=[5] * 100) is None
