@@ -86,6 +86,10 @@ def test_kernels_of_two_people_share_the_gpus(running):
     assert "NoGpuFreeError" in shown
     assert "GPU 0: ada, since" in shown
     assert "GPU 1: you, since" in shown
+    seen = ada.run(kernels[0][1], "!armillary gpus"), running.armillary("gpus").stdout
+    for text in seen:
+        assert re.search(r"│ 0 .* in use .* ada .* kernel", text), text
+        assert re.search(r"│ 1 .* in use .* ben .* kernel", text), text
 
     killed = _holder_of(ada, "ada")
     os.kill(killed["pid"], signal.SIGKILL)  # Jupyter starts it again: in time to keep the lease, or with a new one

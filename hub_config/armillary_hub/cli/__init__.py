@@ -21,6 +21,7 @@ COMMANDS = {
         "Restart the hub and its services; people's servers keep running.",
     ),
     "status": ("armillary_hub.cli.status:status", "Show the programs, the people's servers and the GPUs."),
+    "gpus": ("armillary_hub.cli.gpus:gpus", "Show who holds each GPU, and who waits for one."),
     "invite": ("armillary_hub.cli.invite:invite", "Print a new link for a person who forgot the password."),
     "doctor": ("armillary_hub.cli.doctor:doctor", "Check what a deployment needs, and say what to do."),
 }

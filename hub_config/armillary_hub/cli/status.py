@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from armillary_kernels.errors import ArmillaryError
 from rich.console import Console
 from rich.table import Table
 
+from armillary_hub.cli.durations import ago, duration
+from armillary_hub.cli.gpus import own_books, tables
 from armillary_hub.cli.options import deployment_in, home_option
 from armillary_hub.settings import Settings
 from armillary_hub.supervision.programs import Program, programs
@@ -34,16 +35,11 @@ def status(home: Path) -> None:
     console.print(f"{settings.public_url}, {settings.mode} mode, {settings.home}")
     rows = list(program_rows(settings))
     console.print(_table(("Program", "What", "State", "Process", "For"), rows))
-    for title, columns, part in (
-        ("people", ("Person", "Server"), server_rows),
-        ("GPUs", ("GPU", "Model", "Used by"), gpu_rows),
-    ):
+    for title, part in (("people", people_table), ("GPUs", lambda settings: tables(own_books(settings)))):
         try:
-            found = part(settings)
-        except (httpx.HTTPError, KeyError, ValueError) as error:
+            console.print(part(settings))
+        except (httpx.HTTPError, ArmillaryError, KeyError, ValueError) as error:
             console.print(f"No news of {title}: {type(error).__name__}")
-            continue
-        console.print(_table(columns, found) if found else f"No {title}.")
     sys.exit(0 if all(row[2] == "running" for row in rows) else 1)
 
 
@@ -77,7 +73,7 @@ def program_rows(settings: Settings) -> Iterable[tuple[str, str, str, str, str]]
             program.title,
             _state(settings, program, info),
             str(info["pid"]) if running else "",
-            _duration(seconds) if running else "",
+            duration(seconds) if running else "",
         )
 
 
@@ -87,11 +83,11 @@ def _state(settings: Settings, program: Program, info: dict[str, Any]) -> str:
     return "running" if answers(settings, program) else "does not answer"
 
 
-def server_rows(settings: Settings) -> list[tuple[str, str]]:
-    """Return a row for each person: name, and how the server is."""
+def people_table(settings: Settings) -> Table:
+    """Return each person's name, and how the server is."""
     headers = {"Authorization": f"Bearer {settings.secret('operator')}"}
     users = httpx.get(f"{settings.hub_api_url}/users", headers=headers, timeout=_PATIENCE).raise_for_status().json()
-    return [(user["name"], _server(user.get("servers", {}).get(""))) for user in users]
+    return _table(("Person", "Server"), [(user["name"], _server(user.get("servers", {}).get(""))) for user in users])
 
 
 def _server(server: dict[str, Any] | None) -> str:
@@ -99,26 +95,5 @@ def _server(server: dict[str, Any] | None) -> str:
         return "stopped"
     if server.get("pending"):
         return str(server["pending"])
-    return f"running, last active {_ago(server.get('last_activity'))}"
-
-
-def _ago(moment: str | None) -> str:
-    if not moment:
-        return "never"
-    return f"{_duration(int((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()))} ago"
-
-
-def gpu_rows(settings: Settings) -> list[tuple[str, str, str]]:
-    """Return a row for each GPU: index, model, and who holds it."""
-    headers = {"Authorization": f"Bearer {settings.secret('operator')}", "Accept": "application/json"}
-    response = httpx.get(f"{settings.direct_url('gpu-pool')}/", headers=headers, timeout=_PATIENCE)
-    state = response.raise_for_status().json()
-    holders = {lease["id"]: lease["user"] for lease in state["leases"]}
-    return [(str(gpu["index"]), gpu["name"], holders.get(gpu["lease"], "")) for gpu in state["devices"]]
-
-
-def _duration(seconds: int) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
+    last = server.get("last_activity")
+    return f"running, last active {ago(last) if last else 'never'}"

@@ -1,0 +1,104 @@
+"""``armillary gpus``: who holds each GPU, and who waits; in a person's own shell, or for a whole deployment."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+from armillary_kernels.connection import Connection
+from armillary_kernels.errors import ArmillaryError
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from armillary_hub.cli.durations import ago, duration
+from armillary_hub.cli.options import deployment_in, home_option
+from armillary_hub.settings import Settings
+
+#: Seconds between two looks with ``--watch``.
+_PERIOD = 2.0
+
+_PATIENCE = 10.0
+
+
+@click.command(help="Show who holds each GPU, and who waits for one.")
+@home_option
+@click.option("--watch", is_flag=True, help=f"Look again every {_PERIOD:g} seconds, until Ctrl-C.")
+def gpus(home: Path, watch: bool) -> None:
+    """Print the pool's books: as the person whose shell it is, else as the deployment in ``home``."""
+    connection = Connection.from_environment()
+    own = partial(books, connection.pool_url, connection.token) if connection else None
+    read = own or partial(own_books, deployment_in(home))
+    if not watch:
+        Console().print(tables(read()))
+        return
+    with Live(tables(read()), auto_refresh=False) as live:
+        while True:
+            time.sleep(_PERIOD)
+            live.update(tables(read()), refresh=True)
+
+
+def own_books(settings: Settings) -> dict[str, Any]:
+    """Return the books of a deployment, asked for by itself; see `books`."""
+    return books(settings.direct_url("gpu-pool"), settings.secret("operator"))
+
+
+def books(url: str, token: str) -> dict[str, Any]:
+    """Return the pool's devices, leases and queue.
+
+    Raises
+    ------
+    ArmillaryError
+        If the pool does not answer.
+    """
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+    try:
+        answer = httpx.get(f"{url}/", headers=headers, timeout=_PATIENCE).raise_for_status()
+    except httpx.HTTPError as error:
+        raise ArmillaryError(
+            f"The GPU pool does not answer: {error}.", "See `armillary status`; a program that died is started again."
+        ) from None
+    state: dict[str, Any] = answer.json()
+    return state
+
+
+def tables(state: dict[str, Any]) -> Group | str:
+    """Return the books as tables for a terminal."""
+    if not state["devices"]:
+        return "No GPUs."
+    suspended = [lease for lease in state["leases"] if lease["state"] == "suspended"]
+    return Group(
+        _gpus(state),
+        *([_waiting("Suspended", suspended)] if suspended else []),
+        *([_waiting("Queue", state["queue"])] if state["queue"] else ["Nobody waits."]),
+    )
+
+
+def _gpus(state: dict[str, Any]) -> Table:
+    table = Table("GPU", "Model", "State", "Held by", "For", "Since")
+    leases = {lease["id"]: lease for lease in state["leases"]}
+    for gpu in state["devices"]:
+        for lease in [leases.get(held) for held in gpu["leases"]] or [None]:
+            free = "free" if gpu["state"] == "working" else f"{gpu['state']}: {gpu['trouble']}"
+            holder = (lease["user"], _what(lease), ago(lease["since"])) if lease else ("", "", "")
+            table.add_row(str(gpu["index"]), gpu["name"], "in use" if lease else free, *holder)
+    return table
+
+
+def _waiting(title: str, leases: list[dict[str, Any]]) -> Table:
+    table = Table("", "Who", "For", "GPUs", "Since", "Waits for", "About", title=title)
+    for lease in leases:
+        place, about = lease.get("position", ""), lease.get("estimate")
+        table.add_row(
+            *(str(place), lease["user"], _what(lease), str(lease["wanted"]), ago(lease["since"])),
+            *(lease.get("waits_for", ""), "" if about is None else duration(about)),
+        )
+    return table
+
+
+def _what(lease: dict[str, Any]) -> str:
+    return f"{lease['purpose']} · {lease['label']}" if lease["label"] else str(lease["purpose"])
