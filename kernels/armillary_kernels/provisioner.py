@@ -132,6 +132,7 @@ class LeasedProvisioner(LocalProvisioner):
         gpus = int(environment.get(GPUS_VARIABLE) or self.gpus)
         if gpus == 0:
             return NO_GPU
+        seconds = float(environment.get(WAIT_VARIABLE) or self.wait_seconds)
         await self._keep()
         if self._lease is None:
             self._lease = await obtain(
@@ -139,7 +140,7 @@ class LeasedProvisioner(LocalProvisioner):
                 purpose="kernel",
                 devices=gpus,
                 label=self._label(kwargs.get("env", {})),
-                seconds=(seconds := float(environment.get(WAIT_VARIABLE) or self.wait_seconds)),
+                seconds=seconds,
                 report=lambda place: self._report(place, connection.user, seconds),
             )
         return {**NO_GPU, **self._lease.environment}

@@ -8,6 +8,8 @@ from html import escape
 
 from armillary_kernels.texts import translator
 
+from armillary.notebook import in_notebook
+
 _ = translator(__file__)
 
 
@@ -29,7 +31,7 @@ class _Line:
 
     def show(self, text: str) -> None:
         """Show a text, in place of the one before."""
-        if not _in_notebook():
+        if not in_notebook():
             return
         from IPython.display import display
 
@@ -43,9 +45,3 @@ class _Line:
         """Take the line away."""
         if self._handle is not None:
             self._handle.update({"text/plain": "", "text/html": ""}, raw=True)
-
-
-def _in_notebook() -> bool:
-    from IPython import get_ipython
-
-    return getattr(get_ipython(), "kernel", None) is not None

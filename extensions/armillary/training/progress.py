@@ -8,14 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from armillary.notebook import in_notebook
 from armillary.training.run import ENDED, Run
-
-
-def in_notebook() -> bool:
-    """Tell whether this process is a Jupyter kernel."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return getattr(shell, "kernel", None) is not None
 
 
 @contextmanager

@@ -83,9 +83,11 @@ def _gpus(state: dict[str, Any]) -> Table:
     leases = {lease["id"]: lease for lease in state["leases"]}
     for gpu in state["devices"]:
         for lease in [leases.get(held) for held in gpu["leases"]] or [None]:
-            free = "free" if gpu["state"] == "working" else f"{gpu['state']}: {gpu['trouble']}"
+            condition = "in use" if lease else "free"
+            if gpu["state"] != "working":
+                condition = f"{gpu['state']}: {gpu['trouble']}"
             holder = (lease["user"], _what(lease), ago(lease["since"])) if lease else ("", "", "")
-            table.add_row(str(gpu["index"]), gpu["name"], "in use" if lease else free, *holder)
+            table.add_row(str(gpu["index"]), gpu["name"], condition, *holder)
     return table
 
 

@@ -39,7 +39,7 @@ def status(home: Path) -> None:
         try:
             console.print(part(settings))
         except (httpx.HTTPError, ArmillaryError, KeyError, ValueError) as error:
-            console.print(f"No news of {title}: {type(error).__name__}")
+            console.print(f"No news of {title}: {type(error).__name__}: {error}")
     sys.exit(0 if all(row[2] == "running" for row in rows) else 1)
 
 

@@ -42,9 +42,8 @@ class PolicyStore:
 
     def reserve(self, reservation: Reservation) -> None:
         """Add a reservation."""
-        times = {"starts": reservation.starts.isoformat(), "ends": reservation.ends.isoformat()}
         with self._database.transaction() as connection:
-            connection.execute(insert(reservations).values({**asdict(reservation), **times}))
+            connection.execute(insert(reservations).values(reservation.plain()))
 
     def remove_reservation(self, reservation_id: str) -> bool:
         """Remove a reservation; False when there was none."""

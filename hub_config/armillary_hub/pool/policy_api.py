@@ -26,7 +26,6 @@ from starlette.routing import BaseRoute, Route
 from armillary_hub.pool.bodies import QuotaBody, ReservationBody
 from armillary_hub.pool.quotas import QuotaRule, QuotaScope, quota_of
 from armillary_hub.pool.requests import admin_of, body_of
-from armillary_hub.pool.reservations import Reservation
 from armillary_hub.web.errors import WebError
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class PolicyApi:
         """Answer with the reservations that are not over."""
         now = self.pool.store.clock.wall()
         every = await run_in_threadpool(self.pool.policy.reservations)
-        return JSONResponse({"reservations": [_reservation(one) for one in every if one.span(now) is not None]})
+        return JSONResponse({"reservations": [one.plain() for one in every if one.span(now) is not None]})
 
     async def reserve(self, request: Request) -> Response:
         """Make a reservation."""
@@ -103,7 +102,7 @@ class PolicyApi:
         if reservation.span(self.pool.store.clock.wall()) is None:
             raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, "The reservation is over already.", "Check its times.")
         await run_in_threadpool(self.pool.policy.reserve, reservation)
-        return JSONResponse(_reservation(reservation), HTTPStatus.CREATED)
+        return JSONResponse(reservation.plain(), HTTPStatus.CREATED)
 
     async def remove_reservation(self, request: Request) -> Response:
         """Remove a reservation."""
@@ -125,8 +124,3 @@ def _whose(request: Request) -> tuple[QuotaScope, str]:
 
 def _quota(rule: QuotaRule) -> dict[str, Any]:
     return {"scope": rule.scope, "name": rule.name, **asdict(rule.quota)}
-
-
-def _reservation(reservation: Reservation) -> dict[str, Any]:
-    times = {"starts": reservation.starts.isoformat(), "ends": reservation.ends.isoformat()}
-    return {**asdict(reservation), **times}

@@ -120,11 +120,6 @@ class BookedDevice:
         """Whether nobody holds any of it."""
         return not self.exclusives and not self.shared
 
-    @property
-    def room(self) -> int:
-        """MiB that can still be shared out."""
-        return 0 if self.exclusives else self.memory - self.shared
-
 
 @dataclass(frozen=True)
 class Change:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 _WEEK = timedelta(days=7)
@@ -47,6 +47,10 @@ class Reservation:
     def is_for(self, user: str, groups: Sequence[str]) -> bool:
         """Return whether a person may use what it keeps."""
         return self.name == user if self.scope == "user" else self.name in groups
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as it is stored and sent: its times as ISO 8601."""
+        return {**asdict(self), "starts": self.starts.isoformat(), "ends": self.ends.isoformat()}
 
     def span(self, now: datetime) -> tuple[datetime, datetime] | None:
         """Return the start and the end, in UTC, of this time or the next one; None when it is over."""

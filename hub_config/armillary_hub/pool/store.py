@@ -117,14 +117,15 @@ class LeaseStore:
             Whether a suspended process may come back on another device of its kind.
         """
         with self.database.transaction() as connection:
-            situation = self._situation(connection, suspendable, moves)
-            if all(lease.waiting_since is None for lease in situation.leases):
-                return Settled()
+            standing = rows.standing_leases(connection)
+            if all(lease.waiting_since is None for lease in standing):
+                return Settled()  # the most frequent case by far, twice a second
+            situation = self._situation(connection, standing, suspendable, moves)
             decisions = decide(situation)
-            standing = {lease.id: lease for lease in situation.leases}
+            by_id = {lease.id: lease for lease in standing}
             memories = {device.uuid: device.memory for device in situation.devices}
-            granted = [self._grant(connection, standing[one], given, memories) for one, given in decisions.grants]
-            suspending = [self._begin(connection, standing[one], "pool") for one in decisions.suspensions]
+            granted = [self._grant(connection, by_id[one], given, memories) for one, given in decisions.grants]
+            suspending = [self._begin(connection, by_id[one], "pool") for one in decisions.suspensions]
         return Settled(tuple(granted), tuple(suspending))
 
     def bind(self, lease_id: str, holder: Process, in_use: bool) -> Lease | None:
@@ -241,7 +242,7 @@ class LeaseStore:
     def situation(self, suspendable: frozenset[str] = frozenset(), moves: bool = True) -> Situation:
         """Return what the scheduler decides on."""
         with self.database.reading() as connection:
-            return self._situation(connection, suspendable, moves)
+            return self._situation(connection, rows.standing_leases(connection), suspendable, moves)
 
     def changes(self, *, user: str | None = None, before: int | None = None, limit: int | None = None) -> list[Change]:
         """Return the audit, oldest first: all of it, or the last ``limit`` lines of a user before a line's number."""
@@ -266,9 +267,10 @@ class LeaseStore:
 
     # Within a transaction ------------------------------------------------------------------------------------
 
-    def _situation(self, connection: Connection, suspendable: frozenset[str], moves: bool) -> Situation:
-        standing, now = rows.standing_leases(connection), self.clock.now()
-        quotas = rows.read_quotas(connection)
+    def _situation(
+        self, connection: Connection, standing: Sequence[Lease], suspendable: frozenset[str], moves: bool
+    ) -> Situation:
+        now, quotas = self.clock.now(), rows.read_quotas(connection)
         hours = any(rule.quota.gpu_hours is not None for rule in quotas)
         return Situation(
             leases=standing,
