@@ -41,6 +41,10 @@ class GpuSharing(Configurable):
         15.0, min=0, config=True, help="Minutes before its start that a reservation begins to keep what becomes free."
     )
 
+    sample_interval = Float(
+        5.0, min=1, config=True, help="Seconds between two looks at the memory and the utilisation of the GPUs."
+    )
+
     def rules(self) -> Rules:
         """Return the scheduler's rules."""
         return Rules(

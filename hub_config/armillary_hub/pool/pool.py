@@ -24,6 +24,7 @@ from armillary_hub.pool.machine import Machine, ThisMachine
 from armillary_hub.pool.policy import PolicyStore
 from armillary_hub.pool.quotas import quota_of
 from armillary_hub.pool.records import BookedDevice, Lease
+from armillary_hub.pool.samples import SampleLog, Sampler
 from armillary_hub.pool.scheduling import Situation, decide
 from armillary_hub.pool.store import LeaseStore
 from armillary_hub.pool.suspender import NoSuspender, Suspender
@@ -46,6 +47,9 @@ GRANT_SILENCE = 30.0
 
 #: Seconds for which the list of GPUs is believed.
 INVENTORY_AGE = 15.0
+
+#: Seconds between two samples of what the GPUs do.
+SAMPLE_INTERVAL = 5.0
 
 AccountOf = Callable[[str], int]
 
@@ -92,6 +96,8 @@ class GpuPool:
     ) -> None:
         self.store = store
         self.policy = PolicyStore(store.database)
+        self.samples = SampleLog()
+        self._sampler = Sampler(inventory, store, self.samples)
         self._books = DeviceBooks(store)
         self._inventory = inventory
         self._account_of = account_of
@@ -127,6 +133,10 @@ class GpuPool:
         """Return the GPUs that the books know, those in trouble too."""
         self._look_first()
         return self._books.all()
+
+    def take_sample(self) -> None:
+        """Note in `samples` what the GPUs do now."""
+        self._sampler.take()
 
     def situation(self) -> Situation:
         """Return the books as the scheduler sees them."""

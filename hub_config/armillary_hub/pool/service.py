@@ -41,7 +41,7 @@ from armillary_hub.pool.devices import inventory_of
 from armillary_hub.pool.faults import answer_database_fault, fault_of
 from armillary_hub.pool.page import gpus_page
 from armillary_hub.pool.policy_api import PolicyApi
-from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, GpuPool, accounts
+from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, SAMPLE_INTERVAL, GpuPool, accounts
 from armillary_hub.pool.records import Lease
 from armillary_hub.pool.requests import body_of, person_of
 from armillary_hub.pool.store import LeaseStore
@@ -200,7 +200,12 @@ async def _again_and_again(task: Callable[[], None], seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
-def pool_app(pool: GpuPool, middleware: Sequence[Middleware] = (), routes: Sequence[BaseRoute] = ()) -> Starlette:
+def pool_app(
+    pool: GpuPool,
+    middleware: Sequence[Middleware] = (),
+    routes: Sequence[BaseRoute] = (),
+    sample_interval: float = SAMPLE_INTERVAL,
+) -> Starlette:
     """Return the service: the pool behind a sign-in.
 
     Parameters
@@ -211,6 +216,8 @@ def pool_app(pool: GpuPool, middleware: Sequence[Middleware] = (), routes: Seque
         What puts an `Identity` into ``request.state.identity``.
     routes
         The sign-in's own routes.
+    sample_interval
+        Seconds between two samples of the GPUs.
     """
 
     @contextlib.asynccontextmanager
@@ -220,6 +227,7 @@ def pool_app(pool: GpuPool, middleware: Sequence[Middleware] = (), routes: Seque
         tasks = [
             asyncio.create_task(_again_and_again(pool.watch, LOOK_INTERVAL)),
             asyncio.create_task(_again_and_again(pool.look_at_devices, INVENTORY_AGE)),
+            asyncio.create_task(_again_and_again(pool.take_sample, sample_interval)),
         ]
         yield
         for task in tasks:
@@ -245,7 +253,8 @@ def main() -> None:
     suspender = SimulatedSuspender() if settings.simulate_gpus else NoSuspender()
     pool = GpuPool(store, inventory_of(settings.simulate_gpus), accounts(settings), suspender=suspender)
     sign_in = HubIdentity(settings, SERVICE, public_paths={"health"})
-    serve(pool_app(pool, [sign_in.middleware()], sign_in.routes()), port=settings.port_of(SERVICE))
+    app = pool_app(pool, [sign_in.middleware()], sign_in.routes(), sharing.sample_interval)
+    serve(app, port=settings.port_of(SERVICE))
 
 
 if __name__ == "__main__":
