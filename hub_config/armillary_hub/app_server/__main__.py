@@ -67,7 +67,7 @@ async def serve_app(place: AppEnvironment) -> None:
     activity = Activity(place.activity_url, auth.api_token)
     endpoint = Endpoint(model, release.name, str(release.number), activity.used)
     proxy = ReverseProxy("http://page", unix_socket=place.page_socket)
-    public = application(release, endpoint, PageProcess(place), proxy, SignIn(auth), activity)
+    public = application(release, endpoint, PageProcess(place), proxy, SignIn(auth.base_url, lambda: auth), activity)
     kernels = _Server(uvicorn.Config(Starlette(routes=[*endpoint.routes()]), **uvicorn_options()))
     server = uvicorn.Server(uvicorn.Config(public, host=place.host, port=place.port, **uvicorn_options()))
     with contextlib.closing(unix_listener(place.endpoint_socket)) as listener:
