@@ -142,8 +142,18 @@ def _process(process: Process) -> dict[str, int]:
     return {"pid": process.pid, "start_time": process.start_time}
 
 
-def _ask(purpose: Purpose, devices: int, label: str, holder: Process) -> _Call:
-    body = {"purpose": purpose, "devices": devices, "label": label, "holder": _process(holder)}
+@dataclass(frozen=True)
+class Person:
+    """Whom a service asks for: a hub user, and the user's groups."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+
+
+def _ask(purpose: Purpose, devices: int, label: str, holder: Process, person: Person | None = None) -> _Call:
+    body: dict[str, Any] = {"purpose": purpose, "devices": devices, "label": label, "holder": _process(holder)}
+    if person is not None:
+        body |= {"user": person.name, "groups": list(person.groups)}
     return _Call("POST", "leases", body, _read_lease)
 
 
@@ -236,9 +246,11 @@ class AsyncLeaseClient:
     ) -> None:
         await self._client.aclose()
 
-    async def ask(self, purpose: Purpose, devices: int, label: str, holder: Process) -> Lease | QueuePlace:
-        """Ask for GPUs; see `LeaseClient.ask`."""
-        return await self._send(_ask(purpose, devices, label, holder))
+    async def ask(
+        self, purpose: Purpose, devices: int, label: str, holder: Process, *, person: Person | None = None
+    ) -> Lease | QueuePlace:
+        """Ask for GPUs, as a service for a person; see `LeaseClient.ask`."""
+        return await self._send(_ask(purpose, devices, label, holder, person))
 
     async def look(self, lease_id: str) -> Lease | QueuePlace:
         """Return what has become of a lease."""

@@ -261,6 +261,21 @@ def test_the_services_own_ports_are_no_way_around(scene: Scene, row: Row) -> Non
         assert scene.send(row, role, base).status_code == expected, role
 
 
+@pytest.mark.parametrize(
+    ("secret", "statuses"),
+    [("dask-gateway", (422, 200, 404)), ("operator", (403, 200, 403)), ("mlflow", (403, 403, 403))],
+)
+def test_which_services_lease_gpus_for_people(scene: Scene, secret: str, statuses: tuple[int, ...]) -> None:
+    headers = {"Authorization": f"Bearer {scene.deployment.settings.secret(secret)}"}
+    base = f"{scene.deployment.url}{POOL}"
+    answers = [
+        httpx.post(f"{base}/leases", json={**ASK, "user": OWNER, "groups": []}, headers=headers),  # pid 1 is nobody's
+        httpx.get(f"{base}/quotas?user={OWNER}", headers=headers),
+        httpx.get(f"{base}/leases/{scene.values['lease']}", headers=headers),
+    ]
+    assert tuple(answer.status_code for answer in answers) == statuses
+
+
 @pytest.mark.parametrize("port", ["gateway-server", "gateway-web", "gateway-scheduler", "traefik"])
 def test_inner_ports_answer_nobody_without_their_own_token(scene: Scene, port: str) -> None:
     base = f"http://127.0.0.1:{scene.deployment.settings.port_of(port)}"

@@ -1,6 +1,7 @@
 """A real GPU pool in a process of its own, for tests in which a hub is not the point.
 
-Who asks is what the token says: ``alice``, ``alice@class`` for a member of a group, or ``admin:root``.
+Who asks is what the token says: ``alice``, ``alice@class`` for a member of a group, ``admin:root``, or a service:
+``service:mlflow``, or ``asking:dask-gateway`` for one that may ask for people.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class TokenIsTheName:
         self.app = app
 
     async def __call__(self, scope, receive, send):
+        from armillary_hub.roles import LEASE_FOR_OTHERS
         from armillary_hub.web.identity import Identity
 
         if scope["type"] != "http" or scope["path"].endswith("/health"):
@@ -41,10 +43,10 @@ class TokenIsTheName:
         name, _, group = named.partition("@")
         identity = Identity(
             name=name,
-            kind="service" if kind == "service" else "user",
+            kind="service" if kind in ("service", "asking") else "user",
             admin=kind == "admin",
             groups=(group,) if group else (),
-            scopes=frozenset(),
+            scopes=frozenset({LEASE_FOR_OTHERS} if kind == "asking" else ()),
             token=token,
         )
         scope.setdefault("state", {})["identity"] = identity

@@ -25,7 +25,7 @@ from starlette.routing import BaseRoute, Route
 
 from armillary_hub.pool.bodies import QuotaBody, ReservationBody
 from armillary_hub.pool.quotas import QuotaRule, QuotaScope, quota_of
-from armillary_hub.pool.requests import admin_of, body_of
+from armillary_hub.pool.requests import admin_of, body_of, whose
 from armillary_hub.web.errors import WebError
 
 if TYPE_CHECKING:
@@ -60,10 +60,11 @@ class PolicyApi:
         ]
 
     async def quotas(self, request: Request) -> Response:
-        """Answer with the quotas."""
+        """Answer with the quotas; a service that asks for people names one: ``?user=<name>&group=<group>&group=…``."""
         identity = request.state.identity
+        user, groups = whose(request)
         rules = await run_in_threadpool(self.pool.policy.quotas)
-        mine = quota_of(identity.name, identity.groups, rules)
+        mine = quota_of(user, groups, rules)
         shown = rules if identity.admin else []
         return JSONResponse({"yours": asdict(mine), "quotas": [_quota(rule) for rule in shown]})
 

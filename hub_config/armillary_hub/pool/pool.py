@@ -154,8 +154,11 @@ class GpuPool:
         *,
         memory: int | None = None,
         groups: Sequence[str] = (),
+        asked_by: str = "",
     ) -> Lease:
         """Ask for whole GPUs, or for ``memory`` MiB of one; the lease is granted at once or queued.
+
+        A service that asks for a user (``asked_by="services/<name>"``) holds the place in the queue itself.
 
         Raises
         ------
@@ -163,10 +166,10 @@ class GpuPool:
             422 for more than there is or than the user's quota allows, or for a holder that is dead; 403 for another
             account's process.
         """
-        self._check_holder(user, holder)
+        self._check_holder(user, holder, or_services=asked_by not in ("", user))
         self._check_wanted(wanted, memory)
         self._check_quota(user, groups, wanted, memory)
-        lease = self.store.ask(user, purpose, label, wanted, holder, memory=memory, groups=groups)
+        lease = self.store.ask(user, purpose, label, wanted, holder, memory=memory, groups=groups, asked_by=asked_by)
         self._hear(lease.id)
         self.grant()
         return self._known(lease.id)
@@ -179,9 +182,9 @@ class GpuPool:
         return lease
 
     def bind(self, user: str, lease_id: str, holder: Process, in_use: bool) -> Lease:
-        """Tie a user's lease to another process of the user."""
-        self._own(user, lease_id)
-        self._check_holder(user, holder)
+        """Tie a user's lease to another process of the user, or, while nothing uses it, of the service's that asked."""
+        owner = self._own(user, lease_id).user
+        self._check_holder(owner, holder, or_services=user != owner and not in_use)
         lease = self.store.bind(lease_id, holder, in_use)
         if lease is None:
             raise WebError(HTTPStatus.GONE, "The lease is not granted, so nothing can be tied to it.", "Ask again.")
@@ -311,18 +314,19 @@ class GpuPool:
     def _own(self, user: str, lease_id: str) -> Lease:
         lease = self.store.get(lease_id)
         # Somebody else's lease looks like none: nobody can find out which ones exist.
-        if lease is None or lease.user != user:
+        if lease is None or (lease.user != user and self.store.asked_by(lease_id) != user):
             what = _("{user} has no lease {id}.", user=user, id=lease_id)
             raise WebError(HTTPStatus.NOT_FOUND, what, _("Only the holder and admins can do this."))
         return lease
 
-    def _check_holder(self, user: str, holder: Process) -> None:
-        account = self._account_of(user)
+    def _check_holder(self, user: str, holder: Process, *, or_services: bool = False) -> None:
+        """Refuse a process that is not the user's, nor a service's (they run as the pool does) where that may be."""
+        accounts = {self._account_of(user), *([os.getuid()] if or_services else [])}
         owner = self._machine.owner(holder)
         if owner is None:
             what = f"Process {holder.pid} (started at {holder.start_time}) is not running."
             raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, "A lease belongs to a living process.")
-        if owner != account:
+        if owner not in accounts:
             what = f"Process {holder.pid} is not one of {user}'s."
             raise WebError(HTTPStatus.FORBIDDEN, what, "A lease belongs to a process of its user's account.")
 

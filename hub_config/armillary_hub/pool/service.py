@@ -43,7 +43,7 @@ from armillary_hub.pool.page import gpus_page
 from armillary_hub.pool.policy_api import PolicyApi
 from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, SAMPLE_INTERVAL, GpuPool, accounts
 from armillary_hub.pool.records import Lease
-from armillary_hub.pool.requests import body_of, person_of
+from armillary_hub.pool.requests import actor_of, asker_of, body_of, person_of
 from armillary_hub.pool.store import LeaseStore
 from armillary_hub.pool.suspender import NoSuspender, SimulatedSuspender
 from armillary_hub.pool.views import Books
@@ -114,16 +114,18 @@ class PoolApi:
 
     async def ask(self, request: Request) -> Response:
         """Ask for GPUs."""
-        body, person = await body_of(request, AskBody), person_of(request)
+        body = await body_of(request, AskBody)
+        asker = asker_of(request, body)
         lease = await run_in_threadpool(
             self.pool.ask,
-            person.name,
+            asker.user,
             body.purpose,
             body.label,
             body.devices,
             body.holder.process(),
             memory=body.memory,
-            groups=person.groups,
+            groups=asker.groups,
+            asked_by=asker.actor,
         )
         return await self._answer(request, lease, _created(lease))
 
@@ -163,15 +165,15 @@ class PoolApi:
         return RedirectResponse(f"{PREFIX}/", HTTPStatus.SEE_OTHER)
 
     async def _end(self, request: Request) -> Lease:
-        identity, lease_id = person_of(request), request.path_params["id"]
+        identity, actor, lease_id = request.state.identity, actor_of(request), request.path_params["id"]
         lease = await run_in_threadpool(self.pool.store.get, lease_id)
-        others = lease is not None and lease.user != identity.name
+        others = identity.kind == "user" and lease is not None and lease.user != actor
         do = self.pool.take_back if identity.admin and others else self.pool.give_back
-        return await run_in_threadpool(do, identity.name, lease_id)
+        return await run_in_threadpool(do, actor, lease_id)
 
     async def _do(self, request: Request, what: Callable[..., Lease], *values: object) -> Lease:
-        """Do something with a lease of the person who asks for it."""
-        return await run_in_threadpool(what, person_of(request).name, request.path_params["id"], *values)
+        """Do something with a lease of the person who asks for it, or of the service that asked for a person."""
+        return await run_in_threadpool(what, actor_of(request), request.path_params["id"], *values)
 
     async def _books(self, request: Request) -> Books:
         situation, lasted = await run_in_threadpool(lambda: (self.pool.situation(), self.pool.store.lasted()))

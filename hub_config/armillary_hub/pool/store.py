@@ -76,8 +76,12 @@ class LeaseStore:
         *,
         memory: int | None = None,
         groups: Sequence[str] = (),
+        asked_by: str = "",
     ) -> Lease:
-        """Put an ask into the queue: for ``wanted`` whole GPUs, or for ``memory`` MiB of one."""
+        """Put an ask into the queue: for ``wanted`` whole GPUs, or for ``memory`` MiB of one.
+
+        Where it is not the user who asks, ``asked_by`` says who; the audit keeps it.
+        """
         lease_id, now = uuid.uuid4().hex, self.clock.now()
         values = {
             "id": lease_id,
@@ -100,7 +104,7 @@ class LeaseStore:
         }
         with self.database.transaction() as connection:
             connection.execute(insert(leases).values(values))
-            return self._note(connection, lease_id, None, user, "asked")
+            return self._note(connection, lease_id, None, asked_by or user, "asked")
 
     def settle(
         self, decide: Callable[[Situation], Decisions], suspendable: frozenset[str] = frozenset(), moves: bool = True
@@ -233,6 +237,12 @@ class LeaseStore:
         """Return a lease, released ones too."""
         with self.database.reading() as connection:
             return rows.find_lease(connection, lease_id)
+
+    def asked_by(self, lease_id: str) -> str | None:
+        """Return who asked for a lease: its user, or another for that user."""
+        first = select(audit.c.actor).where(audit.c.lease_id == lease_id, audit.c.before.is_(None))
+        with self.database.reading() as connection:
+            return connection.scalar(first)
 
     def active(self) -> list[Lease]:
         """Return the leases and asks that stand, in the order in which they were asked for."""
