@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import sqlite3
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from itertools import count
 from pathlib import Path
+from unittest import mock
 
 import httpx
 from armillary_hub.pool.clock import BookClock
@@ -40,13 +41,13 @@ class Processes:
 
     def __init__(self):
         self.running = {}
-        self._ticks = count(1)
-        self._pids = count(100)
+        self._started = 0
 
     def start(self, pid=None):
-        pid = next(self._pids) if pid is None else pid
-        self.running[pid] = next(self._ticks)
-        return Process(pid, self.running[pid])
+        self._started += 1
+        pid = 100 + self._started if pid is None else pid
+        self.running[pid] = self._started
+        return Process(pid, self._started)
 
     def is_alive(self, process):
         return self.running.get(process.pid) == process.start_time
@@ -76,7 +77,7 @@ class Gpus:
 class Checkpoints:
     """Suspends processes as CUDA does: the state lives in the process, so it outlives the pool and dies with it."""
 
-    moves = True
+    moves, problem = True, None
 
     def __init__(self, processes):
         self._processes = processes
@@ -85,25 +86,32 @@ class Checkpoints:
     def refusal(self, process):
         return "it uses managed memory" if process in self.unable else None
 
-    def suspend(self, process):
+    def suspend(self, process, devices):
         self._may_fail(process)
-        assert process not in self.suspended
         self.suspended.add(process)
+        return dict.fromkeys(devices, 1024)
 
-    def restore(self, process, devices):
+    def restore(self, process, devices, saved):
         self._may_fail(process)
-        assert process in self.suspended
         assert len(set(devices.values())) == len(devices)
+        assert not saved or saved.keys() == devices.keys()
         self.suspended.discard(process)
-
-    def is_suspended(self, process):
-        return process in self.suspended and self._processes.is_alive(process)
 
     def _may_fail(self, process):
         if not self._processes.is_alive(process):
             raise SuspensionError("The process has ended.", fatal=True)
         if self.fails:
             raise SuspensionError("There is not enough memory.", fatal=self.fails == "fatally")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A world at one moment, its pool killed."""
+
+    database: bytes
+    machine: bytes
+    wall: datetime
+    ticks: float
 
 
 class World:
@@ -119,17 +127,23 @@ class World:
         How many.
     rules
         The scheduler's.
+    saved
+        What `saved` returned: the pool is started on what was there then.
     """
 
-    def __init__(self, folder: Path, gpus=4, rules=None):
+    def __init__(self, folder: Path, gpus=4, rules=None, saved=None):
         self.database = folder / "gpu-pool.sqlite"
-        self.wall, self.ticks = datetime(2026, 11, 24, 9, tzinfo=UTC), 0.0
         self.rules = rules or Rules()
-        self.processes, self.gpus = Processes(), Gpus(gpus)
-        self.checkpoints = Checkpoints(self.processes)
-        self._runner = asyncio.Runner()
+        if saved:
+            self.wall, self.ticks = saved.wall, saved.ticks
+            self.processes, self.gpus, self.checkpoints = pickle.loads(saved.machine)
+        else:
+            self.wall, self.ticks = datetime(2026, 11, 24, 9, tzinfo=UTC), 0.0
+            self.processes, self.gpus = Processes(), Gpus(gpus)
+            self.checkpoints = Checkpoints(self.processes)
+        self._loop = asyncio.new_event_loop()
         self._statements = None
-        self.database.write_bytes(_empty_database())
+        self.database.write_bytes(saved.database if saved else _empty_database())
         self.start_pool()
         self._reader = sqlite3.connect(self.database, isolation_level=None)
         self._reader.row_factory = sqlite3.Row
@@ -137,7 +151,11 @@ class World:
     def close(self):
         self._reader.close()
         self.kill_pool()
-        self._runner.close()
+        self._loop.close()
+
+    def saved(self):
+        machine = pickle.dumps((self.processes, self.gpus, self.checkpoints))
+        return Saved(self._reader.serialize(), machine, self.wall, self.ticks)
 
     # The pool ------------------------------------------------------------------------------------------------
 
@@ -155,8 +173,7 @@ class World:
         )
         event.listen(self.store.database.engine, "before_cursor_execute", self._count_statement)
         event.listen(self.store.database.engine, "commit", self._count_statement)
-        app = pool_app(self.pool, [Middleware(TokenIsTheName)])
-        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://pool{PREFIX}/")
+        self._app = pool_app(self.pool, [Middleware(TokenIsTheName)])
         self.pool.recover()
 
     def kill_pool(self):
@@ -187,8 +204,27 @@ class World:
             self.tasks.pop(0)()
 
     def request(self, method, path, user, body=None):
-        headers = {"Authorization": f"Bearer {user}"}
-        return self._runner.run(self._client.request(method, path, headers=headers, json=body))
+        """Send a request as the server would, past the network."""
+        path, _, query = f"{PREFIX}/{path}".partition("?")
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": query.encode(),
+            "headers": [(b"host", b"pool"), (b"authorization", f"Bearer {user}".encode())],
+        }
+        sent = []
+
+        async def receive():
+            return {"type": "http.request", "body": b"" if body is None else json.dumps(body).encode()}
+
+        async def send(message):
+            sent.append(message)
+
+        with mock.patch("anyio.to_thread.run_sync", _at_once):
+            self._loop.run_until_complete(self._app(scope, receive, send))
+        content = b"".join(message["body"] for message in sent[1:])
+        return httpx.Response(sent[0]["status"], headers=sent[0]["headers"], content=content)
 
     def pass_time(self, seconds):
         self.wall += timedelta(seconds=seconds)
@@ -211,6 +247,11 @@ class World:
     def audit(self):
         lines = self.rows("SELECT * FROM audit ORDER BY number")
         return [{**line, "devices": json.loads(line["devices"]), "at": moment(line["at"])} for line in lines]
+
+
+async def _at_once(function, *arguments, **_options):
+    """Call what would be called in a thread: one thing happens at a time here, and threads would take most of it."""
+    return function(*arguments)
 
 
 @cache

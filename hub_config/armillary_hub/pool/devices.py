@@ -53,11 +53,14 @@ class Reading:
         MiB in use, by whomever; the driver's own part counts.
     utilisation
         The part of the last second or so in which it worked, 0 to 1; None where NVML does not say.
+    free
+        MiB that may be had.
     """
 
     uuid: str
     memory: int
     utilisation: float | None
+    free: int = 0
 
 
 @dataclass(frozen=True)

@@ -114,12 +114,13 @@ class Nvml:
 
     def _reading(self, handle: Any) -> Reading:
         nvml = self._nvml
-        used = int(nvml.nvmlDeviceGetMemoryInfo(handle).used) // 2**20
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
         try:
             utilisation = nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
         except nvml.NVMLError:
             utilisation = None  # an instance has none of its own
-        return Reading(_text(nvml.nvmlDeviceGetUUID(handle)), used, utilisation)
+        used, free = (int(part) // 2**20 for part in (memory.used, memory.free))
+        return Reading(_text(nvml.nvmlDeviceGetUUID(handle)), used, utilisation, free)
 
     def _processes(self, handle: Any) -> list[GpuProcess]:
         uuid = _text(self._nvml.nvmlDeviceGetUUID(handle))

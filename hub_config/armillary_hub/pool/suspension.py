@@ -1,7 +1,8 @@
 """Suspending and restoring leases: the books on one side, the processes on the other.
 
 Both take seconds, so each runs in a thread; the books say before it begins what is under way, and after it what came of
-it. A pool that is killed in between finds out at its next start how far it got (`Suspensions.recover`).
+it. A pool that is killed in between takes the same step again at its next start (`Suspensions.recover`): the processes
+themselves say how far it got.
 """
 
 from __future__ import annotations
@@ -72,15 +73,8 @@ class Suspensions:
         """Finish what nobody works on: the pool was killed meanwhile, or the end could not be written down."""
         running = set(self._running)
         for lease in self._store.active():
-            if lease.id in running:
-                continue
-            suspended = bool(lease.step) and self._suspender.is_suspended(lease.holder)
-            if lease.step == "suspending":
-                self._store.end_suspension(lease, "" if suspended else "the pool was restarted")
-            elif lease.step == "restoring" and suspended:
-                self.restore(lease)
-            elif lease.step == "restoring":
-                self._store.end_restoration(lease)
+            if lease.step and lease.id not in running:
+                (self.suspend if lease.step == "suspending" else self.restore)(lease)
 
     def _run(self, lease: Lease, step: Callable[[Lease], None]) -> None:
         def finish() -> None:
@@ -94,7 +88,7 @@ class Suspensions:
 
     def _suspend(self, lease: Lease) -> None:
         try:
-            self._suspender.suspend(lease.holder)
+            saved = self._suspender.suspend(lease.holder, lease.devices)
         except SuspensionError as error:
             _log.warning("%s's %s keeps its GPU: %s", lease.user, lease.purpose, error)
             if error.fatal:
@@ -102,12 +96,12 @@ class Suspensions:
             else:
                 self._store.end_suspension(lease, error.what)
         else:
-            self._store.end_suspension(lease)
+            self._store.end_suspension(lease, saved=saved)
         self._grant()
 
     def _restore(self, lease: Lease) -> None:
         try:
-            self._suspender.restore(lease.holder, dict(zip(lease.came_from, lease.devices, strict=True)))
+            self._suspender.restore(lease.holder, dict(zip(lease.came_from, lease.devices, strict=True)), lease.saved)
         except SuspensionError as error:
             _log.warning("%s's %s could not be restored: %s", lease.user, lease.purpose, error)
             if error.fatal:

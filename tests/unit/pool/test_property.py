@@ -124,7 +124,7 @@ class Pool(RuleBasedStateMachine):
         if lease := self.pick(which, "queued", "granted", "suspended"):
             kernel = self.world.processes.start()
             answer = self.world.bind(self.as_user(lease["user"]), lease["id"], kernel, in_use)
-            assert answer.status_code == (200 if lease["state"] == "granted" else 410)
+            assert answer.status_code == (410 if lease["state"] == "suspended" else 200)
 
     @rule(which=which)
     def give_back(self, which):
@@ -143,7 +143,7 @@ class Pool(RuleBasedStateMachine):
 
     @rule(which=which, busy=st.booleans())
     def say_whether_busy(self, which, busy):
-        if lease := self.pick(which, "granted"):
+        if lease := self.pick(which, "granted", "suspended"):
             self.do(lease, "PUT", "/activity", {"busy": busy})
 
     @rule(which=which, at_once=st.booleans())
