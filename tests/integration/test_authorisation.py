@@ -43,10 +43,11 @@ class Row:
     path: str
     statuses: tuple[int, int, int, int, int]
     body: Any = None
+    form: bool = False
 
     @property
     def id(self) -> str:
-        return f"{self.method} {self.path}"
+        return f"{self.method} {self.path}{f' {self.body}' if self.form else ''}"
 
 
 def everyone_signed_in(status: int = 200) -> tuple[int, int, int, int, int]:
@@ -66,6 +67,18 @@ ROWS = [
     # GPU pool
     Row("GET", f"{POOL}/health", OPEN),
     Row("GET", f"{POOL}/", everyone_signed_in()),
+    Row("POST", f"{POOL}/", everyone_signed_in(400)),
+    Row("POST", f"{POOL}/", (401, 404, 404, None, None), {"action": "suspend", "lease": "{lease}"}, form=True),  # type: ignore[arg-type]
+    *(
+        Row("POST", f"{POOL}/", (401, 403, 403, 403, refused), {"action": action}, form=True)
+        for action, refused in (
+            ("set-quota", 422),
+            ("remove-quota", 404),
+            ("reserve", 422),
+            ("remove-reservation", 404),
+        )
+    ),
+    Row("GET", f"{POOL}/utilisation", everyone_signed_in()),
     Row("POST", f"{POOL}/leases", everyone_signed_in(422), {"purpose": "none"}),
     Row("GET", f"{POOL}/leases/{{lease}}", (401, 404, 404, 200, 404)),
     Row("PATCH", f"{POOL}/leases/{{lease}}", (401, 404, 404, 200, 404), "{holder}"),
@@ -161,7 +174,11 @@ class Scene:
         headers = {"Authorization": f"Bearer {self.tokens[role]}"} if role in self.tokens else {}
         path = row.path.format(**self.values)
         body = self.values[row.body.strip("{}")] if isinstance(row.body, str) else row.body
-        return httpx.request(row.method, f"{base or self.deployment.url}{path}", headers=headers, json=body, timeout=90)
+        if row.form:
+            sent = {"data": {name: text.format(**self.values) for name, text in body.items()}}
+        else:
+            sent = {"json": body}
+        return httpx.request(row.method, f"{base or self.deployment.url}{path}", headers=headers, timeout=90, **sent)
 
 
 def _tiny_model() -> bytes:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from unittest import mock
+from urllib.parse import urlencode
 
 import httpx
 from armillary_hub.pool.clock import BookClock
@@ -203,28 +204,39 @@ class World:
         if self.tasks:
             self.tasks.pop(0)()
 
-    def request(self, method, path, user, body=None):
+    def request(self, method, path, user, body=None, headers=None):
         """Send a request as the server would, past the network."""
         path, _, query = f"{PREFIX}/{path}".partition("?")
+        said = {"host": "pool", "authorization": f"Bearer {user}", **(headers or {})}
         scope = {
             "type": "http",
             "method": method,
             "path": path,
             "query_string": query.encode(),
-            "headers": [(b"host", b"pool"), (b"authorization", f"Bearer {user}".encode())],
+            "headers": [(name.lower().encode(), value.encode()) for name, value in said.items()],
         }
-        sent = []
+        content, sent = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode(), []
 
         async def receive():
-            return {"type": "http.request", "body": b"" if body is None else json.dumps(body).encode()}
+            return {"type": "http.request", "body": content}
 
         async def send(message):
             sent.append(message)
 
         with mock.patch("anyio.to_thread.run_sync", _at_once):
             self._loop.run_until_complete(self._app(scope, receive, send))
-        content = b"".join(message["body"] for message in sent[1:])
-        return httpx.Response(sent[0]["status"], headers=sent[0]["headers"], content=content)
+        answered = b"".join(message["body"] for message in sent[1:])
+        return httpx.Response(sent[0]["status"], headers=sent[0]["headers"], content=answered)
+
+    def page(self, path, user, language="en"):
+        """Open a page as a person's browser does."""
+        return self.request("GET", path, user, headers={"accept": "text/html", "accept-language": language})
+
+    def send_form(self, user, values, language="en"):
+        """Send a form of the page as a person's browser does."""
+        headers = {"accept": "text/html", "accept-language": language}
+        headers["content-type"] = "application/x-www-form-urlencoded"
+        return self.request("POST", "", user, urlencode(values).encode(), headers)
 
     def pass_time(self, seconds):
         self.wall += timedelta(seconds=seconds)

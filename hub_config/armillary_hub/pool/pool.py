@@ -138,6 +138,11 @@ class GpuPool:
         """Note in `samples` what the GPUs do now."""
         self._sampler.take()
 
+    @property
+    def suspends(self) -> bool:
+        """Whether idle processes can be suspended on this machine at all."""
+        return self._suspender.problem is None
+
     def situation(self) -> Situation:
         """Return the books as the scheduler sees them."""
         return self.store.situation(moves=self._suspender.moves)
@@ -234,15 +239,15 @@ class GpuPool:
         self._own(user, lease_id)
         return self._release(lease_id, user, "given back")
 
-    def take_back(self, admin: str, lease_id: str) -> Lease:
-        """End anybody's lease, and the process that uses its GPUs, or is suspended, with it.
+    def take_back(self, actor: str, lease_id: str, *, anybodys: bool = True) -> Lease:
+        """End anybody's lease, or a user's own one, and the process that uses its GPUs, or is suspended, with it.
 
         A GPU whose user lives on would be used by two. The process gets SIGTERM, then SIGKILL.
         """
-        lease = self._known(lease_id)
+        lease = self._known(lease_id) if anybodys else self._own(actor, lease_id)
         if lease.in_use and (lease.devices or lease.state == "suspended"):
             self._machine.end(lease.holder)
-        return self._release(lease_id, admin, f"released by {admin}")
+        return self._release(lease_id, actor, f"released by {actor}")
 
     # What the watcher does -------------------------------------------------------------------------------
 

@@ -5,16 +5,16 @@ POST   ``leases``                   ask: 201 granted, 202 queued (look at it eve
 GET    ``leases/{id}``              what has become of it
 PATCH  ``leases/{id}``              tie it to the process that uses the GPUs
 DELETE ``leases/{id}``              give it back, or leave the queue; an admin may end anybody's
-POST   ``leases/{id}/release``      the same, for the page's button
+POST   ``leases/{id}/release``      end it and the process that uses its GPUs, for the page's button
 PUT    ``leases/{id}/activity``     say whether the process is busy; idle ones may be suspended for others
 POST   ``leases/{id}/suspend``      suspend it now; an admin may suspend anybody's
 POST   ``leases/{id}/resume``       get GPUs for a suspended one again: 200 granted, 202 queued
-GET    ``/``                        devices, leases, queue: a page, or JSON
 GET    ``history``                  the audit: one's own, an admin's everybody's
 GET    ``health``                   ``{"status": "ok"}``, without sign-in
 ====== ============================ =======================================================================
 
-Quotas and reservations are in `armillary_hub.pool.policy_api`; all of it is described at ``openapi.json``.
+The page is in `armillary_hub.pool.page_api`, quotas and reservations are in `armillary_hub.pool.policy_api`; all of it
+is described at ``openapi.json``.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from armillary_hub.pool.bodies import ActivityBody, AskBody, BindBody
 from armillary_hub.pool.configuration import GpuSharing
 from armillary_hub.pool.devices import inventory_of
 from armillary_hub.pool.faults import answer_database_fault, fault_of
-from armillary_hub.pool.page import gpus_page
+from armillary_hub.pool.page_api import PageApi
 from armillary_hub.pool.policy_api import PolicyApi
 from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, SAMPLE_INTERVAL, GpuPool, accounts
 from armillary_hub.pool.records import Lease
 from armillary_hub.pool.requests import actor_of, asker_of, body_of, person_of
 from armillary_hub.pool.store import LeaseStore
 from armillary_hub.pool.suspender import NoSuspender, SimulatedSuspender
-from armillary_hub.pool.views import Books
+from armillary_hub.pool.views import Beside, Books
 from armillary_hub.settings import Settings
-from armillary_hub.web.errors import EXCEPTION_HANDLERS, wants_page
+from armillary_hub.web.errors import EXCEPTION_HANDLERS
 from armillary_hub.web.identity import HubIdentity
 from armillary_hub.web.language import AnswerInTheirLanguage
 from armillary_hub.web.server import serve
@@ -78,7 +78,6 @@ class PoolApi:
         """Return all routes, below the service's prefix."""
         lease = f"{PREFIX}/leases/{{id}}"
         return [
-            Route(f"{PREFIX}/", self.show, methods=["GET"]),
             Route(f"{PREFIX}/health", self.health, methods=["GET"]),
             Route(f"{PREFIX}/history", self.history, methods=["GET"]),
             Route(f"{PREFIX}/leases", self.ask, methods=["POST"]),
@@ -89,6 +88,7 @@ class PoolApi:
             Route(f"{lease}/activity", self.note_activity, methods=["PUT"]),
             Route(f"{lease}/suspend", self.suspend, methods=["POST"]),
             Route(f"{lease}/resume", self.resume, methods=["POST"]),
+            *PageApi(self.pool).routes(PREFIX),
             *PolicyApi(self.pool).routes(PREFIX),
             *openapi.routes(PREFIX),
         ]
@@ -96,11 +96,6 @@ class PoolApi:
     async def health(self, request: Request) -> Response:
         """Say that the service runs, and nothing else."""
         return JSONResponse({"status": "ok"})
-
-    async def show(self, request: Request) -> Response:
-        """Answer with the page, or with everything as JSON."""
-        books = await self._books(request)
-        return gpus_page(request, books) if wants_page(request) else JSONResponse(books.state())
 
     async def history(self, request: Request) -> Response:
         """Answer with the last changes, oldest first; ``?before=<number>`` leads to earlier ones."""
@@ -160,8 +155,9 @@ class PoolApi:
         return await self._answer(request, await self._end(request))
 
     async def release(self, request: Request) -> Response:
-        """Do the same for the button on the page, and show the page again."""
-        await self._end(request)
+        """End a lease and the process that uses its GPUs, for the button on the page, and show the page again."""
+        person, lease_id = person_of(request), request.path_params["id"]
+        await run_in_threadpool(self.pool.take_back, person.name, lease_id, anybodys=person.admin)
         return RedirectResponse(f"{PREFIX}/", HTTPStatus.SEE_OTHER)
 
     async def _end(self, request: Request) -> Lease:
@@ -177,7 +173,7 @@ class PoolApi:
 
     async def _books(self, request: Request) -> Books:
         situation, lasted = await run_in_threadpool(lambda: (self.pool.situation(), self.pool.store.lasted()))
-        return Books(situation, request.state.identity, lasted)
+        return Books(situation, request.state.identity, Beside(lasted))
 
     async def _answer(self, request: Request, lease: Lease, status: int = HTTPStatus.OK) -> Response:
         return JSONResponse((await self._books(request)).lease(lease), status)

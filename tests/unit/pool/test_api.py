@@ -231,8 +231,7 @@ def test_the_description_is_of_every_route_and_nothing_else(world):
     ("language", "heading"), [("en", "The GPU pool&#39;s REST API"), ("zh-CN", "GPU 池的 REST API")]
 )
 def test_the_description_is_a_page_too(world, language, heading):
-    headers = {"Authorization": "Bearer alice", "Accept": "text/html", "Accept-Language": language}
-    page = world._runner.run(world._client.get("api", headers=headers))
+    page = world.request("GET", "api", "alice", headers={"Accept": "text/html", "Accept-Language": language})
     assert heading in page.text
     assert page.text.count("<code>") > len(OPERATIONS)
     catalogue = json.loads((Path(openapi.__file__).parent / "texts_zh.json").read_text(encoding="utf-8"))
