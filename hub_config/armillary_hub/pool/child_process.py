@@ -47,22 +47,30 @@ class ChildProcess:
                 return json.loads(self._answer(process, question, time.monotonic() + patience))
             except TimeoutError:
                 problem = f"{self._name} has not answered for {patience:.0f} s"
-            except (OSError, ValueError) as error:
-                problem = f"the process that asks {self._name} ended, or talks nonsense: {error}"
-            process.kill()  # where it hangs in the driver it stays until that lets it go
+            except OSError:
+                problem = f"the process that asks {self._name} ended"
+            except ValueError:
+                problem = f"the process that asks {self._name} answers nonsense"
+            self.close()
             raise NoAnswerError(problem)
 
     def close(self) -> None:
         """End it."""
-        if self._process is not None:
-            self._process.kill()
-            _close(self._process)
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1)  # where it hangs in the driver it stays until that lets it go
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is None:
             return self._process
-        if self._process is not None:
-            _close(self._process)
+        self.close()
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         return self._process
 
@@ -79,10 +87,3 @@ class ChildProcess:
                 raise OSError("no answer")
             answer += part
         return answer
-
-
-def _close(process: subprocess.Popen[bytes]) -> None:
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()

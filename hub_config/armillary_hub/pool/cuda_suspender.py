@@ -174,16 +174,19 @@ class CudaSuspender:
         total = sum(saved.values())
         with self._memory.reserved(total, [member.pid for member in members]):
             try:
-                for member in _in_state(calls, members, "running"):
-                    calls.lock(member.pid)
-                for member in _in_state(calls, members, "locked"):
-                    calls.checkpoint(member.pid, total)
+                self._take(calls, members, total)
             except (DriverRefusedError, DriverSilentError):
                 if self._are_suspended(calls, members):
                     return saved  # the answer was lost, not the deed
                 self._undo(calls, members, saved)
                 raise
         return saved
+
+    def _take(self, calls: CudaCalls, members: Iterable[Process], total: int) -> None:
+        for member in _in_state(calls, members, "running"):
+            calls.lock(member.pid)
+        for member in _in_state(calls, members, "locked"):
+            calls.checkpoint(member.pid, total)
 
     def _undo(self, calls: CudaCalls, members: Iterable[Process], saved: Mapping[str, int]) -> None:
         """Let processes run on, those too that were suspended before another could not be."""
@@ -254,24 +257,36 @@ class CudaSuspender:
         try:
             for member in suspended:
                 calls.restore(member.pid, total, pairs)
-        except (DriverRefusedError, DriverSilentError) as error:
-            self._put_back(calls, members, total, error)
-            raise
-        for member in _in_state(calls, members, "locked"):
-            calls.unlock(member.pid)
-        if "failed" in _states(calls, members).values():
-            raise SuspensionError("Its state was lost when it was to be restored.", fatal=True)
-
-    def _put_back(self, calls: CudaCalls, members: Iterable[Process], total: int, why: Exception) -> None:
-        """Suspend again what was restored before another could not be. A state that nobody knows is a lost one."""
-        try:
             for member in _in_state(calls, members, "locked"):
-                calls.checkpoint(member.pid, total)
+                calls.unlock(member.pid)
+        except (DriverRefusedError, DriverSilentError) as error:
+            if not self._run_again(calls, members, total, error):
+                raise
+
+    def _run_again(self, calls: CudaCalls, members: Iterable[Process], total: int, trouble: Exception) -> bool:
+        """Return whether processes run although a call failed; where not all do, suspend those again that do.
+
+        Raises
+        ------
+        SuspensionError
+            If neither can be had, or nobody knows.
+        """
+        try:
             states = set(_states(calls, members).values())
+            if states != {"running"}:
+                self._take(calls, members, total)
+                states = set(_states(calls, members).values())
         except (DriverRefusedError, DriverSilentError):
             states = {"changing"}
-        if states != {"checkpointed"}:
-            raise SuspensionError(f"Its state was lost when it was to be restored: {why}.", fatal=True) from why
+        if states == {"checkpointed"} and not self._are_on_gpus(members):
+            return False
+        if states == {"running"}:
+            return True
+        raise SuspensionError(f"Its state was lost when it was to be restored: {trouble}.", fatal=True) from trouble
+
+    def _are_on_gpus(self, members: Iterable[Process]) -> bool:
+        listed = {one.pid for one in (self._inventory.readings() or Readings()).processes}
+        return any(member.pid in listed for member in members)
 
     def _wait_for_room(self, needed: Mapping[str, int]) -> None:
         """Wait for free GPU memory: a process that has just ended lets it go a little later."""
@@ -329,11 +344,10 @@ def _users(calls: CudaCalls, holder: Process) -> dict[Process, CudaState]:
         If one of them is stopped: the driver would wait for it for ever.
     """
     pids = families([holder.pid])[holder.pid] if holder.is_alive() else set()
-    members = _states(calls, [member for pid in sorted(pids) if (member := Process.of(pid)) is not None])
-    users: dict[Process, CudaState] = {member: state for member, state in members.items() if state != "none"}
-    if any(member.is_stopped() for member in users):
-        raise SuspensionError("It was stopped by a signal.")
-    return users
+    members = [member for pid in sorted(pids) if (member := Process.of(pid)) is not None]
+    if any(member.is_stopped() for member in members):
+        raise SuspensionError("It, or a process that it started, was stopped by a signal.")
+    return {member: state for member, state in _states(calls, members).items() if state != "none"}
 
 
 def _states(calls: CudaCalls, members: Iterable[Process]) -> dict[Process, CudaState]:

@@ -165,12 +165,16 @@ def answer(nvml: Nvml, question: str) -> str:
     return json.dumps([asdict(device) for device in nvml.devices()])
 
 
-def main() -> None:
+def serve(nvml: Nvml) -> None:
     """Answer until nobody asks any more."""
-    nvml = Nvml()
     for question in sys.stdin:
         sys.stdout.write(answer(nvml, question.strip()) + "\n")
         sys.stdout.flush()
+
+
+def main() -> None:
+    """Answer with the real NVML."""
+    serve(Nvml())
 
 
 if __name__ == "__main__":
