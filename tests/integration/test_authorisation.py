@@ -79,6 +79,7 @@ ROWS = [
         )
     ),
     Row("GET", f"{POOL}/utilisation", everyone_signed_in()),
+    Row("GET", f"{POOL}/metrics", (401, 403, 403, 403, 200)),
     Row("POST", f"{POOL}/leases", everyone_signed_in(422), {"purpose": "none"}),
     Row("GET", f"{POOL}/leases/{{lease}}", (401, 404, 404, 200, 404)),
     Row("PATCH", f"{POOL}/leases/{{lease}}", (401, 404, 404, 200, 404), "{holder}"),

@@ -41,12 +41,13 @@ class TokenIsTheName:
             return
         kind, _, named = token.rpartition(":")
         name, _, group = named.partition("@")
+        scopes = {"asking": [LEASE_FOR_OTHERS], "watching": ["read:metrics"]}
         identity = Identity(
             name=name,
-            kind="service" if kind in ("service", "asking") else "user",
+            kind="service" if kind in ("service", *scopes) else "user",
             admin=kind == "admin",
             groups=(group,) if group else (),
-            scopes=frozenset({LEASE_FOR_OTHERS} if kind == "asking" else ()),
+            scopes=frozenset(scopes.get(kind, ())),
             token=token,
         )
         scope.setdefault("state", {})["identity"] = identity

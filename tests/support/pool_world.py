@@ -74,6 +74,9 @@ class Gpus:
         there = (one for one in self.all if one.uuid not in self.lost)
         return tuple(replace(one, trouble="ERR!") if one.uuid in self.failing else one for one in there)
 
+    def readings(self):
+        """Return nothing: the books tell what they do, as of pretend GPUs."""
+
 
 class Checkpoints:
     """Suspends processes as CUDA does: the state lives in the process, so it outlives the pool and dies with it."""

@@ -53,6 +53,7 @@ OPERATIONS = (
     Operation("GET", "/", "All GPUs, leases and the queue; a page for a browser"),
     Operation("POST", "/", "What the forms of the page do", (303,)),
     Operation("GET", "/utilisation", "Utilisation and memory of each GPU in the last hour, minute by minute"),
+    Operation("GET", "/metrics", "Figures for Prometheus; for admins and tokens with the scope read:metrics"),
     Operation("GET", "/health", "Whether the service runs; without sign-in"),
     Operation("GET", "/history", "The last changes of leases: one's own, for admins everybody's"),
     Operation("GET", "/openapi.json", "This description, for programs"),

@@ -4,15 +4,18 @@
 GET  ``/``           devices, leases, queue: a page, or JSON
 POST ``/``           the forms of the page (`armillary_hub.pool.forms`)
 GET  ``utilisation`` the last hour of each GPU, minute by minute
+GET  ``metrics``     the pool's figures for Prometheus: for admins, and tokens with the scope ``read:metrics``
 ==== =============== =======================================================================
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from armillary_kernels.texts import translator
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -24,11 +27,19 @@ from armillary_hub.pool.page import Sight, gpus_page
 from armillary_hub.pool.reports import Reports
 from armillary_hub.pool.requests import person_of
 from armillary_hub.pool.views import Beside, Books
-from armillary_hub.web.errors import wants_page
+from armillary_hub.web.errors import WebError, wants_page
 from armillary_hub.web.identity import Identity
 
 if TYPE_CHECKING:
+    from armillary_hub.pool.metrics import PoolMetrics
     from armillary_hub.pool.pool import GpuPool
+
+_ = translator(__file__)
+
+#: JupyterHub's own scope for its metrics; a token needs ``access:services!service=gpu-pool``, too, to come here.
+_READ_METRICS = "read:metrics"
+
+_METRICS_TYPE = "text/plain; version=0.0.4"
 
 _HEADERS = {"Cache-Control": "no-store", "Content-Security-Policy": "frame-ancestors 'none'"}
 
@@ -51,6 +62,7 @@ class PageApi:
             Route(f"{prefix}/", self.show, methods=["GET"]),
             Route(f"{prefix}/", self.send, methods=["POST"]),
             Route(f"{prefix}/utilisation", self.utilisation, methods=["GET"]),
+            Route(f"{prefix}/metrics", self.metrics, methods=["GET"]),
         ]
 
     async def show(self, request: Request) -> Response:
@@ -82,6 +94,21 @@ class PageApi:
         now, log = self.pool.store.clock.now(), self.pool.samples
         hour = [{"index": one.index, "uuid": one.uuid, **history_of(log, one.uuid, now).plain()} for one in devices]
         return JSONResponse({"until": now.isoformat(), "seconds": 60, "devices": hour})
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer with the figures for Prometheus."""
+        identity = request.state.identity
+        if not identity.admin and _READ_METRICS not in identity.scopes:
+            what = _("{user} may not read the metrics.", user=identity.name)
+            remedy = _("Use a token with the scope {scope}.", scope=_READ_METRICS)
+            raise WebError(HTTPStatus.FORBIDDEN, what, remedy)
+        return Response(await run_in_threadpool(lambda: self._metrics.text()), media_type=_METRICS_TYPE)
+
+    @cached_property
+    def _metrics(self) -> PoolMetrics:
+        from armillary_hub.pool.metrics import PoolMetrics  # a tenth of a second, which the pool's start does not pay
+
+        return PoolMetrics(self.pool)
 
     def _books(self, identity: Identity) -> Books:
         beside = Beside(

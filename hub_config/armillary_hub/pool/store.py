@@ -29,6 +29,9 @@ _RECENT_USES = 200
 #: What the audit says of the steps of a suspension, and before the reason why one failed.
 SUSPENDED, RESTORED, NOT_SUSPENDED, NOT_RESTORED = "suspended", "restored", "not suspended", "not restored"
 
+#: What the audit says when a suspended lease joins the queue.
+ASKED_BACK = "asks to come back"
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -207,7 +210,7 @@ class LeaseStore:
             if lease.waiting_since is not None:
                 return lease
             _change(connection, lease_id, waiting_since=self.clock.now())
-            return self._note(connection, lease_id, "suspended", actor, "asks to come back")
+            return self._note(connection, lease_id, "suspended", actor, ASKED_BACK)
 
     def end_restoration(self, lease: Lease, failure: str = "") -> Lease | None:
         """Note that a suspended process runs again on its devices, or that it stays suspended for now.
