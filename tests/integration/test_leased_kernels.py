@@ -1,10 +1,12 @@
 """Real kernels on a real pool with two pretend GPUs; whose kernels they are is what a stand-in sign-in says."""
 
+import asyncio
 import contextlib
 import os
 import signal
 import subprocess
 import sys
+import uuid
 
 import nbformat
 import papermill
@@ -27,7 +29,6 @@ def running_pool(tmp_path_factory):
 
 @pytest.fixture
 def pool(running_pool, monkeypatch):
-    monkeypatch.setenv("ARMILLARY_KERNEL_WAIT_SECONDS", "1")
     running_pool.as_user = lambda user: [
         monkeypatch.setenv(*variable) for variable in running_pool.environment(user).items()
     ]
@@ -62,7 +63,59 @@ async def run(manager, code=GPU):
     return "".join(output["content"]["text"] for output in outputs if output["msg_type"] == "stream").strip()
 
 
-async def test_each_kernel_has_a_gpu_and_the_third_says_why_it_has_none(pool):
+class Cell:
+    """A cell that runs: what it shows now, as a notebook would."""
+
+    def __init__(self, client, request):
+        self.client, self.request = client, request
+        self._displays = {}
+        self.error = None
+
+    @property
+    def text(self):
+        return "".join(self._displays.values())
+
+    async def shows(self, text, within=20):
+        """Wait until the cell shows a text."""
+        async with asyncio.timeout(within):
+            while text not in self.text:
+                await self._follow()
+
+    async def result(self, within=30):
+        """Wait until the cell has ended; return what it shows, or its error as (name, whole text)."""
+        async with asyncio.timeout(within):
+            while not await self._follow():
+                pass
+        return self.error or self.text
+
+    async def _follow(self):
+        message = await self.client.get_iopub_msg(timeout=None)
+        content, kind = message["content"], message["msg_type"]
+        if message["parent_header"].get("msg_id") != self.request:
+            return False
+        if kind == "stream":
+            self._displays[uuid.uuid4().hex] = content["text"]
+        elif kind in ("display_data", "update_display_data"):
+            self._displays[content["transient"].get("display_id", uuid.uuid4().hex)] = content["data"]["text/plain"]
+        elif kind == "clear_output":
+            self._displays.clear()
+        elif kind == "error":
+            self.error = content["ename"], "\n".join(content["traceback"])
+        return kind == "status" and content["execution_state"] == "idle"
+
+
+@contextlib.asynccontextmanager
+async def running_cell(manager, code=GPU):
+    client = manager.client()
+    client.start_channels()
+    try:
+        await client.wait_for_ready(timeout=60)
+        yield Cell(client, client.execute(code))
+    finally:
+        client.stop_channels()
+
+
+async def test_each_kernel_has_a_gpu_and_the_third_waits_until_one_is_free(pool):
     async with kernel() as first:
         pool.as_user("bob")
         async with kernel() as second:
@@ -74,18 +127,26 @@ async def test_each_kernel_has_a_gpu_and_the_third_says_why_it_has_none(pool):
                     ["'1'", str(second.provisioner.pid)],
                 ]
                 assert pool.holders() == {0: "alice", 1: "bob"}
-                name, text = await run(third)
-                assert name == "NoGpuFreeError"
-                assert "Your place in the queue was 1." in text
-                assert "GPU 0: alice, since" in text
-                assert "GPU 1: bob, since" in text
-                assert "Restart this kernel" in text
-                assert pool.state()["queue"] == []
-                await first.shutdown_kernel()
-                assert pool.holders() == {1: "bob"}
-                await third.restart_kernel()
-                assert (await run(third)).split() == ["'0'", str(third.provisioner.pid)]
+                (waiting,) = pool.state()["queue"]
+                assert waiting["holder"]["pid"] == third.provisioner.pid
+                async with running_cell(third) as cell:
+                    await cell.shows("Waiting for a GPU: place 1 in the queue")
+                    assert "GPU 0: alice, since" in cell.text
+                    assert "GPU 1: bob, since" in cell.text
+                    await first.shutdown_kernel()
+                    assert (await cell.result()).split() == ["'0'", str(third.provisioner.pid)]
                 assert pool.holders() == {0: "carol", 1: "bob"}
+
+
+async def test_a_cell_that_may_not_wait_longer_says_who_holds_the_gpus(pool, monkeypatch):
+    monkeypatch.setenv("ARMILLARY_KERNEL_WAIT_SECONDS", "0.3")
+    async with kernel(), kernel(), kernel() as third:
+        name, text = await run(third)
+        assert name == "NoGpuFreeError"
+        assert "Your place in the queue was 1." in text
+        assert "GPU 0: you, since" in text
+        assert "Run the cell again" in text
+        assert pool.state()["queue"] == []
     assert pool.holders() == {}
 
 
@@ -166,9 +227,9 @@ def test_a_kernel_waits_for_a_pool_that_comes_back(pool):
     assert pool.holders() == {}
 
 
-async def test_a_pool_that_stays_away_opens_a_kernel_that_says_so(pool, monkeypatch):
+async def test_a_pool_that_stays_away_is_said_in_the_cell(pool, monkeypatch):
     monkeypatch.setenv("ARMILLARY_POOL_URL", "http://127.0.0.1:9/services/gpu-pool")
-    monkeypatch.setattr("armillary_kernels.waiting.RETURN_OF_POOL", 1.0)
+    monkeypatch.setenv("ARMILLARY_KERNEL_WAIT_SECONDS", "0.5")
     async with kernel() as manager:
         name, text = await run(manager)
     assert name == "GpuPoolDownError"

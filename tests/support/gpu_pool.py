@@ -54,15 +54,18 @@ class TokenIsTheName:
         await self.app(scope, receive, send)
 
 
-def serve_pool(port, database, simulate_gpus):
+def serve_pool(port, database, simulate_gpus, idle_after):
     from armillary_hub.pool.devices import inventory_of
     from armillary_hub.pool.pool import GpuPool
+    from armillary_hub.pool.scheduling import Rules
     from armillary_hub.pool.service import pool_app
     from armillary_hub.pool.store import LeaseStore
+    from armillary_hub.pool.suspender import SimulatedSuspender
     from armillary_hub.web.server import serve
 
     own = os.getuid()
-    pool = GpuPool(LeaseStore(f"sqlite:///{database}"), inventory_of(simulate_gpus), lambda user: own)
+    store = LeaseStore(f"sqlite:///{database}", rules=Rules(idle_after=idle_after))
+    pool = GpuPool(store, inventory_of(simulate_gpus), lambda user: own, suspender=SimulatedSuspender())
     serve(pool_app(pool, [Middleware(TokenIsTheName)]), port=port)
 
 
@@ -86,16 +89,16 @@ def eventually(condition, within=20.0, what="the condition"):
 class PoolProcess:
     """The pool's process, which may be killed and started again on the same books."""
 
-    def __init__(self, folder: Path, simulate_gpus=2):
+    def __init__(self, folder: Path, simulate_gpus=2, idle_after=600.0):
         self.database = folder / "gpu-pool.sqlite"
         self.log = folder / "gpu-pool.log"
-        self.simulate_gpus = simulate_gpus
+        self.simulate_gpus, self.idle_after = simulate_gpus, idle_after
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/services/{SERVICE}"
         self.process = None
 
     def start(self):
-        arguments = [str(self.port), str(self.database), str(self.simulate_gpus)]
+        arguments = [str(self.port), str(self.database), str(self.simulate_gpus), str(self.idle_after)]
         path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -160,4 +163,4 @@ class PoolProcess:
 
 
 if __name__ == "__main__":
-    serve_pool(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    serve_pool(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
