@@ -61,12 +61,15 @@ class Patience:
         One that copies GPU memory, besides the copying itself.
     rate
         MiB a second that copying is at least expected to reach.
+    others
+        For what a pool that was killed has left behind to end its call.
     """
 
     call: float = 15.0
     lock: float = 10.0
     copy: float = 30.0
     rate: float = 200.0
+    others: float = 600.0
 
 
 class CudaCalls:
@@ -95,6 +98,10 @@ class CudaCalls:
     def version(self) -> int:
         """Return the branch of the display driver, such as 580."""
         return int(self._ask("version", self._patience.call))
+
+    def wait(self, pid: int) -> None:
+        """Wait for a call that a pool which was killed had begun."""
+        self._ask("wait", self._patience.others, pid=pid)
 
     def state(self, pid: int) -> CudaState:
         """Return what a process is for the driver."""

@@ -11,9 +11,12 @@ no calls), checkpointed (its GPU memory is in host memory), or failed, for good.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +77,7 @@ class Checkpoints:
         """Do what a question asks for, and return the answer."""
         do: dict[str, Callable[..., Any]] = {
             "version": self.version,
+            "wait": self.wait,
             "state": self.state,
             "lock": self.lock,
             "checkpoint": self.checkpoint,
@@ -81,7 +85,8 @@ class Checkpoints:
             "unlock": self.unlock,
         }
         try:
-            return {"ok": do[question.pop("do")](**question)}
+            with _alone(question):
+                return {"ok": do[question.pop("do")](**question)}
         except DriverError as error:
             return {"error": error.name, "said": error.said}
         except Exception as error:  # the bindings raise what they like where a library or a call is not there
@@ -95,6 +100,9 @@ class Checkpoints:
         finally:
             self._nvml.nvmlShutdown()
         return int((version.decode() if isinstance(version, bytes) else version).partition(".")[0])
+
+    def wait(self, pid: int) -> None:
+        """Wait for another process like this one, left behind by a pool that was killed, to end its call."""
 
     def state(self, pid: int) -> str:
         """Return a process's state, or ``"none"`` where it does not use CUDA."""
@@ -183,6 +191,20 @@ def whole_map(pairs: dict[str, str], gpus: list[str]) -> dict[str, str]:
         if uuid not in whole:
             whole[uuid] = left.pop(0)
     return whole
+
+
+@contextmanager
+def _alone(question: dict[str, Any]) -> Iterator[None]:
+    """Let no two processes like this one make calls for the same process at once; asking for its state is no harm."""
+    if "pid" not in question or question["do"] == "state":
+        yield
+        return
+    descriptor = os.open(f"/proc/{question['pid']}", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _bytes(uuid: str) -> bytes:

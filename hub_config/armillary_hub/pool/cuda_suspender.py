@@ -347,7 +347,12 @@ def _users(calls: CudaCalls, holder: Process) -> dict[Process, CudaState]:
     members = [member for pid in sorted(pids) if (member := Process.of(pid)) is not None]
     if any(member.is_stopped() for member in members):
         raise SuspensionError("It, or a process that it started, was stopped by a signal.")
-    return {member: state for member, state in _states(calls, members).items() if state != "none"}
+    users: dict[Process, CudaState] = {
+        member: state for member, state in _states(calls, members).items() if state != "none"
+    }
+    for member in users:
+        calls.wait(member.pid)
+    return {member: state for member, state in _states(calls, users).items() if state != "none"}
 
 
 def _states(calls: CudaCalls, members: Iterable[Process]) -> dict[Process, CudaState]:

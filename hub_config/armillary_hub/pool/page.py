@@ -108,7 +108,7 @@ def gpus_page(sight: Sight, filled: Filled, *, done: str = "", edited: str = "")
         queue=queue,
         places=[(place, row) for place, row in enumerate(queue, start=1) if row.mine],
         suspended=[_row(lease, sight) for lease in _suspended(books)],
-        unleased=[],
+        unleased=[_unleased(books.unleased(use)) for use in books.beside.unleased],
         on_cpu=sum(1 for lease in books.leases if lease.state == "granted" and not lease.devices),
         mine=_mine(sight),
         reservations=[reservation_in_words(one, sight.now) for one in sight.reservations],
@@ -119,6 +119,17 @@ def gpus_page(sight: Sight, filled: Filled, *, done: str = "", edited: str = "")
         people=_people(books),
         xsrf=books.identity.xsrf,
     )
+
+
+def _unleased(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return use of a GPU that no lease covers, in words."""
+    return {
+        "index": shown["device"],
+        "account": shown["user"] or _("somebody outside of Armillary"),
+        "pid": shown["pid"],
+        "memory": memory_words(shown["memory"] // 2**20),
+        "note": _("more than its share") if shown["reason"] == "more than its share" else "",
+    }
 
 
 def _about(sight: Sight) -> str:
@@ -176,9 +187,7 @@ def _chart(device: BookedDevice, history: History | None) -> dict[str, str] | No
     area = [None if one is None or not device.memory else one / device.memory for one in history.memory]
     shown = {
         "worked": _("busy {now} · mean {mean} · max {most}", **values) if worked.most is not None else "",
-        "used": _(
-            "memory {now} · max {most}", now=memory_words(used.now or 0), most=memory_words(used.most or 0)
-        ),
+        "used": _("memory {now} · max {most}", now=memory_words(used.now or 0), most=memory_words(used.most or 0)),
     }
     figures = ", ".join(text for text in shown.values() if text).replace(" ·", ",")
     label = _("GPU {n} in the last hour: {figures}", n=device.index, figures=figures)

@@ -115,6 +115,7 @@ class PageApi:
             lasted=self.pool.store.lasted(),
             samples=self.pool.samples.latest(),
             suspended_since=Reports(self.pool.store).suspended_since(),
+            unleased=self.pool.enforcement.unleased,
         )
         return Books(self.pool.situation(), identity, beside)
 

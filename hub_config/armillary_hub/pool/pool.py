@@ -20,10 +20,13 @@ from armillary_kernels.texts import translator
 from armillary_hub.accounts.unix_accounts import account_of
 from armillary_hub.pool.device_books import DeviceBooks
 from armillary_hub.pool.devices import Inventory, NvmlSilentError
+from armillary_hub.pool.enforcement import Enforcement
+from armillary_hub.pool.idleness import Idleness
 from armillary_hub.pool.machine import Machine, ThisMachine
 from armillary_hub.pool.policy import PolicyStore
 from armillary_hub.pool.quotas import quota_of
 from armillary_hub.pool.records import BookedDevice, Lease
+from armillary_hub.pool.restarts import Restarts
 from armillary_hub.pool.samples import SampleLog, Sampler
 from armillary_hub.pool.scheduling import Situation, decide
 from armillary_hub.pool.store import LeaseStore
@@ -82,6 +85,8 @@ class GpuPool:
         How idle processes are suspended.
     start
         How a long task is started: by default each in a thread of its own.
+    may_end
+        Whether processes of a uid are ended when they use a GPU without a lease; None to end none.
     """
 
     def __init__(
@@ -93,6 +98,7 @@ class GpuPool:
         machine: Machine | None = None,
         suspender: Suspender | None = None,
         start: Callable[[Callable[[], None]], None] | None = None,
+        may_end: Callable[[int], bool] | None = None,
     ) -> None:
         self.store = store
         self.policy = PolicyStore(store.database)
@@ -103,7 +109,10 @@ class GpuPool:
         self._account_of = account_of
         self._machine = machine or ThisMachine()
         self._suspender = suspender or NoSuspender()
-        self._suspensions = Suspensions(store, self._suspender, self._machine, self.grant, start)
+        idleness = Idleness(self.samples, store.clock, store.rules.idle_after)
+        self._suspensions = Suspensions(store, self._suspender, self._machine, self.grant, idleness, start)
+        self._restarts = Restarts(store, self._suspensions)
+        self.enforcement = Enforcement(store, self.samples, self._machine, may_end)
         self._clock = store.clock.monotonic
         self._lock = threading.RLock()
         self._looked = False
@@ -135,8 +144,9 @@ class GpuPool:
         return self._books.all()
 
     def take_sample(self) -> None:
-        """Note in `samples` what the GPUs do now."""
+        """Note in `samples` what the GPUs do now, and in `enforcement` who does it without a lease."""
         self._sampler.take()
+        self.enforcement.look()
 
     @property
     def suspends(self) -> bool:
@@ -268,6 +278,7 @@ class GpuPool:
         with self._lock:  # what has just begun is not taken for left behind
             self._suspensions.recover()
         self.grant()
+        self._restarts.look()
 
     def grant(self) -> None:
         """Give free GPUs to those who are next, and begin to suspend idle leases for those who get none."""

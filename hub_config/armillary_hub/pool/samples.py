@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -59,6 +59,7 @@ class SampleLog:
         self._samples: dict[str, deque[DeviceSample]] = {}
         self._processes: tuple[GpuProcess, ...] = ()
         self._worked: dict[tuple[int, str], datetime] = {}
+        self._gpus_worked: dict[str, datetime] = {}
         self._taken: datetime | None = None
 
     @property
@@ -66,7 +67,7 @@ class SampleLog:
         """When the last sample was taken; None before the first."""
         return self._taken
 
-    def add(self, at: datetime, samples: Iterable[DeviceSample], processes: Sequence[GpuProcess] = ()) -> None:
+    def add(self, at: datetime, samples: Sequence[DeviceSample], processes: Sequence[GpuProcess] = ()) -> None:
         """Keep a sample, and drop what is too old."""
         with self._lock:
             for sample in samples:
@@ -76,9 +77,11 @@ class SampleLog:
                     kept.popleft()
                 if not kept:
                     del self._samples[uuid]
+            begun = self._taken or at  # what a sample tells of is between the one before and it
             here = {(one.pid, one.uuid) for one in processes}
             self._worked = {key: when for key, when in self._worked.items() if key in here}
-            self._worked |= {(one.pid, one.uuid): at for one in processes if one.utilisation}
+            self._worked |= {(one.pid, one.uuid): begun for one in processes if one.utilisation}
+            self._gpus_worked |= {one.uuid: begun for one in samples if one.utilisation}
             self._processes, self._taken = tuple(processes), at
 
     def of(self, uuid: str) -> tuple[DeviceSample, ...]:
@@ -95,8 +98,8 @@ class SampleLog:
         """Return the processes that were on the GPUs at the last sample."""
         return self._processes
 
-    def worked(self, pids: Iterable[int], uuid: str, since: datetime, *, alone: bool) -> bool:
-        """Return whether processes made a GPU work after a moment, as far as NVML can say.
+    def last_worked(self, pids: Collection[int], uuid: str, *, alone: bool) -> datetime | None:
+        """Return a moment after which processes made a GPU work for the last time; None if they did not.
 
         Parameters
         ----------
@@ -104,16 +107,16 @@ class SampleLog:
             The processes.
         uuid
             The GPU.
-        since
-            The moment. A sample counts that was taken a while after it, for what it says is of the time before it.
         alone
             Whether nobody else uses the GPU: then its own utilisation tells, where NVML says nothing of processes.
         """
         with self._lock:
-            mine = [one for one in self._processes if one.uuid == uuid and one.pid in set(pids)]
+            mine = [one for one in self._processes if one.uuid == uuid and one.pid in pids]
             if any(one.utilisation is not None for one in mine):
-                return any(self._worked.get((one.pid, uuid), since) > since for one in mine)
-            return alone and any(one.utilisation and one.at > since for one in self._samples.get(uuid, ()))
+                return max(
+                    (self._worked[key] for one in mine if (key := (one.pid, uuid)) in self._worked), default=None
+                )
+            return self._gpus_worked.get(uuid) if mine and alone else None
 
 
 class Source(Protocol):

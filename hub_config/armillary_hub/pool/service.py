@@ -23,6 +23,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from http import HTTPStatus
 
 from armillary_kernels.errors import ArmillaryError
@@ -34,18 +35,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from armillary_hub.accounts.unix_accounts import is_persons
 from armillary_hub.pool import openapi
 from armillary_hub.pool.bodies import ActivityBody, AskBody, BindBody
 from armillary_hub.pool.configuration import GpuSharing
-from armillary_hub.pool.devices import inventory_of
+from armillary_hub.pool.cuda_suspender import CudaSuspender
+from armillary_hub.pool.devices import Inventory, inventory_of
 from armillary_hub.pool.faults import answer_database_fault, fault_of
+from armillary_hub.pool.host_memory import HostMemory
 from armillary_hub.pool.page_api import PageApi
 from armillary_hub.pool.policy_api import PolicyApi
 from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, SAMPLE_INTERVAL, GpuPool, accounts
 from armillary_hub.pool.records import Lease
 from armillary_hub.pool.requests import actor_of, asker_of, body_of, person_of
 from armillary_hub.pool.store import LeaseStore
-from armillary_hub.pool.suspender import NoSuspender, SimulatedSuspender
+from armillary_hub.pool.suspender import NoSuspender, SimulatedSuspender, Suspender
 from armillary_hub.pool.views import Beside, Books
 from armillary_hub.settings import Settings
 from armillary_hub.web.errors import EXCEPTION_HANDLERS
@@ -155,10 +159,12 @@ class PoolApi:
         return await self._answer(request, await self._end(request))
 
     async def release(self, request: Request) -> Response:
-        """End a lease and the process that uses its GPUs, for the button on the page, and show the page again."""
+        """End a lease and the process that uses its GPUs, as the page's button does; a browser sees the page again."""
         person, lease_id = person_of(request), request.path_params["id"]
-        await run_in_threadpool(self.pool.take_back, person.name, lease_id, anybodys=person.admin)
-        return RedirectResponse(f"{PREFIX}/", HTTPStatus.SEE_OTHER)
+        lease = await run_in_threadpool(self.pool.take_back, person.name, lease_id, anybodys=person.admin)
+        if "text/html" in request.headers.get("accept", ""):
+            return RedirectResponse(f"{PREFIX}/", HTTPStatus.SEE_OTHER)
+        return await self._answer(request, lease)
 
     async def _end(self, request: Request) -> Lease:
         identity, actor, lease_id = request.state.identity, actor_of(request), request.path_params["id"]
@@ -240,6 +246,14 @@ def pool_app(
     )
 
 
+def _suspender(settings: Settings, sharing: GpuSharing, inventory: Inventory) -> Suspender:
+    if not sharing.suspend:
+        return NoSuspender("the admin does not want it")
+    if settings.simulate_gpus:
+        return SimulatedSuspender()
+    return CudaSuspender(inventory, HostMemory(int(sharing.host_memory_margin * 1024)))
+
+
 def main() -> None:
     """Serve the pool of the deployment that ``ARMILLARY_HOME`` names."""
     settings = Settings.load()
@@ -248,8 +262,14 @@ def main() -> None:
         store = LeaseStore(sharing.database_url or settings.database_url(SERVICE), rules=sharing.rules())
     except ArmillaryError as error:
         raise SystemExit(f"The GPU pool does not start. {error}") from None
-    suspender = SimulatedSuspender() if settings.simulate_gpus else NoSuspender()
-    pool = GpuPool(store, inventory_of(settings.simulate_gpus), accounts(settings), suspender=suspender)
+    inventory = inventory_of(settings.simulate_gpus)
+    pool = GpuPool(
+        store,
+        inventory,
+        accounts(settings),
+        suspender=_suspender(settings, sharing, inventory),
+        may_end=partial(is_persons, settings) if sharing.stop_unleased else None,
+    )
     sign_in = HubIdentity(settings, SERVICE, public_paths={"health"})
     app = pool_app(pool, [sign_in.middleware()], sign_in.routes(), sharing.sample_interval)
     serve(app, port=settings.port_of(SERVICE))

@@ -143,7 +143,8 @@ class LeaseStore:
         """
         chosen = update(leases).where(leases.c.id == lease_id, leases.c.state.in_(("granted", "queued")))
         used = and_(leases.c.state == "granted", in_use)
-        values = {"pid": holder.pid, "start_time": holder.start_time, "in_use": used, "step": "", "idle_since": None}
+        idle = {"step": "", "idle_since": None, "ends_at": None}
+        values = {"pid": holder.pid, "start_time": holder.start_time, "in_use": used, **idle}
         with self.database.transaction() as connection:
             changed = connection.execute(chosen.values(values)).rowcount
             return rows.find_lease(connection, lease_id) if changed else None
@@ -157,7 +158,7 @@ class LeaseStore:
         if not busy:
             chosen = chosen.where(leases.c.idle_since.is_(None))
         with self.database.transaction() as connection:
-            connection.execute(chosen.values(idle_since=None if busy else self.clock.now()))
+            connection.execute(chosen.values(idle_since=None if busy else self.clock.now(), ends_at=None))
             lease = rows.find_lease(connection, lease_id)
             if lease is None or busy or lease.state != "suspended" or lease.waiting_since is None:
                 return lease

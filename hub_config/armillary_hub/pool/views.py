@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from armillary_hub.pool.enforcement import UnleasedUse
 from armillary_hub.pool.estimate import estimate
 from armillary_hub.pool.records import BookedDevice, Change, Lease
 from armillary_hub.pool.samples import DeviceSample
@@ -36,11 +37,14 @@ class Beside:
         The last sample of each GPU, by UUID.
     suspended_since
         Since when each suspended lease has been so.
+    unleased
+        Use of GPUs that no lease covers.
     """
 
     lasted: Sequence[float] = ()
     samples: Mapping[str, DeviceSample] = field(default_factory=dict)
     suspended_since: Mapping[str, datetime] = field(default_factory=dict)
+    unleased: Sequence[UnleasedUse] = ()
 
 
 class Books:
@@ -76,6 +80,18 @@ class Books:
             "devices": [self.device(device) for device in self.devices],
             "leases": [self.lease(lease) for lease in self.leases if lease.id not in waiting],
             "queue": [self.lease(lease) for lease in self.queue],
+            "unleased": [self.unleased(use) for use in self.beside.unleased],
+        }
+
+    def unleased(self, use: UnleasedUse) -> dict[str, Any]:
+        """Return use of a GPU that no lease covers; the account is empty where it cannot be seen from here."""
+        return {
+            "pid": use.pid,
+            "user": use.account,
+            "device": self._devices[use.uuid].index if use.uuid in self._devices else None,
+            "memory": use.memory * 2**20,
+            "since": use.since.isoformat(),
+            "reason": use.reason,
         }
 
     def device(self, device: BookedDevice) -> dict[str, Any]:
@@ -124,6 +140,8 @@ class Books:
         }
         if lease.id in self.beside.suspended_since:
             shown["suspended_since"] = self.beside.suspended_since[lease.id].isoformat()
+        if lease.ends_at is not None:
+            shown["restart_at"] = lease.ends_at.isoformat()
         if lease.state == "granted":
             shown["environment"] = self.environment(lease)
         if lease.waiting_since is not None:

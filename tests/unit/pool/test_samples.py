@@ -45,10 +45,11 @@ def test_a_gpu_that_the_last_sample_left_out_has_no_latest_one():
 def test_who_worked_is_what_nvml_says_of_the_process_or_else_of_a_gpu_that_nobody_shares(
     process, device, alone, worked
 ):
-    log, later = SampleLog(), NOON + timedelta(minutes=1)
-    log.add(later, [sample(1, device)], [GpuProcess(7, "GPU-0", 10, process)])
-    assert log.worked([7], "GPU-0", NOON, alone=alone) is worked
-    assert log.worked([7], "GPU-0", later, alone=alone) is False
+    log = SampleLog()
+    log.add(NOON, [sample(0)], [GpuProcess(7, "GPU-0", 10, 0.0)])
+    log.add(NOON + timedelta(minutes=1), [sample(1, device)], [GpuProcess(7, "GPU-0", 10, process)])
+    assert log.last_worked({7}, "GPU-0", alone=alone) == (NOON if worked else None)
+    assert log.last_worked({8}, "GPU-0", alone=alone) is None
 
 
 @pytest.fixture
