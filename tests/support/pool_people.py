@@ -28,7 +28,7 @@ CROWD = 10
 ROUND = 0.8 * QUEUE_SILENCE
 
 #: Days of which each is begun in its own way.
-DAYS = 40
+DAYS = 24
 
 
 class People:

@@ -33,6 +33,10 @@ from support.gpu_pool import TokenIsTheName
 UID = 1000
 
 
+#: Moments before which a pool is killed in the middle of what it does.
+_WHEN_IT_DIES = ("before_cursor_execute", "commit")
+
+
 class Killed(BaseException):
     """The pool's process is killed here."""
 
@@ -175,8 +179,8 @@ class World:
             suspender=self.checkpoints,
             start=self.tasks.append,
         )
-        event.listen(self.store.database.engine, "before_cursor_execute", self._count_statement)
-        event.listen(self.store.database.engine, "commit", self._count_statement)
+        for when in _WHEN_IT_DIES:
+            event.listen(self.store.database.engine, when, self._count_statement)
         self._app = pool_app(self.pool, [Middleware(TokenIsTheName)])
         self.pool.recover()
 
@@ -184,6 +188,8 @@ class World:
         """End it as kill -9 does: what is not committed is gone, and so are its threads."""
         self._statements = None
         self.tasks = []
+        for when in _WHEN_IT_DIES:
+            event.remove(self.store.database.engine, when, self._count_statement)
         self.store.close()
 
     def kill_during(self, statements, action):

@@ -109,8 +109,11 @@ def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
         # Writers queue from their first statement on; a deferred one would fail when it turns from reading to writing.
-        reading = connection.get_execution_options().get("reading")
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        if connection.get_execution_options().get("reading"):
+            # Straight to the driver, for it cannot fail: through a cursor it would take as long as what is read.
+            connection.connection.driver_connection.execute("BEGIN")
+        else:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _check(engine: Engine) -> None:

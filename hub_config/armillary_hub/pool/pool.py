@@ -202,12 +202,16 @@ class GpuPool:
         self._check_holder(owner, holder, or_services=user != owner and not in_use)
         lease = self.store.bind(lease_id, holder, in_use)
         if lease is None:
-            raise WebError(HTTPStatus.GONE, "The lease is not granted, so nothing can be tied to it.", "Ask again.")
+            what = "The lease is suspended or has ended, so nothing can be tied to it."
+            raise WebError(HTTPStatus.GONE, what, "Ask again.")
         self._hear(lease_id)
         return lease
 
     def note_activity(self, user: str, lease_id: str, busy: bool) -> Lease:
-        """Note whether the holder of a user's lease is busy; an idle one may be suspended when others wait."""
+        """Note whether the holder of a user's lease is busy; an idle one may be suspended when others wait.
+
+        A suspended one that is idle leaves the queue and keeps its state.
+        """
         self._own(user, lease_id)
         self.store.note_activity(lease_id, busy)
         return self._known(lease_id)
@@ -284,8 +288,10 @@ class GpuPool:
         """Give free GPUs to those who are next, and begin to suspend idle leases for those who get none."""
         with self._lock:
             self._look_first()
-            suspendable = self._suspensions.possible(self.store.active())
-            settled = self.store.settle(decide, suspendable, self._suspender.moves)
+            standing = self.store.active()
+            if all(lease.waiting_since is None for lease in standing):
+                return  # the most frequent case by far, twice a second
+            settled = self.store.settle(decide, self._suspensions.possible(standing), self._suspender.moves)
             for lease in settled.granted:
                 self._hear(lease.id)
                 _log.info("%s got %s for %s %s", lease.user, lease.devices or "the CPU", lease.purpose, lease.label)
@@ -315,10 +321,10 @@ class GpuPool:
     # Within ----------------------------------------------------------------------------------------------
 
     def _release(self, lease_id: str, actor: str, reason: str) -> Lease:
-        self.store.release(lease_id, actor, reason)
+        released = self.store.release(lease_id, actor, reason)
         self._forget(lease_id)
         self.grant()
-        return self._known(lease_id)
+        return released or self._known(lease_id)
 
     def _known(self, lease_id: str) -> Lease:
         lease = self.store.get(lease_id)

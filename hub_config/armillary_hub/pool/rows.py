@@ -33,14 +33,16 @@ _USAGE = select(usage)
 def find_lease(connection: Connection, lease_id: str) -> Lease | None:
     """Return a lease, ended ones too."""
     row = connection.execute(_ONE_LEASE, {"id": lease_id}).one_or_none()
-    return None if row is None else _lease(row, connection.scalars(_ONE_HOLDS, {"id": lease_id}).all())
+    if row is None:
+        return None
+    return _lease(row, connection.scalars(_ONE_HOLDS, {"id": lease_id}).all() if row.state == "granted" else ())
 
 
 def standing_leases(connection: Connection) -> list[Lease]:
     """Return the leases and asks that stand, in the order in which they were asked for."""
     rows = connection.execute(_STANDING_LEASES).all()
     held: dict[str, list[str]] = defaultdict(list)
-    if rows:
+    if any(row.state == "granted" for row in rows):
         for lease_id, device in connection.execute(_ALL_HOLD):
             held[lease_id].append(device)
     return [_lease(row, held[row.id]) for row in rows]

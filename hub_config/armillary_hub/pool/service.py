@@ -178,7 +178,9 @@ class PoolApi:
         return await run_in_threadpool(what, actor_of(request), request.path_params["id"], *values)
 
     async def _books(self, request: Request) -> Books:
-        situation, lasted = await run_in_threadpool(lambda: (self.pool.situation(), self.pool.store.lasted()))
+        situation = await run_in_threadpool(self.pool.situation)
+        waits = any(lease.waiting_since for lease in situation.leases)
+        lasted = await run_in_threadpool(self.pool.store.lasted) if waits else ()
         return Books(situation, request.state.identity, Beside(lasted))
 
     async def _answer(self, request: Request, lease: Lease, status: int = HTTPStatus.OK) -> Response:
