@@ -18,6 +18,7 @@ from typing import Any
 
 from ipykernel.ipkernel import IPythonKernel
 
+from armillary_kernels import gate_passes
 from armillary_kernels.connection import Connection
 from armillary_kernels.descriptions import Failure, Text, explain, restart_warning, restarted_text
 from armillary_kernels.gate import Gate
@@ -169,8 +170,10 @@ class GpuKernel(IPythonKernel):
         return handle
 
     def _is_for_nobody(self, message: dict[str, Any]) -> bool:
-        """Return whether no code of anybody's is behind a message."""
+        """Return whether no code of the person's is behind a message."""
         content = message["content"]
+        if gate_passes.passes(content.get("comm_id", "")):
+            return True
         return message["header"]["msg_type"] == "comm_open" and (
             content.get("target_name") not in self.comm_manager.targets
         )

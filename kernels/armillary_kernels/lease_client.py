@@ -321,6 +321,22 @@ class LeaseClient:
         """Return a lease, or leave the queue."""
         self._send(_give_back(lease_id))
 
+    def end(self, lease_id: str) -> None:
+        """End a lease, and the process that uses its GPUs."""
+        self._send(_Call("POST", f"leases/{lease_id}/release"))
+
+    def suspend(self, lease_id: str) -> None:
+        """Suspend a lease now: its process keeps its state, and its GPUs are others'."""
+        self._send(_Call("POST", f"leases/{lease_id}/suspend"))
+
+    def state(self) -> dict[str, Any]:
+        """Return the books: ``devices``, ``leases`` and ``queue``, as the pool's API describes them."""
+        return self._send(_Call("GET", "", read=lambda answer: answer))
+
+    def utilisation(self) -> dict[str, Any]:
+        """Return the last hour of each GPU."""
+        return self._send(_Call("GET", "utilisation", read=lambda answer: answer))
+
     def _send(self, call: _Call) -> Any:
         import httpx
 

@@ -62,7 +62,9 @@ OPERATIONS = (
     Operation("GET", "/leases/{id}", "What has become of a lease; one that waits must be looked at every few seconds"),
     Operation("PATCH", "/leases/{id}", "Tie a lease to the process that uses its GPUs", body=BindBody),
     Operation("DELETE", "/leases/{id}", "Give a lease back; an admin takes anybody's and ends its process"),
-    Operation("POST", "/leases/{id}/release", "End a lease and its process, for the button on the page", (303,)),
+    Operation(
+        "POST", "/leases/{id}/release", "End a lease and its process, as the button of the page does", (200, 303)
+    ),
     Operation("PUT", "/leases/{id}/activity", "Say whether the process of a lease is busy", body=ActivityBody),
     Operation("POST", "/leases/{id}/suspend", "Suspend a lease now: its state is kept, its GPUs are free"),
     Operation("POST", "/leases/{id}/resume", "Get GPUs for a suspended lease: at once or queued (202)", (200, 202)),
