@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from armillary_hub.clusters.memory import families
 from armillary_hub.pool.clock import BookClock
@@ -34,9 +34,14 @@ class Idleness:
         idle = [lease for lease in leases if lease.idle_since is not None and lease.in_use]
         if not idle or not self._samples.processes():
             return idle  # NVML says of nobody that it works
-        trees, now = families({lease.holder.pid for lease in idle}), self._clock.now()
-        return [lease for lease in idle if self._is_quiet(lease, trees[lease.holder.pid], now - self._idle_after)]
+        trees = families({lease.holder.pid for lease in idle})
+        return [lease for lease in idle if self._is_quiet(lease, trees[lease.holder.pid])]
 
-    def _is_quiet(self, lease: Lease, pids: set[int], since: datetime) -> bool:
-        worked = (self._samples.last_worked(pids, uuid, alone=lease.memory is None) for uuid in lease.devices)
-        return all(moment is None or moment <= since for moment in worked)
+    def _is_quiet(self, lease: Lease, pids: set[int]) -> bool:
+        idle_since, long_ago = lease.idle_since, self._clock.now() - self._idle_after
+        for uuid in lease.devices:
+            worked = self._samples.last_worked(pids, uuid, alone=lease.memory is None)
+            # What was between two samples may have been before it became idle: its kernel knows better.
+            if worked is not None and idle_since is not None and worked[0] >= idle_since and worked[1] > long_ago:
+                return False
+        return True

@@ -18,6 +18,8 @@ from armillary_hub.pool.records import BookedDevice, Lease
 
 _log = logging.getLogger(__name__)
 
+Span = tuple[datetime, datetime]
+
 #: How long samples are kept.
 KEPT = timedelta(hours=1)
 
@@ -58,8 +60,8 @@ class SampleLog:
         self._lock = threading.Lock()
         self._samples: dict[str, deque[DeviceSample]] = {}
         self._processes: tuple[GpuProcess, ...] = ()
-        self._worked: dict[tuple[int, str], datetime] = {}
-        self._gpus_worked: dict[str, datetime] = {}
+        self._worked: dict[tuple[int, str], Span] = {}
+        self._gpus_worked: dict[str, Span] = {}
         self._taken: datetime | None = None
 
     @property
@@ -77,11 +79,11 @@ class SampleLog:
                     kept.popleft()
                 if not kept:
                     del self._samples[uuid]
-            begun = self._taken or at  # what a sample tells of is between the one before and it
+            told = (self._taken or at, at)  # what a sample tells of is between the one before and it
             here = {(one.pid, one.uuid) for one in processes}
             self._worked = {key: when for key, when in self._worked.items() if key in here}
-            self._worked |= {(one.pid, one.uuid): begun for one in processes if one.utilisation}
-            self._gpus_worked |= {one.uuid: begun for one in samples if one.utilisation}
+            self._worked |= {(one.pid, one.uuid): told for one in processes if one.utilisation}
+            self._gpus_worked |= {one.uuid: told for one in samples if one.utilisation}
             self._processes, self._taken = tuple(processes), at
 
     def of(self, uuid: str) -> tuple[DeviceSample, ...]:
@@ -98,8 +100,8 @@ class SampleLog:
         """Return the processes that were on the GPUs at the last sample."""
         return self._processes
 
-    def last_worked(self, pids: Collection[int], uuid: str, *, alone: bool) -> datetime | None:
-        """Return a moment after which processes made a GPU work for the last time; None if they did not.
+    def last_worked(self, pids: Collection[int], uuid: str, *, alone: bool) -> Span | None:
+        """Return from when until when processes made a GPU work for the last time; None if they did not.
 
         Parameters
         ----------
@@ -113,9 +115,8 @@ class SampleLog:
         with self._lock:
             mine = [one for one in self._processes if one.uuid == uuid and one.pid in pids]
             if any(one.utilisation is not None for one in mine):
-                return max(
-                    (self._worked[key] for one in mine if (key := (one.pid, uuid)) in self._worked), default=None
-                )
+                spans = (self._worked.get((one.pid, uuid)) for one in mine)
+                return max((span for span in spans if span is not None), default=None)
             return self._gpus_worked.get(uuid) if mine and alone else None
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from armillary_kernels.processes import Process
-from sqlalchemy import Connection, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from armillary_hub.pool import rows
 from armillary_hub.pool.clock import BookClock
@@ -142,7 +142,7 @@ class LeaseStore:
         Nothing uses the GPUs of a queued one, whatever is said.
         """
         chosen = update(leases).where(leases.c.id == lease_id, leases.c.state.in_(("granted", "queued")))
-        used = and_(leases.c.state == "granted", in_use)
+        used = leases.c.state == "granted" if in_use else False
         idle = {"step": "", "idle_since": None, "ends_at": None}
         values = {"pid": holder.pid, "start_time": holder.start_time, "in_use": used, **idle}
         with self.database.transaction() as connection:

@@ -48,7 +48,7 @@ def test_who_worked_is_what_nvml_says_of_the_process_or_else_of_a_gpu_that_nobod
     log = SampleLog()
     log.add(NOON, [sample(0)], [GpuProcess(7, "GPU-0", 10, 0.0)])
     log.add(NOON + timedelta(minutes=1), [sample(1, device)], [GpuProcess(7, "GPU-0", 10, process)])
-    assert log.last_worked({7}, "GPU-0", alone=alone) == (NOON if worked else None)
+    assert log.last_worked({7}, "GPU-0", alone=alone) == ((NOON, NOON + timedelta(minutes=1)) if worked else None)
     assert log.last_worked({8}, "GPU-0", alone=alone) is None
 
 
