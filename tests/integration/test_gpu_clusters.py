@@ -66,12 +66,11 @@ class Pool:
         return httpx.get(f"{self.url}/leases/{lease}", headers=headers).json()["state"] == "granted"
 
 
-@pytest.fixture(scope="module", params=["deployment", pytest.param("team_deployment", marks=pytest.mark.team)])
-def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
+@pytest.fixture(scope="module")
+def pool(usual_deployment: Deployment) -> Iterator[Pool]:
     """The pool of a deployment with two pretend GPUs; this process is gina's notebook."""
-    deployment = request.getfixturevalue(request.param)
     with pytest.MonkeyPatch.context() as monkeypatch:
-        pool = Pool(deployment, become(monkeypatch, deployment, "gina"))
+        pool = Pool(usual_deployment, become(monkeypatch, usual_deployment, "gina"))
         wait_for(lambda: not httpx.get(f"{pool.url}/", headers=pool.headers).json()["leases"], 30, "no GPU is held")
         yield pool
 
@@ -146,19 +145,17 @@ from armillary import datasets, training
 images = np.random.default_rng(0).integers(0, 255, (200, 8, 8), dtype=np.uint8)
 data = datasets.import_arrays(images, np.arange(200) % 10, name="noise")
 network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-run = training.fit(network, data, gpus=2, epochs=2, batch_size=20)
+run = training.fit(network, data, gpus=2, epochs=1, batch_size=20)
 run.wait(200)
 print(run.status, len(run.epochs))
 """
 
 
-def test_training_on_gpus_leases_one_for_each_rank(deployment: Deployment) -> None:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        pool = Pool(deployment, become(monkeypatch, deployment, "gina"))
-    gina = sign_in(deployment, "gina")
+def test_training_on_gpus_leases_one_for_each_rank(pool: Pool) -> None:
+    gina = sign_in(pool.deployment, "gina")
     with ThreadPoolExecutor(1) as executor:
         running = executor.submit(gina.shell, f"ARMILLARY_TRACKING=off python -c {shlex.quote(TRAINING)}")
         wait_for(lambda: sorted(it["devices"] for it in pool.leases()) == [[0], [1]], 100, "both GPUs are leased")
         answer = running.result()
-    assert answer.stdout.split() == ["finished", "2"], answer.stderr
+    assert answer.stdout.split()[-2:] == ["finished", "1"], answer.stderr
     wait_for(lambda: not pool.leases(), 30, "a cluster that was started for the run ends with it")
