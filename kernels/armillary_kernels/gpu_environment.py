@@ -24,9 +24,15 @@ _ALLOCATOR, _FRACTION = "PYTORCH_ALLOC_CONF", "per_process_memory_fraction"
 DEVICE_FILES = "/dev/nvidia"
 
 
-def uses_cuda() -> bool:
-    """Return whether CUDA is initialised in this process, so that it can no longer be given other GPUs."""
-    for descriptor in Path("/proc/self/fd").iterdir():
+def uses_cuda(pid: int | None = None) -> bool:
+    """Return whether CUDA is initialised in a process, this one by default: it can no longer be given other GPUs.
+
+    Raises
+    ------
+    OSError
+        If the process has ended, or is not ours to look into.
+    """
+    for descriptor in Path(f"/proc/{pid or 'self'}/fd").iterdir():
         try:
             if str(descriptor.readlink()).startswith(DEVICE_FILES):
                 return True

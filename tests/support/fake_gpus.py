@@ -43,6 +43,7 @@ class FakeGpus:
         folder.mkdir(exist_ok=True)
         made = cls(folder)
         gpus = [{"uuid": gpu_uuid(n), "name": "NVIDIA H100", "memory": mebibytes} for n in range(count)]
+        made.set_host_memory(host)
         made._write("machine", {"driver": driver, "gpus": gpus, "host": host, "hang": {}, "lingers": {}})
         return made
 
@@ -62,6 +63,11 @@ class FakeGpus:
     def set(self, **values):
         with self.changing() as machine:
             machine.update(values)
+
+    def set_host_memory(self, mebibytes):
+        """Let /proc/meminfo say that so much is left; the pool is told to look here."""
+        (self.folder / "host" / "proc").mkdir(parents=True, exist_ok=True)
+        (self.folder / "host" / "proc" / "meminfo").write_text(f"MemAvailable:   {mebibytes * 1024} kB\n")
 
     def process(self, pid):
         """The state of a living process that uses CUDA, else None."""

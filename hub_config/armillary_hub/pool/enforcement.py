@@ -6,6 +6,8 @@ everybody and logged once, when two samples in a row have it. It is ended only w
 Armillary made, in solo mode to our own. What belongs to the machine is shown and left alone (a display server, another
 account's process, one of another container whose pid means nothing here), and so is the pool with all that it runs in.
 A process that takes more than its share is shown and logged, never ended: NVML counts the driver's own part, too.
+
+In a container with pids of its own NVML may tell the host's: nothing is said of a pid whose process has no GPU open.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ import pwd
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
+from armillary_kernels.gpu_environment import uses_cuda
 from armillary_kernels.processes import Process, parents
 
 from armillary_hub.clusters.memory import families
@@ -31,6 +35,9 @@ _log = logging.getLogger(__name__)
 #: MiB that a process on a share may use beyond it: what the driver and its libraries take for themselves.
 OVERHEAD = 1024
 
+
+#: Whether pids here are those of the machine: the inode of its own namespace of pids is this one (PROC_PID_INIT_INO).
+SEES_ALL_PIDS = Path("/proc/self/ns/pid").stat().st_ino == 0xEFFFFFFC
 
 Reason = Literal["no lease", "more than its share"]
 
@@ -131,7 +138,9 @@ class Enforcement:
                 yield _offence(max(mine, key=lambda one: one.memory), "more than its share"), used
         for one in processes:
             if (one.pid, one.uuid) not in covered:
-                yield _offence(one, "no lease"), one.memory
+                offence = _offence(one, "no lease")
+                if offence.process is not None or SEES_ALL_PIDS:
+                    yield offence, one.memory
 
     def _end(self, offence: _Offence) -> None:
         """End a process that has no lease, if that is wanted and it is a person's."""
@@ -146,7 +155,15 @@ class Enforcement:
 
 
 def _offence(one: GpuProcess, reason: Reason) -> _Offence:
-    return _Offence(one.pid, Process.of(one.pid), one.uuid, reason)
+    return _Offence(one.pid, Process.of(one.pid) if is_on_gpu(one.pid) else None, one.uuid, reason)
+
+
+def is_on_gpu(pid: int) -> bool:
+    """Return whether a process has a GPU open, as far as can be seen."""
+    try:
+        return uses_cuda(pid)
+    except OSError:
+        return False
 
 
 def _use(offence: _Offence, memory: int, since: datetime) -> UnleasedUse:

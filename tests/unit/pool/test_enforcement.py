@@ -5,9 +5,11 @@ import subprocess
 import time
 
 import pytest
+from armillary_hub.pool import enforcement
 from armillary_hub.pool.devices import GpuProcess, Reading, Readings, SimulatedInventory
 from armillary_hub.pool.pool import GpuPool
 from armillary_hub.pool.store import LeaseStore
+from armillary_kernels import gpu_environment
 from armillary_kernels.processes import Process
 
 GPU, OTHER = "SIMULATED-0", "SIMULATED-1"
@@ -34,6 +36,13 @@ def store(tmp_path):
 @pytest.fixture
 def nvml():
     return Nvml()
+
+
+@pytest.fixture(autouse=True)
+def no_device_files(monkeypatch):
+    """The processes here have no GPU open, and are taken as if they had."""
+    monkeypatch.setattr(enforcement, "is_on_gpu", lambda pid: True)
+    monkeypatch.setattr(enforcement, "SEES_ALL_PIDS", True)
 
 
 @pytest.fixture
@@ -115,6 +124,26 @@ def test_what_cannot_be_seen_from_here_and_the_pool_itself_are_left_alone(store,
         pool.take_sample()
     assert {one[0] for one in found(pool)} == {nobody, os.getpid(), os.getppid()}
     assert pool.enforcement.unleased[0].account == ""
+
+
+def test_in_a_container_nothing_is_said_of_pids_that_mean_another_process_here(store, nvml, program, monkeypatch):
+    monkeypatch.setattr(enforcement, "is_on_gpu", lambda pid: False)
+    monkeypatch.setattr(enforcement, "SEES_ALL_PIDS", False)
+    pool = pool_of(store, nvml, may_end=lambda uid: True)
+    nvml.processes = [GpuProcess(program.pid, GPU, 300)]
+    for _ in range(3):
+        pool.take_sample()
+    assert found(pool) == []
+    assert program.poll() is None
+
+
+def test_who_has_a_gpu_open_is_seen_by_its_files(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(gpu_environment, "DEVICE_FILES", str(tmp_path / "nvidia"))
+    assert not enforcement.is_on_gpu(os.getpid())
+    with (tmp_path / "nvidia0").open("w"):
+        assert enforcement.is_on_gpu(os.getpid())
+    assert not enforcement.is_on_gpu(2**22 + 1)
 
 
 def test_another_process_with_its_pid_is_another_one(store, nvml, program, monkeypatch):
