@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from armillary_kernels.kernel_lease import KernelLease
-from armillary_kernels.lease_client import Lease, LeaseError, PoolUnreachableError
+from armillary_kernels.lease_client import Lease, LeaseError, PoolUnreachableError, QueuePlace
 from armillary_kernels.waiting import Wait
 from armillary_kernels.wishes import GpuWish
 
@@ -128,6 +128,10 @@ class Gate:
                 refused.set_result(False)
                 return refused
             return self._do(self._open_now)
+
+    def look(self) -> Future[Lease | QueuePlace | None]:
+        """Learn how the lease stands."""
+        return self._do(self.lease.look)
 
     def choose(self, wish: GpuWish) -> Future[None]:
         """Exchange the lease; the gate is closed until the new one is granted."""

@@ -86,24 +86,39 @@ class GpuKernel(IPythonKernel):
         rest = {"cell_meta": cell_meta, "cell_id": cell_id}
         if not self._is_guarded:
             return await super().do_execute(code, silent, store_history, user_expressions, allow_stdin, **rest)
+        mine, code = own_lines(code)
+        interrupted, passed = threading.Event(), False
+        try:
+            with _on_interrupt(interrupted.set):
+                reply = await self._before(mine, bool(code.strip()) or not mine, silent, store_history)
+                if reply is not None:
+                    return reply
+                passed = True
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+            self._prepare(silent)
+            return await super().do_execute(code, silent, store_history, user_expressions, allow_stdin, **rest)
+        except KeyboardInterrupt:  # came before IPython was ready for it; without a reply the cell would never end
+            return self._failed(Failure(_("Interrupted before the cell ran."), (), "KeyboardInterrupt"), silent)
+        finally:
+            if passed:
+                self._gate.leave()
+
+    async def _before(self, mine: list[str], more: bool, silent: bool, store_history: bool) -> dict[str, Any] | None:
+        """Do what stands before the gate and pass it; return the reply to a cell that ends there."""
         if not silent:
             self._cell = self.get_parent("shell")
-        mine, code = own_lines(code)
         try:
             for line in mine:
                 await self._run_magic(line)
-            if mine and not code.strip():
+            if not more:
                 return self._done(store_history)
             await self._pass(self._notice(silent))
         except MagicError as error:
             return self._failed(Failure(error.what, (error.remedy,), "UsageError"), silent)
         except LeaseError as error:
             return self._failed(explain(error, self._user), silent)
-        try:
-            self._prepare(silent)
-            return await super().do_execute(code, silent, store_history, user_expressions, allow_stdin, **rest)
-        finally:
-            self._gate.leave()
+        return None
 
     async def _run_magic(self, line: str) -> None:
         """Do what a line of ``%armillary`` says, waiting for GPUs that it asks for."""
@@ -128,9 +143,6 @@ class GpuKernel(IPythonKernel):
 
     async def _interruptible(self, done: asyncio.Future[None], wait: Wait) -> None:
         """Wait for an end; an interrupt of the kernel ends the wait first."""
-        if threading.current_thread() is not threading.main_thread():
-            await asyncio.shield(done)
-            return
         loop = asyncio.get_running_loop()
         with _on_interrupt(lambda: loop.call_soon_threadsafe(wait.cancel)):
             await asyncio.shield(done)
@@ -282,7 +294,10 @@ class GpuKernel(IPythonKernel):
 
 @contextmanager
 def _on_interrupt(act: Callable[[], Any]) -> Iterator[None]:
-    """Do something when the process is interrupted, rather than raise KeyboardInterrupt in the event loop."""
+    """Do something when the process is interrupted, rather than raise KeyboardInterrupt anywhere."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = signal.signal(signal.SIGINT, lambda number, frame: act())
     try:
         yield

@@ -28,10 +28,7 @@ from armillary_kernels.wishes import GpuWish
 _ = translator(__file__)
 _log = logging.getLogger(__name__)
 
-#: How the pool's books begin the reason of a lease whose idle kernel was restarted for others, after a warning.
-RESTARTED = "restarted"
-
-#: How they begin it when an admin ended the lease.
+#: How the pool's books begin the reason of a lease that an admin ended.
 _RELEASED = "released by"
 
 

@@ -24,11 +24,11 @@ class MagicError(ArmillaryError):
 
 def own_lines(code: str) -> tuple[list[str], str]:
     """Return what the ``%armillary`` lines at a cell's beginning say, and the cell with these lines as comments."""
-    mine, rest = [], code.splitlines()
+    mine, rest = [], code.split("\n")
     for number, line in enumerate(rest):
         words = line.split(maxsplit=1)
         if words[:1] == [NAME]:
-            mine.append(" ".join(words[1:]))
+            mine.append(" ".join(words[1:]).strip())
             rest[number] = f"# {line.strip()}"  # the numbers of the lines below stay
         elif words and not words[0].startswith("#"):
             return mine, "\n".join(rest)
@@ -63,7 +63,10 @@ class GpuMagic:
             what = _("There is no `%armillary {line}`.", line=line) if line else _("`%armillary` alone does nothing.")
             raise MagicError(what, _usage())
         self._said = ""
-        return bool(words[1:]) and await self._choose(" ".join(words[1:]))
+        if words[1:]:
+            return await self._choose(" ".join(words[1:]))
+        await asyncio.wrap_future(self._gate.look())
+        return False
 
     def answer(self) -> str:
         """Return what the last line has to say."""

@@ -28,11 +28,11 @@ from traitlets import Float, Integer, Type, Unicode, default
 from armillary_kernels.connection import Connection
 from armillary_kernels.descriptions import announce
 from armillary_kernels.gpu_environment import put_into
-from armillary_kernels.kernel_lease import RESTARTED
 from armillary_kernels.kernel_notes import Note, Order
 from armillary_kernels.launchers import Launcher, SpawnLauncher
 from armillary_kernels.lease_client import AsyncLeaseClient, Lease, LeaseError, LeaseLostError, QueuePlace
 from armillary_kernels.processes import Process
+from armillary_kernels.restarts import is_restart
 from armillary_kernels.waiting import NoGpuFreeError
 from armillary_kernels.wishes import GpuWish
 
@@ -262,7 +262,7 @@ class LeasedProvisioner(LocalProvisioner):
                 await pool.look(lease)
                 await pool.give_back(lease)
         except LeaseLostError as error:
-            if error.reason.startswith(RESTARTED):
+            if is_restart(error.reason):
                 self._restarted = error.reason
         except LeaseError as error:
             self.log.info("The lease of kernel %s is gone: %s", self.kernel_id, error)
