@@ -13,12 +13,18 @@ from support.pool_world import moment
 _BEGINS = moment("2026-11-24T08:00")
 
 
-class Ledger:
-    """The books, read anew where they changed; the audit, to which lines are only ever added, line by line."""
+class Books:
+    """The books, read anew where they changed; the audit, to which lines are only ever added, line by line.
 
-    def __init__(self, world):
-        self.world = world
-        self.seen = None
+    Parameters
+    ----------
+    database
+        An open database of the pool's.
+    """
+
+    def __init__(self, database):
+        self._database = database
+        self._seen = None
         self.audit, self.fresh = [], []
         self.told, self.since, self.ended = {}, {}, []
 
@@ -29,30 +35,25 @@ class Ledger:
             self.leases_have_what_they_asked_for()
             self.the_audit_replays_to_the_state()
             self.time_never_runs_back()
-            self.grants_keep_to_quotas_and_reservations()
-        self.every_device_is_free_held_or_out_of_order()
-        self.who_is_suspended_is_so_in_the_books()
 
     def check_thoroughly(self):
         """Assert it once more, on everything."""
         self.check()
-        self.use_is_what_the_audit_says()
         assert self.audit == self._lines(0), "no line of the audit ever changes"
-        assert self.world.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
-        assert self.world.rows("PRAGMA foreign_key_check") == []
+        assert self.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+        assert self.rows("PRAGMA foreign_key_check") == []
 
     # Reading -------------------------------------------------------------------------------------------------
 
     def _read(self):
         """Read what changed; returns whether anything did."""
-        [version] = self.world.rows("PRAGMA data_version")
-        if (version, self.world.store) == self.seen:
+        if (version := self.rows("PRAGMA data_version")) == self._seen:
             return False
-        self.seen = (version, self.world.store)
-        self.leases = {row["id"]: row for row in self.world.rows("SELECT * FROM leases ORDER BY number")}
-        self.devices = {row["uuid"]: row for row in self.world.rows("SELECT * FROM devices")}
+        self._seen = version
+        self.leases = {row["id"]: row for row in self.rows("SELECT * FROM leases ORDER BY number")}
+        self.devices = {row["uuid"]: row for row in self.rows("SELECT * FROM devices")}
         self.held = defaultdict(list)
-        for row in self.world.rows("SELECT * FROM holdings ORDER BY position"):
+        for row in self.rows("SELECT * FROM holdings ORDER BY position"):
             self.held[row["lease_id"]].append(row)
         self.fresh = self._lines(self.audit[-1]["number"] if self.audit else 0)
         self.audit += self.fresh
@@ -61,7 +62,7 @@ class Ledger:
         return True
 
     def _lines(self, after):
-        lines = self.world.rows(f"SELECT * FROM audit WHERE number > {after} ORDER BY number")
+        lines = self.rows(f"SELECT * FROM audit WHERE number > {after} ORDER BY number")
         return [{**line, "devices": json.loads(line["devices"]), "at": moment(line["at"])} for line in lines]
 
     def _replay(self, line):
@@ -72,19 +73,8 @@ class Ledger:
             lease = self.leases[line["lease_id"]]
             self.ended.append((lease["user"], _gpus(lease), begun, line["at"]))
 
-    def uses(self):
-        """Yield who had how many GPUs from when until when, as the audit tells it."""
-        yield from self.ended
-        now = self.world.store.clock.now()
-        for one, begun in self.since.items():
-            yield self.leases[one]["user"], _gpus(self.leases[one]), begun, now
-
-    def granted(self, *users):
-        """Return the granted leases, of everybody or of some."""
-        every = (lease for lease in self.leases.values() if lease["state"] == "granted")
-        return [lease for lease in every if not users or lease["user"] in users]
-
-    # What must always hold -----------------------------------------------------------------------------------
+    def rows(self, query):
+        return [dict(row) for row in self._database.execute(query)]
 
     def no_device_is_given_twice_or_oversold(self):
         shares = defaultdict(list)
@@ -95,12 +85,7 @@ class Ledger:
         for held in shares.values():
             assert len(held) == 1 if None in held else sum(held) <= MEMORY
         for uuid, row in self.devices.items():
-            assert bool(row["exclusives"] or row["shared"]) == (uuid in shares)
-
-    def every_device_is_free_held_or_out_of_order(self):
-        if not self.world.gpus.hangs:
-            working = {row["uuid"] for row in self.devices.values() if row["state"] == "working"}
-            assert working == {one.uuid for one in self.world.gpus.devices() if not one.trouble}
+            assert bool(row["exclusives"] or row["shared"]) == (uuid in shares), "every device is free or held"
 
     def leases_have_what_they_asked_for(self):
         held = Counter({lease: len(rows) for lease, rows in self.held.items()})
@@ -114,6 +99,43 @@ class Ledger:
     def time_never_runs_back(self):
         times = [line["at"] for line in self.audit[-len(self.fresh) - 1 :]]
         assert times == sorted(times)
+
+
+class Ledger(Books):
+    """The books of a world, which must agree with its machine, too."""
+
+    def __init__(self, world):
+        super().__init__(world.reader)
+        self.world = world
+
+    def check(self):
+        """Assert all that must always hold."""
+        super().check()
+        self.grants_keep_to_quotas_and_reservations()
+        self.devices_that_work_are_given_and_no_others()
+        self.who_is_suspended_is_so_in_the_books()
+
+    def check_thoroughly(self):
+        """Assert it once more, on everything."""
+        super().check_thoroughly()
+        self.use_is_what_the_audit_says()
+
+    def uses(self):
+        """Yield who had how many GPUs from when until when, as the audit tells it."""
+        yield from self.ended
+        now = self.world.store.clock.now()
+        for one, begun in self.since.items():
+            yield self.leases[one]["user"], _gpus(self.leases[one]), begun, now
+
+    def granted(self, *users):
+        """Return the granted leases, of everybody or of some."""
+        every = (lease for lease in self.leases.values() if lease["state"] == "granted")
+        return [lease for lease in every if not users or lease["user"] in users]
+
+    def devices_that_work_are_given_and_no_others(self):
+        if not self.world.gpus.hangs:
+            working = {row["uuid"] for row in self.devices.values() if row["state"] == "working"}
+            assert working == {one.uuid for one in self.world.gpus.devices() if not one.trouble}
 
     def who_is_suspended_is_so_in_the_books(self):
         suspended = {(one.pid, one.start_time) for one in self.world.checkpoints.suspended}
@@ -134,12 +156,13 @@ class Ledger:
 
     def grants_keep_to_quotas_and_reservations(self):
         granted = {line["lease_id"] for line in self.fresh if line["reason"] == "granted"}
+        self.fresh = []
         leases = [lease for lease in self.granted() if lease["id"] in granted]
-        if leases and (quotas := self.world.rows("SELECT * FROM quotas")):
+        if leases and (quotas := self.rows("SELECT * FROM quotas")):
             for user in {lease["user"] for lease in leases}:
                 self._check_quota(user, {(row["scope"], row["name"]): row for row in quotas})
         whole = [lease for lease in leases if lease["memory"] is None]
-        if whole and (reservations := self.world.rows("SELECT * FROM reservations")):
+        if whole and (reservations := self.rows("SELECT * FROM reservations")):
             self._check_reservation(whole, reservations[0])
 
     def _check_quota(self, user, quotas):

@@ -153,17 +153,17 @@ class World:
         self._statements = None
         self.database.write_bytes(saved.database if saved else _empty_database())
         self.start_pool()
-        self._reader = sqlite3.connect(self.database, isolation_level=None)
-        self._reader.row_factory = sqlite3.Row
+        self.reader = sqlite3.connect(self.database, isolation_level=None)
+        self.reader.row_factory = sqlite3.Row
 
     def close(self):
-        self._reader.close()
+        self.reader.close()
         self.kill_pool()
         self._loop.close()
 
     def saved(self):
         machine = pickle.dumps((self.processes, self.gpus, self.checkpoints))
-        return Saved(self._reader.serialize(), machine, self.wall, self.ticks)
+        return Saved(self.reader.serialize(), machine, self.wall, self.ticks)
 
     # The pool ------------------------------------------------------------------------------------------------
 
@@ -263,7 +263,7 @@ class World:
     # What the database says, read past all of the pool's code ------------------------------------------------
 
     def rows(self, query):
-        return [dict(row) for row in self._reader.execute(query)]
+        return [dict(row) for row in self.reader.execute(query)]
 
     def audit(self):
         lines = self.rows("SELECT * FROM audit ORDER BY number")
