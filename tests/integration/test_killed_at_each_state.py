@@ -20,7 +20,7 @@ import pytest
 from armillary_kernels.lease_client import LeaseClient
 from armillary_kernels.processes import Process
 from support.gpu_pool import PoolProcess, eventually
-from support.kernel_server import KernelServer, RemoteKernel
+from support.kernel_server import KernelServer, ServedKernel
 from support.pool_ledger import Books
 
 #: Seconds within which the books balance again.
@@ -35,11 +35,11 @@ class Five:
     server: KernelServer
     holder: Process
     held: Path
-    queued: RemoteKernel
-    granted: RemoteKernel
-    suspending: RemoteKernel
-    suspended: RemoteKernel
-    restoring: RemoteKernel
+    queued: ServedKernel
+    granted: ServedKernel
+    suspending: ServedKernel
+    suspended: ServedKernel
+    restoring: ServedKernel
 
     @property
     def kernels(self):

@@ -12,7 +12,7 @@ from jupyter_client import BlockingKernelClient, KernelManager
 
 
 @dataclass(frozen=True)
-class RemoteKernel:
+class ServedKernel:
     """A kernel that another process has started."""
 
     pid: int
@@ -55,7 +55,7 @@ class KernelServer:
         connection_file = str(self._folder / f"kernel-{len(self.kernels)}.json")
         self._process.stdin.write(f"{spec} {connection_file}\n".encode())
         self._process.stdin.flush()
-        kernel = RemoteKernel(int(self._process.stdout.readline()), connection_file)
+        kernel = ServedKernel(int(self._process.stdout.readline()), connection_file)
         self.kernels.append(kernel)
         return kernel
 
