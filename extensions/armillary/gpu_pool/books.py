@@ -116,7 +116,7 @@ class GpuLease:
         if self.state == "suspended":
             return _("suspended")
         if self.idle_since is not None:
-            return _("idle, {duration}", duration=ago(self.idle_since))
+            return _("idle for {duration}", duration=ago(self.idle_since))
         return _("in use")
 
 
@@ -187,6 +187,11 @@ def ago(moment: datetime) -> str:
     return duration_words((datetime.now(UTC) - moment).total_seconds())
 
 
+def lasting(lease: GpuLease) -> str:
+    """Return how long a lease has held, waited or been suspended, in words."""
+    return _("for {duration}", duration=ago(lease.since))
+
+
 def waiting_words(lease: GpuLease) -> str:
     """Return what a lease in the queue waits for, and how long probably."""
     return _(
@@ -214,7 +219,7 @@ def _gpu_lines(gpu: Gpu, holders: Sequence[GpuLease]) -> list[str]:
         return [f"{head}: {_('out of order')}. {gpu.trouble}".strip()]
     if not holders:
         return [f"{head}: {_('free')}"]
-    return [f"{head}: {_person(one)}, {one.what}, {amount(one)}, {one.condition}, {ago(one.since)}" for one in holders]
+    return [f"{head}: {_person(one)}, {one.what}, {amount(one)}, {one.condition}, {lasting(one)}" for one in holders]
 
 
 def _waiting_line(lease: GpuLease) -> str:

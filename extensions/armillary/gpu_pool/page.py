@@ -9,7 +9,7 @@ from armillary_kernels.lease_words import memory_words
 from armillary_kernels.sparkline import sparkline
 from armillary_kernels.texts import translator
 
-from armillary.gpu_pool.books import Gpu, GpuLease, Gpus, ago, amount, load_words, waiting_words
+from armillary.gpu_pool.books import Gpu, GpuLease, Gpus, ago, amount, lasting, load_words, waiting_words
 
 _ = translator(__file__)
 
@@ -48,7 +48,7 @@ def _mine(gpus: Gpus) -> str:
 def _own_row(lease: GpuLease) -> str:
     where = ", ".join(f"GPU {index}" for index in lease.devices)
     here = f' <span class="arm-gpus-badge">{escape(_("this notebook"))}</span>' if lease.is_this_process else ""
-    held = [amount(lease), where, lease.condition, ago(lease.since)]
+    held = [amount(lease), where, lease.condition, lasting(lease)]
     more = f"<div>{escape(waiting_words(lease))}</div>" if lease.place is not None else _kept(lease)
     text = escape(" · ".join(one for one in held if one))
     return f"<li><div><strong>{escape(lease.what)}</strong>{here}<div>{text}</div>{more}</div>{_buttons(lease)}</li>"
@@ -95,7 +95,8 @@ def _chart(gpu: Gpu) -> str:
     if not known and not any(gpu.memory_history):
         return ""
     now = load_words(gpu)
-    mean = known and _("mean {mean}, max {most}", mean=f"{fmean(known):.0%}", most=f"{max(known):.0%}")
+    most = max([*known, gpu.utilisation or 0.0])  # a minute's mean is less than what it is just now
+    mean = known and _("mean {mean}, max {most}", mean=f"{fmean(known):.0%}", most=f"{most:.0%}")
     figures = "; ".join(text for text in (now, mean) if text)
     area = [None if used is None or not gpu.memory else used / gpu.memory for used in gpu.memory_history]
     label = _("GPU {n} in the last hour: {figures}", n=gpu.index, figures=figures)
@@ -110,7 +111,7 @@ def _holders(gpu: Gpu, holders: tuple[GpuLease, ...]) -> str:
         return f'<span class="arm-gpus-free">{escape(_("free"))}</span>'
     lines = [
         f"<div>{_who(one)} · {escape(one.what)}<br>"
-        f"<small>{escape(' · '.join((amount(one), one.condition, ago(one.since))))}</small></div>"
+        f"<small>{escape(' · '.join((amount(one), one.condition, lasting(one))))}</small></div>"
         for one in holders
     ]
     return "".join(lines)

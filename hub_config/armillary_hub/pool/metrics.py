@@ -56,6 +56,7 @@ class PoolMetrics(Collector):
         situation = self._pool.situation()
         yield from _leases(situation)
         yield from self._devices(situation)
+        yield self._unleased()
         yield from self._counted()
 
     def _devices(self, situation: Situation) -> Iterator[Metric]:
@@ -76,6 +77,10 @@ class PoolMetrics(Collector):
             if sample is not None and sample.utilisation is not None:
                 worked.add_metric(values, sample.utilisation)
         yield from (size, used, worked)
+
+    def _unleased(self) -> Metric:
+        unleased = {use.pid for use in self._pool.enforcement.unleased}
+        return GaugeMetricFamily("armillary_gpu_unleased_processes", "Processes without a lease", len(unleased))
 
     def _counted(self) -> Iterator[Metric]:
         self._counts.read_on()

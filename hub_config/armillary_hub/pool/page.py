@@ -224,6 +224,18 @@ def _row(lease: Lease, sight: Sight) -> _Row:
     )
 
 
+def _unleased(use: Mapping[str, Any]) -> dict[str, str]:
+    """Return use of a GPU that no lease covers, in words."""
+    beyond = _("more memory than its lease is for")
+    return {
+        "gpu": "?" if use["device"] is None else f"GPU {use['device']}",
+        "account": use["user"] or _("cannot be seen from here"),
+        "pid": str(use["pid"]),
+        "memory": memory_words(use["memory"] / 2**20) if use["memory"] else "",
+        "reason": _("no lease") if use["reason"] == "no lease" else beyond,
+    }
+
+
 def _ago(moment: datetime, books: Books) -> str:
     return duration_words((books.situation.now - moment).total_seconds())
 

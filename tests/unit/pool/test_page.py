@@ -5,9 +5,12 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
+from armillary_hub.cli.gpus import tables
+from armillary_hub.pool.devices import GpuProcess
 from armillary_hub.pool.history import MINUTES, History
 from armillary_hub.pool.samples import DeviceSample
 from armillary_hub.pool.suspender import NoSuspender
+from rich.console import Console
 from support.pool_world import World
 
 ADMIN = "admin:root"
@@ -100,6 +103,35 @@ def test_a_gpu_in_trouble_says_so(world, path):
     getattr(world.gpus, path).add("GPU-1")
     world.pool.look_at_devices()
     assert {"lost": "Lost", "failing": "Out of order ERR!"}[path] in page(world, "bob")
+
+
+def test_use_without_a_lease_is_shown_to_everybody(world):
+    assert "Use without a lease" not in page(world, "alice")
+    rogue = world.processes.start()
+    for _ in range(2):
+        now, use = world.store.clock.now(), GpuProcess(rogue.pid, "GPU-1", 2048)
+        world.pool.samples.add(now, [DeviceSample(now, "GPU-1", 2048, 1.0)], [use])
+        world.pool.enforcement.look()
+    shown = page(world, "alice")
+    assert re.search(rf"Use without a lease .* GPU 1 .* {rogue.pid} 2 GiB no lease", shown)
+    assert "armillary_gpu_unleased_processes 1.0" in world.request("GET", "metrics", ADMIN).text
+    told = Console(record=True, width=120)
+    told.print(tables(world.request("GET", "", "alice").json()))
+    assert re.search(rf"Process {rogue.pid} of .* on GPU 1: no lease\.", told.export_text())
+
+
+def test_a_shell_tells_idle_suspended_and_shares(world):
+    idle, suspended = granted(world, "alice", memory=4096), granted(world, "bob")
+    world.request("PUT", f"leases/{idle}/activity", "alice", {"busy": False})
+    world.request("POST", f"leases/{suspended}/suspend", "bob")
+    world.finish_task()
+    world.ask("carol", world.processes.start(), devices=2)
+    told = Console(record=True, width=140)
+    told.print(tables(world.request("GET", "", "alice").json()))
+    text = told.export_text()
+    assert re.search(r"│ 0 .* idle .* alice", text)
+    assert re.search(r"Suspended(.|\n)* bob .* kernel", text)
+    assert re.search(r"Queue(.|\n)*│ 1 │ carol .* 2 .* turn", text)
 
 
 QUOTA = {"action": "set-quota", "scope": "user", "name": "alice", "gpus": "1.5", "gpu_hours": "", "weight": "2"}

@@ -8,6 +8,7 @@ const PATIENCE = 30 * 60 * 1000;
 function render({ model, el }) {
   const root = document.createElement("section");
   root.className = "arm-gpus";
+  root.tabIndex = -1;
   const page = document.createElement("div");
   const spoken = document.createElement("p");
   spoken.className = "arm-gpus-hidden";
@@ -24,7 +25,9 @@ function render({ model, el }) {
     asked = false;
     const wanted = document.createElement("template");
     wanted.innerHTML = model.get("html");
+    const held = page.contains(document.activeElement);
     align(page, wanted.content);
+    if (held && !page.contains(document.activeElement)) root.focus(); // its button is gone
     // A button that was pressed is another one now, or stands for another lease.
     for (const button of page.querySelectorAll("button")) button.disabled = false;
     // A screen reader hears of a new place, and of nothing else.
