@@ -251,6 +251,10 @@ def _resume(lease_id: str) -> _Call:
     return _Call("POST", f"leases/{lease_id}/resume", read=_read_lease)
 
 
+def _gpu_memories() -> _Call:
+    return _Call("GET", "", read=lambda answer: tuple(one["memory"] // 2**20 for one in answer["devices"]))
+
+
 def _give_back(lease_id: str) -> _Call:
     return _Call("DELETE", f"leases/{lease_id}")
 
@@ -320,6 +324,10 @@ class LeaseClient:
     def give_back(self, lease_id: str) -> None:
         """Return a lease, or leave the queue."""
         self._send(_give_back(lease_id))
+
+    def gpu_memories(self) -> tuple[int, ...]:
+        """Return the MiB of each GPU of this deployment."""
+        return self._send(_gpu_memories())
 
     def end(self, lease_id: str) -> None:
         """End a lease, and the process that uses its GPUs."""
