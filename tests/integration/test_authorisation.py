@@ -286,8 +286,9 @@ def test_the_services_own_ports_are_no_way_around(scene: Scene, row: Row) -> Non
 def test_which_services_lease_gpus_for_people(scene: Scene, secret: str, statuses: tuple[int, ...]) -> None:
     headers = {"Authorization": f"Bearer {scene.deployment.settings.secret(secret)}"}
     base = f"{scene.deployment.url}{POOL}"
+    ask = {**ASK, "user": OWNER, "groups": [], "holder": {"pid": 2, "start_time": 1}}  # a process that never was
     answers = [
-        httpx.post(f"{base}/leases", json={**ASK, "user": OWNER, "groups": []}, headers=headers),  # pid 1 is nobody's
+        httpx.post(f"{base}/leases", json=ask, headers=headers),
         httpx.get(f"{base}/quotas?user={OWNER}", headers=headers),
         httpx.get(f"{base}/leases/{scene.values['lease']}", headers=headers),
     ]

@@ -137,6 +137,22 @@ def test_gpus_that_can_never_be_are_refused_at_once(pool: Pool) -> None:
     assert not pool.leases()
 
 
+def test_the_widget_starts_the_cluster_anew_with_gpus(pool: Pool) -> None:
+    with cluster(workers=1, memory="512 MiB") as mine:
+        assert mine._repr_mimebundle_()
+        before, panel = mine.name, mine._widget
+        panel._gpus.value = 1
+        panel._scale.click()
+        assert mine.name != before
+        assert mine.client().submit(who_am_i()).result(timeout=60)[0] == str(pool.leases()[0]["devices"][0])
+        assert {worker["memory_limit"] for worker in mine.worker_infos()} == {512 * 2**20}
+        wait_for(lambda: ">GPUs<" in panel._figures.value, 20, "its figures show the GPU")
+        panel._gpus.value = panel._count.value = 2
+        panel._scale.click()
+        assert "2 workers need 4 GPUs (2 each): this machine has 2." in panel._message.value
+        assert len(pool.leases()) == 1, "a refusal leaves the cluster as it is"
+
+
 TRAINING = """
 import numpy as np
 import torch

@@ -113,6 +113,22 @@ class Cluster(ABC):
         """Return where the workers stand that wait for GPUs, or None where none does."""
         return None
 
+    def gpus_offered(self) -> int:
+        """Return how many GPUs a worker can have at most."""
+        return 0
+
+    def restart(self, workers: int, gpus: int) -> None:
+        """Start anew with workers that have ``gpus`` GPUs each; what the old ones hold in memory is lost.
+
+        Does not wait for the workers.
+
+        Raises
+        ------
+        ClusterError
+            If that is not possible; the cluster goes on as it is.
+        """
+        raise ClusterError(_("There is no GPU pool here, so no worker can have GPUs of its own."))
+
     def scale(self, workers: int, report: Report | None = None) -> None:
         """Change the number of workers, and wait until they are there.
 

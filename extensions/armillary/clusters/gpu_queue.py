@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 from armillary_kernels.connection import Connection
+from armillary_kernels.lease_words import estimate_words
 from armillary_kernels.texts import translator
 
 _ = translator(__file__)
@@ -48,7 +49,7 @@ class GpuQueue:
         if self.holders:
             said.append(_("GPUs are held by {people}.", people=", ".join(self.holders)))
         if self.seconds is not None:
-            said.append(_("About {minutes:.0f} min.", minutes=max(1, self.seconds / 60)))
+            said.append(_("Its turn comes {when}.", when=estimate_words(self.seconds)))
         return " ".join(said)
 
 

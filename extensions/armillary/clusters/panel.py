@@ -42,6 +42,17 @@ class ClusterPanel(widgets.VBox):
             min=1,
             max=1024,
         )
+        self._gpus = field(
+            widgets.BoundedIntText,
+            _("GPUs of each"),
+            label="100px",
+            width="200px",
+            value=cluster.gpus,
+            min=0,
+            max=max(cluster.gpus, cluster.gpus_offered()),
+        )
+        self._gpus.tooltip = _("A change starts the cluster anew: what its workers hold in memory is lost")
+        self._gpus.layout.display = "" if self._gpus.max else "none"
         self._scale = widgets.Button(description=_("Scale"), tooltip=_("Change the number of workers"))
         self._close = widgets.Button(
             description=_("Close cluster"), button_style="danger", tooltip=_("Stop the cluster with all its workers")
@@ -50,7 +61,9 @@ class ClusterPanel(widgets.VBox):
         self._message = widgets.HTML()
         self._scale.on_click(lambda _button: self._try(self._request))
         self._close.on_click(lambda _button: self._try(cluster.close))
-        controls = form(widgets.HBox([self._count, self._scale, self._close], layout={"flex_flow": "row wrap"}))
+        controls = form(
+            widgets.HBox([self._count, self._gpus, self._scale, self._close], layout={"flex_flow": "row wrap"})
+        )
         self._dashboard = self._link()
         title = widgets.HTML(f'<h3 style="margin:0">{escape(_("Dask cluster"))}</h3>')
         super().__init__([title, self._figures, self._memory, controls, self._dashboard, self._queue, self._message])
@@ -59,7 +72,7 @@ class ClusterPanel(widgets.VBox):
 
     def show_closed(self) -> None:
         """Say that the cluster is closed, and leave nothing to press."""
-        for control in (self._count, self._scale, self._close):
+        for control in (self._count, self._gpus, self._scale, self._close):
             control.disabled = True
         for useless in (self._memory, self._figures, self._dashboard, self._queue):
             useless.layout.display = "none"
@@ -71,7 +84,12 @@ class ClusterPanel(widgets.VBox):
         self._say(text, alert=True)
 
     def _request(self) -> None:
-        self._cluster._request_workers(self._count.value)
+        if self._gpus.value == self._cluster.gpus:
+            self._cluster._request_workers(self._count.value)
+        else:
+            self._cluster.restart(self._count.value, self._gpus.value)
+            self._dashboard.value = self._link().value
+            self._follow()
         self._wanted = self._count.value
         self._say(_("Workers asked for: {n}.", n=self._wanted))
 

@@ -22,7 +22,7 @@ from distributed import Client
 from distributed.utils import silence_logging_cmgr
 
 from armillary.clusters.base import Cluster
-from armillary.clusters.gpu_queue import GpuQueue, gpu_queue
+from armillary.clusters.gpu_queue import GpuQueue, gpu_queue, pool_size
 from armillary.clusters.progress import Report
 from armillary.errors import ClusterError
 
@@ -122,6 +122,22 @@ class GatewayDoor:
         """Start a cluster without workers and return its name."""
         return self.ask(lambda: self.gateway.submit(**size.options()))
 
+    def connect(self, name: str) -> GatewayCluster:
+        """Return a cluster, which outlives this process."""
+        return self.ask(lambda: self.gateway.connect(name, shutdown_on_close=False))
+
+    def scale(self, name: str, workers: int) -> None:
+        """Ask for a number of workers."""
+        self.ask(lambda: self.gateway.scale_cluster(name, workers))
+
+    def stop(self, name: str) -> None:
+        """Stop a cluster."""
+        self.ask(lambda: self.gateway.stop_cluster(name))
+
+    def pool_size(self) -> int:
+        """Return how many GPUs the pool has, 0 where it does not answer."""
+        return pool_size(self._connection) or 0
+
     def gpu_queue(self, name: str) -> GpuQueue | None:
         """Return where a cluster's workers stand that wait for GPUs."""
         return gpu_queue(self._connection, name)
@@ -190,7 +206,7 @@ class RemoteCluster(Cluster):
         super().__init__(started_here)
         self.gpus = gpus
         self._door = door
-        self._cluster: GatewayCluster = door.ask(lambda: door.gateway.connect(name, shutdown_on_close=False))
+        self._cluster = door.connect(name)
         _known[name] = self
 
     @property
@@ -206,6 +222,27 @@ class RemoteCluster(Cluster):
     def gpu_queue(self) -> GpuQueue | None:
         """Return where the workers stand that wait for GPUs, or None where none does."""
         return self._door.gpu_queue(self.name) if self.gpus else None
+
+    def gpus_offered(self) -> int:
+        """Return how many GPUs a worker can have at most: all of the pool's."""
+        return self._door.pool_size()
+
+    def restart(self, workers: int, gpus: int) -> None:
+        """Start anew with workers that have ``gpus`` GPUs each; see `Cluster.restart`."""
+        reports = {report.name: report for report in self._door.clusters()}
+        if self.name not in reports:
+            raise self._lost()
+        options = reports[self.name].options
+        name = self._door.start(WorkerSize(options.get("memory"), options.get("threads", 1), gpus))
+        try:
+            fresh = self._door.connect(name)
+            self._door.scale(name, workers)
+        except ClusterError:
+            self._door.stop(name)
+            raise
+        self._stop()
+        self._cluster, self.gpus = fresh, gpus
+        _known[name] = self
 
     def _connect(self) -> Client:
         try:
@@ -238,11 +275,11 @@ class RemoteCluster(Cluster):
 
     def _request_workers(self, count: int) -> None:
         try:
-            self._door.ask(lambda: self._door.gateway.scale_cluster(self.name, count))
+            self._door.scale(self.name, count)
         except ClusterError:
             self._require_running()
             raise
 
     def _stop(self) -> None:
         self._let_go()
-        self._door.ask(lambda: self._door.gateway.stop_cluster(self.name))
+        self._door.stop(self.name)

@@ -60,7 +60,7 @@ def test_the_queue_in_a_persons_words():
     queue = read_queue(books, "alice", "abcdef0123456789")
     assert str(Arrival(1, 3, queue)) == (
         "Dask cluster: 1 of 3 workers ready … Workers that wait for a GPU: 2 (place 2 in the queue). "
-        "GPUs are held by bob, you. About 2 min."
+        "GPUs are held by bob, you. Its turn comes in about 2 min."
     )
     assert read_queue(books, "alice", "ffffffff") is None
     at_quota = read_queue({"queue": [waiting(waits_for="quota", estimate=None)]}, "alice", "abcdef01")
