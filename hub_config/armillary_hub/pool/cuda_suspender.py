@@ -341,7 +341,7 @@ def _users(calls: CudaCalls, holder: Process) -> dict[Process, CudaState]:
     Raises
     ------
     SuspensionError
-        If one of them is stopped: the driver would wait for it for ever.
+        If one of them is stopped, so that the driver would wait for it for ever; or lost.
     """
     pids = families([holder.pid])[holder.pid] if holder.is_alive() else set()
     members = [member for pid in sorted(pids) if (member := Process.of(pid)) is not None]
@@ -352,7 +352,10 @@ def _users(calls: CudaCalls, holder: Process) -> dict[Process, CudaState]:
     }
     for member in users:
         calls.wait(member.pid)
-    return {member: state for member, state in _states(calls, users).items() if state != "none"}
+    users = _states(calls, users)
+    if "failed" in users.values():
+        raise SuspensionError("Its state on the GPU was lost.", fatal=True)
+    return users
 
 
 def _states(calls: CudaCalls, members: Iterable[Process]) -> dict[Process, CudaState]:

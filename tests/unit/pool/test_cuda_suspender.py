@@ -1,7 +1,10 @@
 """Suspending processes by CUDA's checkpoint calls, over pretend GPUs whose driver keeps the real one's rules."""
 
+import json
 import signal
+import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 from armillary_hub.pool.cuda_calls import Patience
@@ -361,3 +364,31 @@ def test_while_nvml_is_silent_nothing_is_tried(suspender, gpus, program, invento
     inventory._patience = 0.3
     assert "NVML has not answered" in refused(lambda: suspend(suspender, program))
     assert state(gpus, program) == "RUNNING"
+
+
+def test_a_call_that_a_killed_pool_left_behind_is_waited_for(suspender, gpus, program):
+    program.tell("put", "weights", 100, WEIGHTS)
+    gpus.set(hang={"checkpoint": "after"})
+    change(gpus, program.process.pid, state="LOCKED")
+    left = subprocess.Popen(command(gpus.folder, "cuda"), stdin=subprocess.PIPE, text=True)
+    print(json.dumps({"do": "checkpoint", "pid": program.process.pid}), file=left.stdin, flush=True)
+    eventually(lambda: state(gpus, program) == "CHECKPOINTED")
+    gpus.set(hang={})
+    done = []
+    waiting = threading.Thread(target=lambda: done.append(suspend(suspender, program)))
+    waiting.start()
+    eventually(lambda: _locks_waited_for(program), what="the wait for its lock")
+    assert done == []
+    left.kill()
+    left.wait()
+    left.stdin.close()
+    waiting.join()
+    assert len(done) == 1
+    restore(suspender, program, done[0])
+    assert program.tell("get", "weights") == WEIGHTS
+
+
+def _locks_waited_for(program):
+    """Whether somebody waits for a lock on the program's folder in /proc."""
+    inode = Path(f"/proc/{program.process.pid}").stat().st_ino
+    return any(f":{inode} " in line and "->" in line for line in Path("/proc/locks").read_text().splitlines())
