@@ -241,7 +241,7 @@ class LeasedProvisioner(LocalProvisioner):
             self.log.warning("The lease of kernel %s is not tied to it yet: %s", self.kernel_id, error)
 
     async def _keep(self) -> Lease | QueuePlace | None:
-        """Tie the lease to this process while the kernel is replaced; the pool gives that half a minute."""
+        """Tie the lease to this process while the kernel is replaced; the pool gives that a minute."""
         self._read_note()
         if self._lease is None:
             return None

@@ -7,7 +7,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from armillary_hub.pool.pool import QUEUE_SILENCE
+from armillary_hub.pool.pool import SILENCE
 from armillary_hub.pool.scheduling import Rules
 
 from support.pool_world import World
@@ -25,7 +25,7 @@ RULES = Rules(ageing=10000.0, idle_after=60.0, head_start=30.0)
 CROWD = 10
 
 #: Seconds of a round: less than the pool lets pass without a word.
-ROUND = 0.8 * QUEUE_SILENCE
+ROUND = 0.8 * SILENCE
 
 #: Days of which each is begun in its own way.
 DAYS = 24

@@ -42,11 +42,9 @@ _log = logging.getLogger(__name__)
 #: Seconds between two looks of the watcher.
 LOOK_INTERVAL = 0.5
 
-#: Seconds without a word after which an ask leaves the queue.
-QUEUE_SILENCE = 10.0
-
-#: Seconds without a word after which a granted lease that is not in use ends: a restart takes up to 15.
-GRANT_SILENCE = 30.0
+#: Seconds without a word after which an ask, or a granted lease that is not in use, ends. Where forty kernels start at
+#: once on few processors, it takes half of it until they look after their places.
+SILENCE = 60.0
 
 #: Seconds for which the list of GPUs is believed.
 INVENTORY_AGE = 15.0
@@ -311,7 +309,7 @@ class GpuPool:
             return False
         # After a restart of the pool everybody gets the whole time anew.
         heard = self._heard.setdefault(lease.id, self._clock())
-        return self._clock() - heard > (QUEUE_SILENCE if lease.state == "queued" else GRANT_SILENCE)
+        return self._clock() - heard > SILENCE
 
     def _end_if_held(self, lease: Lease, reason: str) -> None:
         if self.store.release(lease.id, "pool", reason, held_by=lease.holder):
