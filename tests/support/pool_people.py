@@ -110,6 +110,7 @@ class People:
         assert self.send("DELETE", f"leases/{lease['id']}", ADMIN).json()["state"] == "released"
 
     def suspend(self, lease):
+        self.say(lease, busy=False)
         assert self.do(lease, "POST", "/suspend").status_code in (200, 409)
 
     def resume(self, lease):

@@ -260,6 +260,11 @@ class World:
     def bind(self, user, lease, holder, in_use=True):
         return self.request("PATCH", f"leases/{lease}", user, {"holder": _named(holder), "in_use": in_use})
 
+    def suspend(self, user, lease):
+        """Suspend a lease whose kernel says that it does nothing."""
+        self.request("PUT", f"leases/{lease}/activity", user, {"busy": False})
+        return self.request("POST", f"leases/{lease}/suspend", user)
+
     # What the database says, read past all of the pool's code ------------------------------------------------
 
     def rows(self, query):

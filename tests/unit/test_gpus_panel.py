@@ -70,7 +70,8 @@ def test_a_script_gets_data_and_text(pool, sleeper):
     assert [one.id for one in gpus.mine] == [gpus.leases[0].id, waiting]
     assert list(pd.DataFrame(gpus.leases)["user"]) == ["alice", "bob"]
     lines = repr(gpus).splitlines()
-    assert re.match(r"GPU 0 \(Simulated GPU\).*: alice \(you\), Kernel · digits.ipynb, 1 GPU, in use, for less", lines[0])
+    held = r"alice \(you\), Kernel · digits.ipynb, 1 GPU, in use, for less"
+    assert re.match(rf"GPU 0 \(Simulated GPU\).*: {held}", lines[0])
     assert lines[-1] == (
         "1. alice (you): Kernel · second.ipynb, 1 GPU, waits for its turn; estimate: nobody can say yet"
     )

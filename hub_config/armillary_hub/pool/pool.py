@@ -227,8 +227,9 @@ class GpuPool:
         with self._lock:
             begun = None if refusal else self.store.begin_suspension(lease_id, actor)
             if begun is None:
-                reason = refusal or "no process uses GPUs by it"
-                raise WebError(HTTPStatus.CONFLICT, f"The lease cannot be suspended: {reason}.", "It keeps its GPUs.")
+                reason = refusal or _("nothing uses GPUs by it, or what does is busy")
+                what = _("The lease cannot be suspended: {reason}.", reason=reason)
+                raise WebError(HTTPStatus.CONFLICT, what, _("Nothing has changed."))
             self._suspensions.suspend(begun)
         return self._known(lease_id)
 

@@ -138,7 +138,7 @@ def test_a_process_that_cannot_be_suspended_keeps_its_gpu(world):
     lease = granted(world, "alice")
     holder = world.pool.store.get(lease).holder
     world.checkpoints.unable.add(holder)
-    answer = world.request("POST", f"leases/{lease}/suspend", "alice")
+    answer = world.suspend("alice", lease)
     assert answer.status_code == 409
     assert answer.json()["error"]["what"] == "The lease cannot be suspended: it uses managed memory."
     world.request("PUT", f"leases/{lease}/activity", "alice", {"busy": False})
@@ -148,10 +148,21 @@ def test_a_process_that_cannot_be_suspended_keeps_its_gpu(world):
     assert world.tasks == []
 
 
+def test_a_busy_process_is_not_suspended_by_anybody(world):
+    lease = granted(world, "alice")
+    for busy in (None, True):
+        if busy is not None:
+            world.request("PUT", f"leases/{lease}/activity", "alice", {"busy": busy})
+        answer = world.request("POST", f"leases/{lease}/suspend", ADMIN)
+        assert (answer.status_code, answer.json()["error"]["remedy"]) == (409, "Nothing has changed.")
+    assert world.request("GET", f"leases/{lease}", "alice").json()["step"] == ""
+    assert world.suspend("alice", lease).status_code == 200
+
+
 @pytest.mark.parametrize(("fails", "state"), [("for now", "granted"), ("fatally", "released")])
 def test_a_suspension_that_fails(world, fails, state):
     lease = granted(world, "alice")
-    world.request("POST", f"leases/{lease}/suspend", "alice")
+    world.suspend("alice", lease)
     world.checkpoints.fails = fails
     world.finish_task()
     shown = world.request("GET", f"leases/{lease}", "alice").json()
@@ -162,7 +173,7 @@ def test_a_suspension_that_fails(world, fails, state):
 @pytest.mark.parametrize("step", ["suspend", "resume"])
 def test_a_pool_that_is_killed_in_a_step_takes_it_again(world, step):
     lease = granted(world, "alice")
-    world.request("POST", f"leases/{lease}/suspend", "alice")
+    world.suspend("alice", lease)
     if step == "resume":
         world.finish_task()
         world.request("POST", f"leases/{lease}/resume", "alice")
@@ -178,7 +189,7 @@ def test_a_pool_that_is_killed_in_a_step_takes_it_again(world, step):
 
 def test_a_step_whose_end_could_not_be_written_is_ended_by_the_watcher(world, monkeypatch):
     lease = granted(world, "alice")
-    world.request("POST", f"leases/{lease}/suspend", "alice")
+    world.suspend("alice", lease)
     world.pool.watch()
     with monkeypatch.context() as patched:
         patched.setattr(world.store, "end_suspension", lambda *_, **__: sqlite3.connect("/nowhere/at/all"))
@@ -192,7 +203,7 @@ def test_a_step_whose_end_could_not_be_written_is_ended_by_the_watcher(world, mo
 
 def test_a_process_that_dies_in_its_suspension_gives_its_gpu_back(world):
     lease = granted(world, "alice")
-    world.request("POST", f"leases/{lease}/suspend", "alice")
+    world.suspend("alice", lease)
     world.processes.end(world.pool.store.get(lease).holder)
     world.pool.watch()
     world.pool.watch()

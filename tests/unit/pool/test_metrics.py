@@ -48,7 +48,7 @@ def test_what_is_held_waited_for_suspended_and_used(world):
     assert now["armillary_gpu_longest_wait_seconds",] == 20
     assert (now["armillary_gpu_devices", "working"], now["armillary_gpu_devices", "lost"]) == (2, 0)
     assert now["armillary_gpu_seconds_total", "alice"] == 80
-    world.request("POST", f"leases/{first}/suspend", "alice")
+    world.suspend("alice", first)
     world.finish_task()
     now = figures(world)
     assert now["armillary_gpu_suspensions_total", "done"] == now["armillary_gpu_leases", "job", "suspended"] == 1
@@ -84,7 +84,7 @@ def test_the_devices_are_told_as_they_were_last_seen(world):
 
 def test_what_is_counted_survives_a_restart_of_the_pool(world):
     lease = granted(world, "alice")
-    world.request("POST", f"leases/{lease}/suspend", "alice")
+    world.suspend("alice", lease)
     world.finish_task()
     before = figures(world)
     assert figures(world) == before, "asking twice counts nothing twice"

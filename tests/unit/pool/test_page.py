@@ -59,7 +59,7 @@ def test_a_person_who_waits_reads_the_place_what_it_waits_for_and_the_own_use(wo
 
 def test_an_own_suspended_kernel_says_where_its_memory_is(world):
     lease = granted(world, "alice", label="digits.ipynb")
-    world.request("POST", f"leases/{lease}/suspend", "alice")
+    world.suspend("alice", lease)
     assert "Being suspended" in page(world, "bob")
     world.finish_task()
     world.pass_time(7200)
@@ -123,7 +123,7 @@ def test_use_without_a_lease_is_shown_to_everybody(world):
 def test_a_shell_tells_idle_suspended_and_shares(world):
     idle, suspended = granted(world, "alice", memory=4096), granted(world, "bob")
     world.request("PUT", f"leases/{idle}/activity", "alice", {"busy": False})
-    world.request("POST", f"leases/{suspended}/suspend", "bob")
+    world.suspend("bob", suspended)
     world.finish_task()
     world.ask("carol", world.processes.start(), devices=2)
     told = Console(record=True, width=140)

@@ -103,12 +103,18 @@ def test_a_suspended_lease_that_waits_leaves_the_queue_when_it_is_idle_again(sto
     assert grant(store) == {lease: ("a",)}
 
 
+def begin_suspension(store, lease, actor="pool"):
+    """Begin to suspend a lease whose kernel says that it does nothing."""
+    store.note_activity(lease, busy=False)
+    return store.begin_suspension(lease, actor)
+
+
 def suspended(store, user="alice"):
     see(store, "a")
     lease = ask(store, user)
     grant(store)
     store.bind(lease, HOLDER, in_use=True)
-    store.end_suspension(store.begin_suspension(lease, user))
+    store.end_suspension(begin_suspension(store, lease, user))
     return lease
 
 
@@ -131,7 +137,7 @@ def test_what_is_bound_to_another_process_meanwhile_is_not_suspended(store):
     lease = ask(store)
     grant(store)
     store.bind(lease, HOLDER, in_use=True)
-    begun = store.begin_suspension(lease, "pool")
+    begun = begin_suspension(store, lease)
     store.bind(lease, Process(5000, 2), in_use=True)
     assert store.end_suspension(begun) is None
     assert (store.get(lease).state, store.get(lease).devices) == ("granted", ("a",))
@@ -147,7 +153,7 @@ def test_a_step_that_fails_leaves_the_books_as_they_were(store, failing):
         assert DeviceBooks(store).all()[0].is_free
     else:
         store.end_restoration(store.get(lease))
-        kept = store.end_suspension(store.begin_suspension(lease, "pool"), "no host memory")
+        kept = store.end_suspension(begin_suspension(store, lease), "no host memory")
         assert (kept.state, kept.step, kept.devices) == ("granted", "", ("a",))
 
 
