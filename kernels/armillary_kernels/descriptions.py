@@ -16,6 +16,7 @@ from armillary_kernels.lease_client import (
     PoolUnreachableError,
     QueuePlace,
 )
+from armillary_kernels.restarts import is_restart
 from armillary_kernels.texts import translator
 from armillary_kernels.waiting import NoGpuFreeError, Standing, WaitInterruptedError
 from armillary_kernels.wishes import GpuWish
@@ -186,4 +187,6 @@ def restart_warning(at: datetime) -> Text:
 def restarted_text(reason: str) -> Text:
     """Say why the state of an earlier kernel is gone."""
     again = _("Variables are gone: run the cells above again.")
-    return Text(_("This kernel was restarted while it was idle, for somebody waited for its GPU."), (reason, again))
+    if is_restart(reason):
+        return Text(_("This kernel was restarted while it was idle, for somebody waited for its GPU."), (again,))
+    return Text(_("This kernel was ended and started anew: {reason}", reason=reason), (again,))

@@ -42,7 +42,7 @@ class Order:
     is_granted
         Whether the lease was granted when the kernel was started; its environment then says so already.
     restarted
-        Why the pool ended the kernel before this one, when it did.
+        Why the pool, or an admin, ended the kernel before this one; empty where nobody did.
     """
 
     wish: GpuWish

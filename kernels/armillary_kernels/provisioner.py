@@ -32,7 +32,6 @@ from armillary_kernels.kernel_notes import Note, Order
 from armillary_kernels.launchers import Launcher, SpawnLauncher
 from armillary_kernels.lease_client import AsyncLeaseClient, Lease, LeaseError, LeaseLostError, QueuePlace
 from armillary_kernels.processes import Process
-from armillary_kernels.restarts import is_restart
 from armillary_kernels.waiting import NoGpuFreeError
 from armillary_kernels.wishes import GpuWish
 
@@ -262,7 +261,7 @@ class LeasedProvisioner(LocalProvisioner):
                 await pool.look(lease)
                 await pool.give_back(lease)
         except LeaseLostError as error:
-            if is_restart(error.reason):
+            if error.reason not in ("given back", "its process ended"):
                 self._restarted = error.reason
         except LeaseError as error:
             self.log.info("The lease of kernel %s is gone: %s", self.kernel_id, error)

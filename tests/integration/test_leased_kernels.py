@@ -270,6 +270,40 @@ async def test_an_idle_kernel_is_suspended_for_others_and_resumes_before_its_nex
         assert (await run(manager, "print(x)")) == "42"
 
 
+async def test_a_suspended_kernel_that_is_restarted_asks_anew(lending_pool):
+    async with kernel() as manager:
+        await run(manager, "x = 1")
+        (before,) = lending_pool.state()["leases"]
+        async with everything_taken(lending_pool) as bobs:
+            await suspended(lending_pool)
+            await manager.restart_kernel()
+            (after,) = lending_pool.state()["queue"]
+            assert (after["id"] == before["id"], after["state"]) == (False, "queued")
+            assert [lease["user"] for lease in lending_pool.state()["leases"]] == ["bob"], "nothing is left suspended"
+            await bobs.shutdown_kernel(now=True)
+        assert (await run(manager)).startswith("'0'")
+
+
+async def test_a_suspended_kernel_that_dies_leaves_nothing(lending_pool):
+    async with kernel() as manager:
+        await run(manager, "x = 1")
+        async with everything_taken(lending_pool):
+            await suspended(lending_pool)
+            os.kill(manager.provisioner.pid, signal.SIGKILL)
+            eventually(lambda: [lease["user"] for lease in lending_pool.state()["leases"]] == ["bob"], within=5)
+
+
+async def test_a_kernel_that_an_admin_ended_says_so_when_it_is_back(pool):
+    async with kernel() as manager:
+        pool.clear()
+        await manager.restart_kernel(now=True)
+        async with running_cell(manager, "print(1)") as cell:
+            shown = await cell.result()
+        assert "This kernel was ended and started anew: released by root" in shown
+        assert "run the cells above again" in shown
+        assert await run(manager, "print(2)") == "2", "it is said once"
+
+
 WIDGET = """
 from comm import create_comm
 seen = []

@@ -50,6 +50,20 @@ def notebook(tmp_path):
     return write
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--gpus", "1", "--gpu-memory", "4GiB"), "Give one of them."),
+        (("--gpu-memory", "much"), "'much' is no number of GPUs and no size of memory."),
+        (("--gpu-memory", "2"), "'2' is no size of memory. Write 4GiB or 500MiB."),
+    ],
+)
+def test_a_share_of_a_gpu_that_cannot_be_is_refused_before_anything_runs(notebook, here, options, said):
+    result = CliRunner().invoke(command, [str(notebook()), *options])
+    assert result.exit_code == 2
+    assert said in result.output
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -206,6 +206,34 @@ def test_an_interrupt_of_a_suspended_kernel_keeps_its_state_and_leaves_the_queue
     pass_(gate)
 
 
+def test_an_interrupt_while_the_state_is_brought_back_leaves_that_alone(pool, new_gate, other, monkeypatch):
+    gate = new_gate()
+    pass_(gate)
+    gate.leave()
+    other.take()
+    eventually(other.has_it, 10)
+    look, restoring = LeaseClient.look, threading.Event()
+
+    def slowly(client, lease):
+        answer = look(client, lease)
+        if isinstance(answer, Lease) and answer.state == "granted" and client is gate.lease._pool:
+            restoring.set()
+            return replace(answer, step="restoring")
+        return answer
+
+    monkeypatch.setattr(LeaseClient, "look", slowly)
+    opening, standings = shown(gate)
+    other.give_back()
+    assert restoring.wait(10)
+    eventually(lambda: standings and getattr(standings[-1], "step", "") == "restoring", 5)
+    opening.wait.cancel()
+    with pytest.raises(WaitInterruptedError):
+        opening.done.result(10)
+    assert state(pool) == ("granted", "", True), "nothing was given back"
+    monkeypatch.undo()
+    pass_(gate)
+
+
 def test_a_pool_that_dies_while_a_cell_waits_is_waited_for(pool, new_gate, other):
     other.take()
     gate = new_gate()
