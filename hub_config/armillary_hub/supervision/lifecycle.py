@@ -198,7 +198,7 @@ def stop_servers(settings: Settings, report: Report) -> None:
 
 
 def stop_programs(settings: Settings) -> None:
-    """Shut supervisord down, which ends its programs, the last started first."""
+    """Shut supervisord down, which ends its programs."""
     supervisor = Supervisor(settings)
     if supervisor.pid is None:
         return
