@@ -78,6 +78,7 @@ class _Row:
     in_use: bool
     may_end: bool
     may_suspend: bool
+    ends: str = ""
     waits_for: str = ""
     estimate: str = ""
 
@@ -119,17 +120,6 @@ def gpus_page(sight: Sight, filled: Filled, *, done: str = "", edited: str = "")
         people=_people(books),
         xsrf=books.identity.xsrf,
     )
-
-
-def _unleased(shown: dict[str, Any]) -> dict[str, Any]:
-    """Return use of a GPU that no lease covers, in words."""
-    return {
-        "index": shown["device"],
-        "account": shown["user"] or _("somebody outside of Armillary"),
-        "pid": shown["pid"],
-        "memory": memory_words(shown["memory"] // 2**20),
-        "note": _("more than its share") if shown["reason"] == "more than its share" else "",
-    }
 
 
 def _about(sight: Sight) -> str:
@@ -219,6 +209,7 @@ def _row(lease: Lease, sight: Sight) -> _Row:
         in_use=lease.in_use,
         may_end=mine or identity.admin,
         may_suspend=(mine or identity.admin) and idle and sight.suspends and lease.in_use and bool(lease.devices),
+        ends=f"{lease.ends_at:%H:%M} UTC" if lease.ends_at else "",
         waits_for=waits_for_words(books.waits_for(lease)) if waits else "",
         estimate=estimate_words(books.estimate(lease)) if waits else "",
     )

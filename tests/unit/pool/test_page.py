@@ -6,11 +6,13 @@ from html import unescape
 
 import pytest
 from armillary_hub.cli.gpus import tables
+from armillary_hub.pool.database import leases
 from armillary_hub.pool.devices import GpuProcess
 from armillary_hub.pool.history import MINUTES, History
 from armillary_hub.pool.samples import DeviceSample
 from armillary_hub.pool.suspender import NoSuspender
 from rich.console import Console
+from sqlalchemy import update
 from support.pool_world import World
 
 ADMIN = "admin:root"
@@ -251,3 +253,11 @@ def test_a_machine_without_gpus_says_so(tmp_path):
     granted(world, "alice")
     assert "no GPU that can be used. Kernels run on the CPU. Kernels now: 1." in page(world, "alice")
     world.close()
+
+
+def test_a_restart_that_was_announced_is_shown(world):
+    lease = granted(world, "alice")
+    with world.store.database.transaction() as connection:
+        ends = update(leases).where(leases.c.id == lease).values(ends_at=world.wall + timedelta(minutes=10))
+        connection.execute(ends)
+    assert "restarted at 09:10 UTC, unless a cell is run" in page(world, "alice")
