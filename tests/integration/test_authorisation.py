@@ -73,7 +73,7 @@ ROWS = [
         Row("POST", f"{POOL}/", (401, 403, 403, 403, refused), {"action": action}, form=True)
         for action, refused in (
             ("set-quota", 422),
-            ("remove-quota", 404),
+            ("remove-quota", 422),
             ("reserve", 422),
             ("remove-reservation", 404),
         )

@@ -23,7 +23,7 @@ from armillary_hub.web.identity import Identity
 
 _ = translator(__file__)
 
-_SCOPES: dict[str, QuotaScope] = {"user": "user", "group": "group"}
+_SCOPES: dict[str, QuotaScope] = {"user": "user", "group": "group", "default": "default"}
 
 #: The longest name of a user or a group.
 _LONGEST_NAME = 255
@@ -140,7 +140,9 @@ class PageForms:
 
 
 def _whose(values: Mapping[str, str]) -> tuple[QuotaScope, str]:
-    scope = _SCOPES.get(values.get("scope", ""), "default")
+    scope = _SCOPES.get(values.get("scope", ""))
+    if scope is None:
+        raise FormError({"": _("Say for whom: a user, a group or everybody else.")})
     return scope, "" if scope == "default" else values.get("name", "").strip()[:_LONGEST_NAME]
 
 

@@ -233,6 +233,15 @@ def test_only_admins_share_gpus_out(world, action):
     assert world.rows("SELECT * FROM quotas") == []
 
 
+@pytest.mark.parametrize("action", ["set-quota", "remove-quota"])
+def test_a_quota_form_that_names_nobody_changes_nothing(world, action):
+    world.request("PUT", "quotas/default", ADMIN, {"gpus": 1})
+    answer = world.send_form(ADMIN, {"action": action, "gpus": "5"})
+    assert answer.status_code == 422
+    assert "Say for whom: a user, a group or everybody else." in text_of(answer)
+    assert [row["gpus"] for row in world.rows("SELECT * FROM quotas")] == [1.0]
+
+
 def test_a_form_of_another_page_does_nothing(world):
     answer = world.send_form(ADMIN, {"action": "mine bitcoin"})
     assert (answer.status_code, answer.json()["error"]["what"]) == (400, "The form names no action.")
