@@ -166,17 +166,13 @@ class LeaseStore:
             return self._note(connection, lease_id, "suspended", lease.user, "waits no longer")
 
     def begin_suspension(self, lease_id: str, actor: str) -> Lease | None:
-        """Note that a lease is being suspended; it holds its devices until that is done.
-
-        None if it cannot be: who has said to be busy relies on its GPUs.
-        """
+        """Note that an idle lease is being suspended; it holds its devices until that is done. None if it cannot be."""
         with self.database.transaction() as connection:
             lease = rows.find_lease(connection, lease_id)
             if lease is None or lease.state != "granted" or lease.step or not lease.devices or not lease.in_use:
                 return None
-            if lease.idle_since is None:
-                return None
-            return self._begin(connection, lease, actor)
+            # Who has said to be busy relies on its GPUs.
+            return None if lease.idle_since is None else self._begin(connection, lease, actor)
 
     def end_suspension(self, lease: Lease, failure: str = "", saved: Mapping[str, int] | None = None) -> Lease | None:
         """Take the devices of a lease whose process is suspended now, or leave them to it where that failed.
