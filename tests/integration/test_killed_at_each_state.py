@@ -56,8 +56,10 @@ class Five:
         return [(one["state"], one["step"], one["devices"]) for one in map(self.lease, self.kernels) if one]
 
     def act(self, kernel, what):
-        address = f"{self.pool.url}/leases/{self.lease(kernel)['id']}/{what}"
-        httpx.post(address, headers={"Authorization": "Bearer alice"}, trust_env=False).raise_for_status()
+        address = f"{self.pool.url}/leases/{self.lease(kernel)['id']}"
+        with httpx.Client(headers={"Authorization": "Bearer alice"}, trust_env=False, timeout=30) as alice:
+            alice.put(f"{address}/activity", json={"busy": False}).raise_for_status()
+            alice.post(f"{address}/{what}").raise_for_status()
 
     def reaches(self, kernel, state, step=""):
         def has():
