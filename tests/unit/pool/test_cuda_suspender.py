@@ -5,13 +5,16 @@ import signal
 import subprocess
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from armillary_hub.pool import service
+from armillary_hub.pool.configuration import GpuSharing
 from armillary_hub.pool.cuda_calls import Patience
 from armillary_hub.pool.cuda_suspender import CudaSuspender
 from armillary_hub.pool.devices import NvmlInventory
 from armillary_hub.pool.host_memory import HostMemory, NotEnoughMemoryError
-from armillary_hub.pool.suspender import SuspensionError
+from armillary_hub.pool.suspender import NoSuspender, SimulatedSuspender, SuspensionError
 from support.cuda_program import Program
 from support.fake_cuda_driver import command
 from support.fake_gpus import FakeGpus, gpu_uuid
@@ -364,6 +367,20 @@ def test_while_nvml_is_silent_nothing_is_tried(suspender, gpus, program, invento
     inventory._patience = 0.3
     assert "NVML has not answered" in refused(lambda: suspend(suspender, program))
     assert state(gpus, program) == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("simulated", "wanted", "kind"),
+    [(2, True, SimulatedSuspender), (0, True, CudaSuspender), (2, False, NoSuspender), (0, False, NoSuspender)],
+)
+def test_the_service_suspends_as_the_machine_can_and_the_admin_wants(inventory, simulated, wanted, kind):
+    sharing = GpuSharing(suspend=wanted, host_memory_margin=0.5)
+    assert type(service._suspender(SimpleNamespace(simulate_gpus=simulated), sharing, inventory)) is kind
+
+
+def test_idle_kernels_are_restarted_only_where_the_admin_says_so():
+    assert GpuSharing(restart_warning=5).rules().restart_warning is None
+    assert GpuSharing(restart_warning=5, restart_idle=True).rules().restart_warning == 300.0
 
 
 def test_a_call_that_a_killed_pool_left_behind_is_waited_for(suspender, gpus, program):
