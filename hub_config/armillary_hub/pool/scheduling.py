@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from armillary_hub.pool.quotas import QuotaRule, quota_of
+from armillary_hub.pool.quotas import Quota, QuotaRule, quota_of
 from armillary_hub.pool.records import BookedDevice, Lease
 from armillary_hub.pool.reservations import Reservation
 
@@ -209,6 +209,7 @@ class _Room:
         self._shared: Counter[str] = Counter()
         self._holders: list[tuple[Lease, float]] = []
         self._held: Counter[str] = Counter()  # GPUs by user
+        self._quotas: dict[tuple[str, tuple[str, ...]], Quota] = {}
         for lease in situation.leases:
             if lease.devices:
                 self._book(lease, lease.devices, lease.gpus)
@@ -229,9 +230,15 @@ class _Room:
 
     def _rank(self, lease: Lease) -> tuple[bool, float, int]:
         rules, user = self._situation.rules, lease.user
-        weight = quota_of(user, lease.groups, self._situation.quotas).weight or 1.0
+        weight = self._quota(lease).weight or 1.0
         used = (self._situation.recent.get(user, 0.0) + self._held[user] * rules.charge) / weight
         return not self._is_entitled(lease), used - self._waited(lease) * rules.ageing, lease.number
+
+    def _quota(self, lease: Lease) -> Quota:
+        key = (lease.user, lease.groups)
+        if key not in self._quotas:
+            self._quotas[key] = quota_of(*key, self._situation.quotas)
+        return self._quotas[key]
 
     def _waited(self, lease: Lease) -> float:
         if lease.waiting_since is None:
@@ -247,7 +254,7 @@ class _Room:
 
     def is_at_quota(self, lease: Lease) -> bool:
         """Return whether what it wants would be more than its user may have."""
-        quota = quota_of(lease.user, lease.groups, self._situation.quotas)
+        quota = self._quota(lease)
         if quota.gpus is not None and self._held[lease.user] + self._amount(lease) > quota.gpus + _NOTHING:
             return True
         return quota.gpu_hours is not None and self._situation.day_hours.get(lease.user, 0.0) >= quota.gpu_hours
