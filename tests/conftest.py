@@ -12,11 +12,22 @@ from support.deployment import Deployment, deploy, is_root
 HAS_GPU = any(Path("/dev").glob("nvidia[0-9]*"))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU where there is none."""
+    """Say which tests share a process, and skip what needs a GPU where there is none."""
     for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
         if item.get_closest_marker("gpu") and not HAS_GPU:
             item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU, and there is no /dev/nvidia0 here"))
+
+
+def _group(item: pytest.Item) -> str:
+    """Return the group of a test: those that make Unix accounts, for names are the machine's, or those of its file."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    if item.get_closest_marker("team") or fixtures & {"team_deployment", "usual_deployment"}:
+        return "accounts"
+    return "deployment" if "deployment" in fixtures else item.location[0]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -25,8 +25,10 @@ from armillary_hub.settings import Settings
 from armillary_hub.supervision.processes import processes_of, sweep
 from armillary_hub.supervision.supervisord import Supervisor
 
-#: Where blocks of ten ports are looked for; ARMILLARY_TEST_PORTS moves it.
-FIRST_PORT = int(os.environ.get("ARMILLARY_TEST_PORTS", "23000"))
+#: Where blocks of ten ports are looked for; ARMILLARY_TEST_PORTS moves it. Each of pytest's processes has its own.
+FIRST_PORT = int(os.environ.get("ARMILLARY_TEST_PORTS", "23000")) + 1000 * int(
+    os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+)
 
 # The hub under test with one service more, which may do everything: tests act through it.
 _CONFIG = """
