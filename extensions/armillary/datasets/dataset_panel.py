@@ -13,9 +13,10 @@ from armillary_kernels.texts import translator
 from armillary.datasets import balance
 from armillary.datasets.dataset import Dataset, list_datasets, open_dataset
 from armillary.datasets.dataset_view import DatasetView
-from armillary.datasets.images import import_images
-from armillary.datasets.preview import Preview, is_table, preview
-from armillary.datasets.tables import import_table
+from armillary.datasets.importing.images import import_images
+from armillary.datasets.importing.table_files import is_table
+from armillary.datasets.importing.tables import import_table
+from armillary.datasets.preview import Preview, preview
 from armillary.datasets.uploader import Uploader
 from armillary.errors import ArmillaryError
 

@@ -28,7 +28,7 @@ def test_a_version_keeps_every_example_and_says_where_it_came_from(store, mnist)
     np.testing.assert_array_equal(pictures[..., 0], x)
     np.testing.assert_array_equal(labels, y)
     manifest = json.loads((store / "digits/1/manifest.json").read_text())
-    assert manifest["format_version"] == 1
+    assert manifest["format_version"] == 2
     assert manifest["recipe"][0]["step"] == "import_arrays"
     assert manifest["author"]
     assert (ds.class_counts.loc["7"] == [400, 50, 50]).all()
