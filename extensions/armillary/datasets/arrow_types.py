@@ -43,6 +43,18 @@ def arrow_type_of(dtype: str) -> pa.DataType:
     return pa.type_for_alias(dtype)
 
 
+def stored_type(arrow_type: pa.DataType) -> pa.DataType:
+    """Return the type for Parquet files: pyarrow 25 cannot read back a missing list of fixed size, so none has."""
+    types = pa.types
+    if types.is_struct(arrow_type):
+        return pa.struct([(part.name, stored_type(part.type)) for part in arrow_type])
+    if types.is_large_list(arrow_type):
+        return pa.large_list(stored_type(arrow_type.value_type))
+    if types.is_list(arrow_type) or types.is_fixed_size_list(arrow_type):
+        return pa.list_(stored_type(arrow_type.value_type))
+    return arrow_type
+
+
 def dtype_of(arrow_type: pa.DataType) -> str:
     """Return the name of a plain Arrow type.
 

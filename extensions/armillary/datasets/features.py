@@ -27,7 +27,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from armillary.datasets.arrow_types import arrow_type_of, dtype_of
+from armillary.datasets.arrow_types import arrow_type_of, dtype_of, stored_type
 
 _MEDIA_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 Settings = tuple[tuple[str, Any], ...]
@@ -312,7 +312,8 @@ def features_from_json(description: Mapping[str, Any]) -> dict[str, Feature]:
 def arrow_schema(features: Mapping[str, Feature]) -> pa.Schema:
     """Return the schema of a shard, with the Hugging Face description in its metadata."""
     metadata = {"huggingface": json.dumps({"info": {"features": features_to_json(features)}})}
-    return pa.schema([(name, feature.arrow_type) for name, feature in features.items()], metadata=metadata)
+    stored = [(name, stored_type(feature.arrow_type)) for name, feature in features.items()]
+    return pa.schema(stored, metadata=metadata)
 
 
 def features_of_schema(schema: pa.Schema) -> dict[str, Feature]:

@@ -70,6 +70,8 @@ def _fingerprint(dataset: Dataset) -> str:
 
 def _write(dataset: Dataset, split: str, schema: pa.Schema, file: Path) -> None:
     """Write one split as an Arrow stream, which appears when it is whole."""
+    from datasets.table import table_cast
+
     file.parent.mkdir(parents=True, exist_ok=True)
     aside = file.with_name(f".{file.name}.{os.getpid()}.{secrets.token_hex(4)}")
     wanted = np.zeros(len(dataset), bool)
@@ -81,7 +83,7 @@ def _write(dataset: Dataset, split: str, schema: pa.Schema, file: Path) -> None:
                 here = np.flatnonzero(wanted[first : first + len(group)])
                 first += len(group)
                 if len(here):
-                    stream.write_table(_with_paths(group.take(here), dataset).cast(schema))
+                    stream.write_table(table_cast(_with_paths(group.take(here), dataset), schema))
         aside.rename(file)
     finally:
         aside.unlink(missing_ok=True)

@@ -1,7 +1,6 @@
-"""Files of their own that are empty, cut, mislabelled or hostile: each is named; they stop, are skipped or set aside."""
+"""Files that are empty, cut, mislabelled or hostile: each is named, and stops, is skipped or set aside."""
 
 import io
-import os
 import subprocess
 import sys
 import tarfile
@@ -269,4 +268,4 @@ def test_a_killed_import_leaves_nothing_visible(store):
     assert datasets.list() == []
     assert any(path.startswith(".saving/") for path in visible(store))
     datasets.import_examples([{"text": "a"}] * 3, {"text": datasets.Value("string")}, "texts")
-    assert os.listdir(store / ".saving") == []
+    assert list((store / ".saving").iterdir()) == []

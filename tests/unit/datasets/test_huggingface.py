@@ -53,6 +53,7 @@ def test_what_came_from_hugging_face_goes_back_unchanged(store):
             "some": hf.TranslationVariableLanguages(languages=["en", "zh"]),
             "matrix": hf.Array2D(shape=(2, 2), dtype="float32"),
             "parts": {"a": hf.Value("int8"), "b": hf.List(hf.Value("float64"), length=2)},
+            "four": hf.List(hf.Value("int32"), length=4),
             "when": hf.Value("timestamp[us, tz=UTC]"),
             "label": hf.ClassLabel(names=["no", "yes"]),
         }
@@ -65,6 +66,7 @@ def test_what_came_from_hugging_face_goes_back_unchanged(store):
             "some": {"en": ["a", "b"], "zh": "鸟"},
             "matrix": np.full((2, 2), number),
             "parts": {"a": number, "b": [0.5, None]},
+            "four": [1, 2, 3, 4] if number % 3 else None,
             "when": None,
             "label": number % 2,
         }

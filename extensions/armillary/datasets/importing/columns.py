@@ -50,11 +50,7 @@ def typed_columns(
         raise DatasetError(
             _("Two columns are called {name!r}.", name=repeated), _("Give each column one name of its own.")
         )
-    places = (
-        frame.pop(PLACE)
-        if PLACE in frame
-        else pd.Series([_("row {row}", row=row) for row in range(1, len(frame) + 1)], frame.index)
-    )
+    places = frame.pop(PLACE) if PLACE in frame else _numbered(frame)
     parsed = {name: frame[name] if name in text else _parsed(frame[name]) for name in frame.columns}
     frame = _without_bad_rows(frame, parsed, places, rejects, target)
     features: dict[str, Feature] = {}
@@ -68,6 +64,10 @@ def typed_columns(
         else:
             features[name], stored[name] = _typed(kept)
     return features, pd.DataFrame(stored).reset_index(drop=True)
+
+
+def _numbered(frame: pd.DataFrame) -> pd.Series:
+    return pd.Series([_("row {row}", row=number) for number in range(1, len(frame) + 1)], frame.index)
 
 
 def _parsed(column: pd.Series) -> pd.Series:

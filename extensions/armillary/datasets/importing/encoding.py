@@ -156,14 +156,14 @@ def _translation(feature: Translation, value: Any) -> dict[str, Any]:
         pairs = [(language, text) for language, texts in value.items() for text in _texts(texts)]
     unknown = sorted({language for language, _text in pairs} - set(feature.languages))
     if unknown:
-        raise BadExampleError(_("unknown language {language!r}", language=unknown[0]))
+        raise BadExampleError(_("unknown language {code!r}", code=unknown[0]))
     pairs = [(language, _plain(Value("string"), text)) for language, text in pairs]
     if feature.variable:
         pairs.sort()
         return {"language": [language for language, _text in pairs], "translation": [text for _lang, text in pairs]}
     missing = [language for language in feature.languages if language not in dict(pairs)]
     if missing:
-        raise BadExampleError(_("no text in {language!r}", language=missing[0]))
+        raise BadExampleError(_("no text in {code!r}", code=missing[0]))
     return dict(pairs)
 
 

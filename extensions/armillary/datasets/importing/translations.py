@@ -65,7 +65,7 @@ def import_translations(
     rows = list(_rows(path, languages))
     if not rows:
         raise DatasetError(
-            _("{place} has no translations into {language!r}.", place=path.name, language=languages[1]),
+            _("{place} has no translations into {code!r}.", place=path.name, code=languages[1]),
             _("Give .po or .tmx files of these languages."),
         )
     return save_rows(rows, features, name, None, step, total=len(rows), **options)
@@ -222,7 +222,7 @@ def _tmx_rows(file: str, data: bytes, languages: tuple[str, str]) -> Iterator[Ro
             yield _pair(place, languages, str(pair[0]), str(pair[1]))
         else:
             lacking = languages[0] if not pair[0] else languages[1]
-            yield _bad(place, _("no text in {language!r}", language=lacking))
+            yield _bad(place, _("no text in {code!r}", code=lacking))
 
 
 def _tmx_texts(unit: Element) -> dict[str, str]:
