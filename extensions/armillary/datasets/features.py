@@ -74,7 +74,7 @@ class ClassLabel:
         return {"names": list(self.names), "_type": "ClassLabel"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Media:
     """A file of its own: its bytes and the path it was imported from; a long one lies beside the shards.
 
@@ -82,6 +82,10 @@ class _Media:
     """
 
     settings: Settings = ()
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings)
+        return f"{type(self).__name__}({settings})"
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -93,17 +97,17 @@ class _Media:
         return {**dict(self.settings), "_type": type(self).__name__}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Image(_Media):
     """One picture: its encoded bytes (PNG, JPEG and the like)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audio(_Media):
     """One sound: its encoded bytes (WAV, FLAC, Ogg, MP3)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Video(_Media):
     """One video: its encoded bytes (MP4 and the like)."""
 

@@ -64,6 +64,7 @@ BAD = [
     ("image", "crow.png", "'crow.png' is no file: give its bytes or its path"),
     ("words", "Ada", "'Ada' is no list"),
     ("words", [1], "1 is no string"),
+    ("tags", ["O"], "1 labels for 2 tokens"),
     ("tags", ["PLACE"], "'PLACE' is none of the 2 classes"),
     ("objects", {"bbox": [[0, 1, 2, 3]], "category": []}, "not one category for each box"),
     ("objects", {"bbox": [[0, 1, 2]], "category": ["dog"]}, "3 values instead of 4"),

@@ -131,6 +131,15 @@ def test_a_damaged_table_is_named(store, tmp_path, name, content, message):
     assert not store.exists()
 
 
+def test_a_word_among_numbers_of_a_json_file_is_named(store, tmp_path):
+    rows = [{"size": row, "kind": "ab"[row % 2]} for row in range(30)] + [{"size": "huge", "kind": "a"}]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(DatasetError, match=r"line 31: 'huge' in column 'size', whose other values are numbers"):
+        datasets.import_table(tmp_path / "t.jsonl", "table", "kind")
+    ds = datasets.import_table(tmp_path / "t.jsonl", "table", "kind", on_error="skip")
+    assert ds.features["size"] == Value("int64")
+
+
 def test_utf_16_is_known_by_its_mark(store, tmp_path):
     (tmp_path / "t.csv").write_bytes("\n".join(["大小,kind", *GOOD]).encode("utf-16"))
     assert list(datasets.import_table(tmp_path / "t.csv", "table", "kind").features) == ["大小", "kind"]

@@ -72,6 +72,8 @@ def _numbered(frame: pd.DataFrame) -> pd.Series:
 
 def _parsed(column: pd.Series) -> pd.Series:
     """Return a column of text as the numbers or truth values it spells; a text among numbers is missing there."""
+    if column.dtype == object and not _holds_lists(column):  # numbers and words in one column of a JSON file
+        column = column.map(str, na_action="ignore").astype("str")
     if not pd.api.types.is_string_dtype(column.dtype):
         return column
     known = column.dropna()

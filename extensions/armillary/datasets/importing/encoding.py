@@ -53,7 +53,18 @@ def encode_example(features: Mapping[str, Feature], example: Mapping[str, Any], 
             stored[name] = encode(feature, example.get(name), keep)
         except (BadExampleError, BadMediumError) as error:
             raise BadExampleError(_("{column!r}: {reason}", column=name, reason=error)) from error
+    _check_tokens(features, stored)
     return stored
+
+
+def _check_tokens(features: Mapping[str, Feature], stored: Mapping[str, Any]) -> None:
+    """Refuse labels that are not one for each token, where only one column can hold the tokens."""
+    texts = [name for name, feature in features.items() if feature == Sequence(Value("string"))]
+    for name, feature in features.items():
+        if isinstance(feature, TokenLabels) and len(texts) == 1 and stored[name] is not None:
+            n, tokens = len(stored[name]), len(stored[texts[0]] or ())
+            if n != tokens:
+                raise BadExampleError(_("{column!r}: {n} labels for {tokens} tokens", column=name, n=n, tokens=tokens))
 
 
 def encode(feature: Feature, value: Any, keep: Keep) -> Any:
