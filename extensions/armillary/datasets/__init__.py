@@ -31,6 +31,7 @@ from armillary.datasets.features import (
 from armillary.datasets.history import Difference, Lineage, delete, diff, lineage
 from armillary.datasets.huggingface import from_huggingface, to_huggingface
 from armillary.datasets.importing.arrays import import_arrays
+from armillary.datasets.importing.arrow_files import import_arrow
 from armillary.datasets.importing.boxes import import_boxes
 from armillary.datasets.importing.examples import SaveOptions, import_examples
 from armillary.datasets.importing.files import import_files
@@ -71,6 +72,7 @@ __all__ = [
     "diff",
     "from_huggingface",
     "import_arrays",
+    "import_arrow",
     "import_boxes",
     "import_examples",
     "import_files",

@@ -20,6 +20,7 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 from armillary_kernels.texts import translator
 
+from armillary.datasets.importing.arrow_files import ARROW_SUFFIXES, PARQUET_SUFFIXES
 from armillary.datasets.importing.columns import PLACE
 from armillary.datasets.importing.rejects import Rejects
 from armillary.errors import DatasetError
@@ -29,10 +30,9 @@ _ = translator(__file__)
 MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"})
 MAX_FIELD = 16 * 2**20
 _HEADER = 2**16
-_PARQUET, _ARROW = frozenset({".parquet", ".pq"}), frozenset({".arrow", ".feather", ".ipc"})
 _JSON_LINES = frozenset({".jsonl", ".ndjson"})
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".json", *_PARQUET, *_ARROW, *_JSON_LINES})
+SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".json", *PARQUET_SUFFIXES, *ARROW_SUFFIXES, *_JSON_LINES})
 _ESCAPED = range(0xDC80, 0xDD00)  # where surrogateescape puts bytes that do not fit the encoding
 
 
@@ -58,9 +58,9 @@ def read_rows(path: Path, encoding: str, rejects: Rejects) -> pd.DataFrame:
     """
     suffix = _suffix(path)
     with _explained(path, encoding):
-        if suffix in _PARQUET:
+        if suffix in PARQUET_SUFFIXES:
             frame = pq.read_table(path).to_pandas()
-        elif suffix in _ARROW:
+        elif suffix in ARROW_SUFFIXES:
             frame = _read_arrow(path)
         elif suffix in _JSON_LINES:
             frame = _frame(_json_lines(path, encoding, rejects))
