@@ -107,6 +107,8 @@ def test_a_box_is_cut_at_the_edges(store, pictures):
         ),
         ("coco", "instances.json", b'{"images": []', r"instances.json is no COCO annotation"),
         ("coco", "instances.json", b'{"images": []}', r"is no COCO annotation \(KeyError\('categories'\)"),
+        ("yolo", "a.yaml", b"names: [[cat], [dog]]", r"a.yaml does not name the classes \(TypeError\('list'\)"),
+        ("yolo", "a.yaml", b"names: {cat", r"a.yaml does not name the classes"),
         ("yolo", "labels/one.txt", b"0 0.5 0.5 0.1", r"labels/one.txt, line 1: it is no box"),
         ("yolo", "labels/one.txt", b"9 0.5 0.5 0.1 0.1", r"labels/one.txt, line 1: it is no box"),
         ("yolo", "labels/one.txt", b"-1 0.5 0.5 0.1 0.1", r"labels/one.txt, line 1: it is no box"),
@@ -134,6 +136,14 @@ def test_what_is_missing_is_named(store, pictures):
     write_coco(pictures, {**TRUTH, "gone.png": OTHER_BOX})
     with pytest.raises(DatasetError, match=r"1 of 3 examples .*gone.png: there is no such image"):
         datasets.import_boxes(pictures, "boxes")
+
+
+def test_classes_named_in_a_yaml_file(store, pictures):
+    write_yolo(pictures, TRUTH)
+    (pictures / "classes.txt").unlink()
+    for text in ("names: [cat, dog]", "names: {1: dog, 0: cat}"):
+        (pictures / "data.yaml").write_text(text)
+        assert datasets.import_boxes(pictures, "boxes", "yolo").features["objects"] == Boxes(("cat", "dog"))
 
 
 def test_a_picture_without_boxes_is_an_example_too(store, pictures):

@@ -13,6 +13,7 @@ from armillary import datasets
 from armillary.datasets.importing import sources
 from armillary.datasets.importing.sources import open_source
 from armillary.errors import DatasetError
+from support.bad_files import huge_png
 from support.full_disk import file_size_limit
 from support.real_data import SONIC_PI, STAMPS, inside
 
@@ -86,6 +87,26 @@ def test_an_example_that_lacks_a_file_is_named(store, folder):
         datasets.import_files(folder, "things", {"audio": ".wav", "text": ".txt"})
 
 
+def test_a_kind_stands_for_every_ending(store, folder):
+    (folder / "good1.wav").rename(folder / "GOOD1.WAV")
+    (folder / "more.flac").write_bytes(FLAC.read_bytes())
+    (folder / "good0.ogg").write_bytes(OGG.read_bytes())
+    (folder / "more.md").write_text("# text")
+    ds = datasets.import_files(folder, "sounds", {"sound": "audio"}, split=None)
+    assert [row["sound"].path for row in ds.iterate()] == [
+        *("GOOD1.WAV", "good0.ogg", "good0.wav", "good2.wav", "more.flac")
+    ]
+    pairs = datasets.import_files(folder, "pairs", {"sound": "audio", "text": "text"}, split=None, on_error="skip")
+    assert [row["text"] for row in pairs.iterate()] == ["text 0", "text 0", "text 2", "# text"]
+    assert pairs.skipped["place"].tolist() == ["GOOD1.WAV"]
+
+
+def test_a_picture_of_far_too_many_pixels_is_named(store, folder):
+    (folder / "bomb.png").write_bytes(huge_png())
+    with pytest.raises(DatasetError, match=r"bomb.png: 'image': it has more than the allowed 50,000,000 pixels"):
+        datasets.import_files(folder, "pictures", {"image": ".png"})
+
+
 def test_more_is_known_of_each_file_from_a_metadata_file(store, folder):
     rows = "file_name,speaker,mood\ngood0.wav,Ada,calm\ngood1.wav,李白,glad\ngood2.wav,Ada,calm\n"
     (folder / "metadata.csv").write_text(rows, encoding="utf-8-sig")
@@ -104,6 +125,7 @@ def test_more_is_known_of_each_file_from_a_metadata_file(store, folder):
         ({"x": ".exe"}, {}, "ends in '.exe', which tells no kind of file"),
         ({}, {}, "There are no parts"),
         ({"x": ".flac"}, {}, "has no files that end in .flac"),
+        ({"x": ".wav"}, {"select": "("}, r"'\(' is no pattern: missing \)"),
         ({"x": ".wav"}, {"label": "mood"}, "neither .folder., nor a column, nor a pattern with a group"),
         ({"x": ".wav"}, {"label": "(?P<label>good)"}, "The labels name 1 class"),
         ({"x": ".wav"}, {"on_error": "ignore"}, "on_error is 'ignore'"),

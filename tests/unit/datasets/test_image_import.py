@@ -2,7 +2,6 @@
 
 import struct
 import zipfile
-import zlib
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from armillary import datasets
 from armillary.datasets.importing import sources
 from armillary.errors import DatasetError
 from PIL import Image
+from support.bad_files import huge_png
 
 
 @pytest.fixture
@@ -105,16 +105,6 @@ def test_a_damaged_picture_among_good_ones_stops_or_is_skipped(store, make_zip, 
     assert len(ds) == 6
     assert ds.report["skipped"][0]["file"] == "a/broken.png"
     assert reason in ds.report["skipped"][0]["reason"]
-
-
-def huge_png():
-    """A PNG of 50,000 × 50,000 pixels in a few bytes."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 def link(name):

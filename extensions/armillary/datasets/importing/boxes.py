@@ -230,7 +230,8 @@ def _yolo_names(source: FileSource) -> list[str]:
                 return source.read(path).decode("utf-8-sig").rstrip().splitlines()
             if file.suffix in (".yaml", ".yml"):
                 names = yaml.safe_load(source.read(path))["names"]
-                return [str(names[key]) for key in sorted(names)] if isinstance(names, dict) else list(map(str, names))
+                listed = [names[key] for key in sorted(names)] if isinstance(names, dict) else names
+                return [_name(name) for name in listed]
         except (BadFileError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
             what = _("{file} does not name the classes ({error!r}).", file=path, error=error)
             raise DatasetError(what, _("Write one name a line into classes.txt.")) from error
@@ -238,6 +239,12 @@ def _yolo_names(source: FileSource) -> list[str]:
         _("The names of the classes are missing."),
         _("Write one a line into classes.txt, or under names in a YAML file."),
     )
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, (str, int, float)):  # what a YAML file repeats by reference may be endless as text
+        raise TypeError(type(name).__name__)
+    return str(name)
 
 
 def _yolo_picture(source: FileSource, image: str, annotation: str | None, names: list[str]) -> _Picture:

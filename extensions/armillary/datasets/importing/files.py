@@ -26,7 +26,9 @@ _ = translator(__file__)
 
 FOLDER_LABEL = "folder"
 _FEATURES: dict[str, Feature] = {"image": Image(), "audio": Audio(), "video": Video(), "text": Value("string")}
-_TEXT_SUFFIXES = frozenset({".txt", ".md"})
+_SUFFIXES = {kind.__name__.lower(): suffixes for kind, suffixes in SUFFIXES.items()} | {
+    "text": frozenset({".txt", ".md"})
+}
 #: Hugging Face's names of the file that says more of each file of a folder.
 _METADATA = ("metadata.csv", "metadata.jsonl")
 _FILE_NAME = "file_name"
@@ -54,8 +56,8 @@ def import_files(
     parts
         What an example consists of: for each column the end of its file's name, after a stem that the files of one
         example share. The kind is told by the name: ``{"image": ".png", "text": ".txt", "audio": "_desc_fr.ogg"}``
-        makes one example of ``crow.png``, ``crow.txt`` and ``crow_desc_fr.ogg``. A group that lacks a file is
-        rejected, if it has the first one.
+        makes one example of ``crow.png``, ``crow.txt`` and ``crow_desc_fr.ogg``. ``"image"``, ``"audio"``, ``"video"``
+        and ``"text"`` stand for every ending of that kind. A group that lacks a file is rejected, if it has the first.
     label
         Where the class comes from: ``"folder"``, the folder that a file lies in; a pattern that is searched in the
         path and has a group named ``label``, such as ``r"(?P<label>[a-z]+)_[^/]*$"``; or the name of a column of
@@ -83,7 +85,7 @@ def import_files(
     _check_parts(parts)
     options.setdefault("source", str(path))
     with open_source(path) as source:
-        finder = _Finder(source, dict(parts), re.compile(select), encoding, text_from or str.strip)
+        finder = _Finder(source, dict(parts), _compiled(select), encoding, text_from or str.strip)
         groups = finder.groups()
         if not groups:
             raise DatasetError(
@@ -122,10 +124,24 @@ def _check_parts(parts: Mapping[str, str]) -> None:
 
 def _kind(end: str) -> str | None:
     suffix = PurePosixPath(f"x{end}").suffix.lower()
-    if suffix in _TEXT_SUFFIXES:
-        return "text"
-    found = next((kind for kind, suffixes in SUFFIXES.items() if suffix in suffixes), None)
-    return found.__name__.lower() if found else None
+    return end if end in _SUFFIXES else next((kind for kind, ends in _SUFFIXES.items() if suffix in ends), None)
+
+
+def _stem(path: str, end: str) -> str | None:
+    """Return what stands before an end, None for another file."""
+    if end not in _SUFFIXES:
+        return path.removesuffix(end) if path.endswith(end) else None
+    suffix = PurePosixPath(path).suffix
+    return path.removesuffix(suffix) if suffix.lower() in _SUFFIXES[end] else None
+
+
+def _compiled(pattern: str | re.Pattern[str]) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise DatasetError(
+            _("{pattern!r} is no pattern: {error}.", pattern=pattern, error=error), _("Write a regular expression.")
+        ) from error
 
 
 def _features(
@@ -152,7 +168,7 @@ def _label(label: str | re.Pattern[str] | None, path: str, metadata: Mapping[str
         return parent or None
     if any(label in values for values in metadata.values()):
         return metadata.get(path, {}).get(str(label)) or None
-    pattern = re.compile(label)
+    pattern = _compiled(label)
     if "label" not in pattern.groupindex:
         raise DatasetError(
             _(
@@ -181,16 +197,18 @@ class _Finder:
 
     def groups(self) -> list[_Group]:
         """Return the files of each example, by the path of the first."""
-        paths = set(self._source.paths())
-        end = next(iter(self._parts.values()))
-        firsts = [path for path in sorted(paths) if path.endswith(end) and self._select.search(path)]
-        stems = {first: first.removesuffix(end) for first in firsts}
+        first, *others = self._parts
+        by_stem = {column: dict(self._stems(self._parts[column])) for column in others}
         return [
-            _Group(
-                first, {column: (stem + end if stem + end in paths else None) for column, end in self._parts.items()}
-            )
-            for first, stem in stems.items()
+            _Group(path, {first: path} | {column: by_stem[column].get(stem) for column in others})
+            for stem, path in self._stems(self._parts[first])
+            if self._select.search(path)
         ]
+
+    def _stems(self, end: str) -> list[tuple[str, str]]:
+        """Return the files with an end, each after what stands before it, in order."""
+        paths = [path for path in self._source.paths() if path not in _METADATA]
+        return [(stem, path) for path in paths if (stem := _stem(path, end)) is not None]
 
     def metadata(self) -> dict[str, dict[str, str]]:
         """Return the columns of a metadata file by the path of the file that they are about."""

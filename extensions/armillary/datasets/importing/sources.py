@@ -24,7 +24,7 @@ _ = translator(__file__)
 
 MAX_UNPACKED_BYTES = 16 * 2**30
 MAX_MEMBERS = 2_000_000
-MAX_FILE_BYTES = 2**28
+MAX_FILE_BYTES = 2**31
 _TAR_OVERHEAD = 2**26  # headers and padding
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _CLUTTER = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
