@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from armillary import datasets
 from armillary.datasets import Audio, Boxes, ClassLabel, Image, Translation, Value, Video
+from armillary.datasets.importing.number_files import read_idx
 from babel.messages.pofile import read_po
 from defusedxml.ElementTree import parse
 from support.real_data import FASHION_MNIST, SONIC_PI, STAMPS, inside
@@ -20,15 +21,19 @@ def first_line(text):
     return text.split("\n")[0]
 
 
-def test_images_from_idx_files(store):
+def test_images_from_idx_files(store, tmp_path):
     images, labels = (FASHION_MNIST / f"t10k-{part}.gz" for part in ("images-idx3-ubyte", "labels-idx1-ubyte"))
-    ds = datasets.import_idx(images, labels, "fashion", split=None, licence="MIT")
-    pixels, classes = ds.arrays("train")
-    with gzip.open(images) as file:
-        assert pixels.tobytes() == file.read()[16:]
-    with gzip.open(labels) as file:
-        assert classes.astype(np.uint8).tobytes() == file.read()[8:]
-    assert (len(ds), ds.manifest.source, ds.manifest.licence) == (10_000, str(images), "MIT")
+    pixels, classes = gzip.decompress(images.read_bytes()), gzip.decompress(labels.read_bytes())
+    assert read_idx(images).tobytes() == pixels[16:]
+    assert np.bincount(read_idx(labels)).tolist() == [1000] * 10
+    few = (2000).to_bytes(4, "big")
+    (tmp_path / "images.gz").write_bytes(gzip.compress(pixels[:4] + few + pixels[8 : 16 + 2000 * 28 * 28]))
+    (tmp_path / "labels").write_bytes(classes[:4] + few + classes[8:2008])
+    ds = datasets.import_idx(tmp_path / "images.gz", tmp_path / "labels", "fashion", split=None, licence="MIT")
+    found, codes = ds.arrays("train")
+    assert found.tobytes() == pixels[16 : 16 + 2000 * 28 * 28]
+    assert codes.astype(np.uint8).tobytes() == classes[8:2008]
+    assert (len(ds), ds.manifest.source, ds.manifest.licence) == (2000, str(tmp_path / "images.gz"), "MIT")
 
 
 def test_texts_with_their_class_from_a_compressed_csv(store):
