@@ -1,11 +1,31 @@
-"""Fixtures that every room's tests may use: real deployments, started once for the whole session."""
+"""Fixtures that every room's tests may use: real deployments, started once a session. And a rule for GPUs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from support.deployment import Deployment, deploy, is_root
+
+#: Whether this machine has an NVIDIA GPU that can be used: then tests marked ``gpu`` run, and may not be skipped.
+HAS_GPU = any(Path("/dev").glob("nvidia[0-9]*"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    for item in items:
+        if item.get_closest_marker("gpu") and not HAS_GPU:
+            item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU, and there is no /dev/nvidia0 here"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let what needs a GPU fail where there is one and it was skipped all the same."""
+    report = yield
+    if report.skipped and HAS_GPU and item.get_closest_marker("gpu"):
+        report.outcome, report.longrepr = "failed", f"may not be skipped where there is a GPU: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")

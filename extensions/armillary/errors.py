@@ -3,6 +3,7 @@
 ArmillaryError
 ├── DatasetError        a dataset cannot be imported, opened, split or saved
 ├── ClusterError        a Dask cluster cannot be had or has been lost
+├── GpuError            there is no GPU pool to look at
 ├── TrainingError       a training run cannot start, failed or was cancelled
 ├── EvaluationError     a model and a dataset do not fit each other
 ├── PublishingError     a model cannot be exported, checked, released or found
@@ -17,6 +18,7 @@ __all__ = [
     "ClusterError",
     "DatasetError",
     "EvaluationError",
+    "GpuError",
     "InferenceError",
     "JobError",
     "PublishingError",
@@ -30,6 +32,10 @@ class DatasetError(ArmillaryError):
 
 class ClusterError(ArmillaryError):
     """A Dask cluster cannot be had or has been lost."""
+
+
+class GpuError(ArmillaryError):
+    """There is no GPU pool to look at."""
 
 
 class TrainingError(ArmillaryError):

@@ -1,17 +1,18 @@
-"""JupyterHub's configuration: ``jupyterhub_config.py`` calls `configure`, and the admin's lines after it win."""
+"""JupyterHub's configuration: ``jupyterhub_config.py`` calls `configure`, and the admin's lines after it win.
+
+The idle culler and the GPU pool read it, too. Classes are named, not imported, so that they need not load the hub.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from armillary_hub import culling
-from armillary_hub.accounts.rules import apply_account_rules
-from armillary_hub.app_tokens import quiet_expected_notes
+from armillary_hub.accounts.configuration import apply_account_rules
 from armillary_hub.apps import asleep
-from armillary_hub.group_shares import include_group_shares
 from armillary_hub.roles import declare_roles, declare_services, server_scopes
 from armillary_hub.settings import Settings, bracketed
-from armillary_hub.spawners import SoloSpawner, TeamSpawner
 
 #: Idle time after which a person's server is stopped, in seconds.
 IDLE_SERVER_TIMEOUT = 4 * 3600
@@ -36,6 +37,14 @@ def configure(c: Any, settings: Settings | None = None) -> None:
     _configure_culler(c)
     declare_services(c, settings)
     declare_roles(c)
+    if "jupyterhub.app" in sys.modules:
+        _mend_hub()
+
+
+def _mend_hub() -> None:
+    from armillary_hub.app_tokens import quiet_expected_notes
+    from armillary_hub.group_shares import include_group_shares
+
     include_group_shares()
     quiet_expected_notes()
 
@@ -70,7 +79,7 @@ def _configure_state(c: Any, settings: Settings) -> None:
 
 
 def _configure_spawner(c: Any, settings: Settings) -> None:
-    c.JupyterHub.spawner_class = TeamSpawner if settings.mode == "team" else SoloSpawner
+    c.JupyterHub.spawner_class = f"armillary_hub.spawners.{settings.mode.title()}Spawner"
     c.Spawner.default_url = "/lab"
     c.Spawner.server_token_scopes = server_scopes()
     # The first import of JupyterLab on a cold disk takes most of a minute.

@@ -7,10 +7,19 @@ from typing import Any
 from armillary_hub.apps import ROBOTS
 from armillary_hub.settings import WEB_SERVICES, Settings
 
+#: Lets a service lease GPUs for people, by its own token.
+LEASE_FOR_OTHERS = "custom:gpu-pool:lease-for-others"
+
 #: What each service may ask of the hub with its own token. A caller's own token is what identifies the caller.
 SERVICE_SCOPES: dict[str, list[str]] = {
     "gpu-pool": ["read:users:groups"],
-    "dask-gateway": ["read:users:name", "read:users:groups"],
+    # It leases GPUs for people's Dask workers; whose quota counts is told by their groups.
+    "dask-gateway": [
+        "read:users:name",
+        "read:users:groups",
+        "access:services!service=gpu-pool",
+        LEASE_FOR_OTHERS,
+    ],
     "mlflow": ["read:users:groups"],
     # An app is a hub user `app-<name>`. To make and delete users, no scope is narrower; but the service starts, stops
     # and shares the servers of this one group alone.
@@ -64,6 +73,7 @@ def declare_services(c: Any, settings: Settings) -> None:
 def declare_roles(c: Any) -> None:
     """Declare the roles of people and services."""
     c.JupyterHub.load_groups = {ROBOTS: {"users": []}}
+    c.JupyterHub.custom_scopes = {LEASE_FOR_OTHERS: {"description": "Lease GPUs from the pool for other users."}}
     roles = [{"name": "user", "scopes": ["self", *web_service_scopes()]}]
     for service, scopes in SERVICE_SCOPES.items():
         roles.append({"name": f"service-{service}", "scopes": scopes, "services": [service]})

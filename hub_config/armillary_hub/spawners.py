@@ -24,7 +24,7 @@ from traitlets import Float, Integer, Unicode, default
 from armillary_hub.accounts.names import ROBOT_PREFIX, is_robot
 from armillary_hub.accounts.rules import language_of_request
 from armillary_hub.accounts.unix_accounts import MOST_PROCESSES, account_of
-from armillary_hub.app_server.environment import MOST_VISITORS, VISITORS_VARIABLE
+from armillary_hub.app_server.environment import GPU_WAIT, GPU_WAIT_VARIABLE, MOST_VISITORS, VISITORS_VARIABLE
 from armillary_hub.app_tokens import let_token_open_apps
 from armillary_hub.settings import Settings
 from armillary_hub.supervision.environment import DEPLOYMENT, PASSED_ON, search_path
@@ -43,6 +43,14 @@ class ArmillarySpawner(LocalProcessSpawner):
         min=1,
         config=True,
         help="Visitors who may have an app's page open at a time; the kernel of each takes some 100 MB of memory.",
+    )
+
+    app_gpu_wait = Float(
+        GPU_WAIT,
+        min=0,
+        config=True,
+        help="Seconds that an app which was published with a GPU stands in the queue for it when it wakes, before its "
+        "visitors are told to come back later.",
     )
 
     started = Float(
@@ -145,6 +153,7 @@ class ArmillarySpawner(LocalProcessSpawner):
         )
         if self.is_app:
             env[VISITORS_VARIABLE] = str(self.app_visitors)
+            env[GPU_WAIT_VARIABLE] = str(self.app_gpu_wait)
             env["ARMILLARY_RELEASE"] = str(settings.apps_dir / self.user.name.removeprefix(ROBOT_PREFIX) / "current")
         elif self.language:
             env.setdefault("ARMILLARY_LANGUAGE", self.language)  # the admin's own `Spawner.environment` wins

@@ -17,14 +17,15 @@ from datetime import datetime
 from functools import cache
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Literal, Self
-
-import httpx
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from armillary_kernels.connection import Connection
 from armillary_kernels.errors import ArmillaryError
 from armillary_kernels.processes import Process
 from armillary_kernels.texts import own_language, translator
+
+if TYPE_CHECKING:
+    import httpx  # 50 to 100 ms, which each function below spends when it needs to: a kernel starts without
 
 _ = translator(__file__)
 
@@ -47,7 +48,15 @@ class LeaseRefusedError(LeaseError):
 
 
 class LeaseLostError(LeaseError):
-    """The lease is no longer ours."""
+    """The lease is no longer ours.
+
+    Attributes
+    ----------
+    reason
+        Why it ended, as the pool's books say; empty where they do not.
+    """
+
+    reason = ""
 
 
 @dataclass(frozen=True)
@@ -62,11 +71,32 @@ class Lease:
         Indices of the GPUs, as CUDA counts them in PCI bus order; empty on a machine without any.
     environment
         What the holder's environment must say.
+    state
+        ``"suspended"`` while its GPUs are lent to others and its process's GPU memory lies in host memory.
+    step
+        The change that is under way: ``"suspending"`` or ``"restoring"``.
+    holder, in_use
+        The process on whose life it depends, and whether that is the one that uses the GPUs.
+    is_idle
+        Whether the pool believes that its holder does nothing.
+    restart_at
+        When the pool will restart an idle holder that it cannot suspend; None when it will not.
     """
 
     id: str
     devices: tuple[int, ...]
     environment: Mapping[str, str]
+    state: Literal["granted", "suspended"] = "granted"
+    step: str = ""
+    holder: Process | None = None
+    in_use: bool = False
+    is_idle: bool = False
+    restart_at: datetime | None = None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether its process may use its GPUs now."""
+        return self.state == "granted" and not self.step
 
 
 @dataclass(frozen=True)
@@ -91,11 +121,20 @@ class QueuePlace:
         1 for the next in line.
     holders
         Who holds the GPUs now.
+    waits_for
+        Its ``"turn"``, its user's own ``"quota"``, or ``"devices"`` that are not there or are reserved.
+    estimate
+        Seconds until its turn; None where that cannot be said.
+    is_suspended
+        Whether it is a suspended process that asks to come back.
     """
 
     id: str
     position: int
     holders: tuple[DeviceHolder, ...]
+    waits_for: str = "turn"
+    estimate: float | None = None
+    is_suspended: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +150,8 @@ class _Call:
 @cache
 def _tls() -> ssl.SSLContext:
     """Return the TLS context, which takes longer to make than a lease takes to get."""
+    import httpx
+
     return httpx.create_ssl_context()
 
 
@@ -121,16 +162,44 @@ def _client_options(connection: Connection) -> dict[str, Any]:
         "headers": {**connection.headers, "Accept": "application/json", "Accept-Language": own_language()},
         "timeout": TIMEOUT,
         "trust_env": False,
-        "verify": _tls(),
+        "verify": _tls() if connection.pool_url.startswith("https:") else False,
     }
 
 
 def _read_lease(answer: dict[str, Any]) -> Lease | QueuePlace:
     if answer["state"] == "released":
-        raise LeaseLostError(_("The lease has ended: {reason}.", reason=answer["reason"]), _("Ask for another one."))
-    if answer["state"] == "queued":
-        return QueuePlace(answer["id"], answer["position"], tuple(_read_holder(one) for one in answer["holders"]))
-    return Lease(answer["id"], tuple(answer["devices"]), answer["environment"])
+        raise _lost(answer["reason"])
+    if "position" in answer:
+        return _read_place(answer)
+    holder, restart_at = answer.get("holder"), answer.get("restart_at")
+    return Lease(
+        id=answer["id"],
+        devices=tuple(answer["devices"]),
+        environment=answer.get("environment", {}),
+        state=answer["state"],
+        step=answer["step"],
+        holder=Process(holder["pid"], holder["start_time"]) if holder else None,
+        in_use=bool(holder and holder["in_use"]),
+        is_idle=answer["idle_since"] is not None,
+        restart_at=datetime.fromisoformat(restart_at) if restart_at else None,
+    )
+
+
+def _lost(reason: str) -> LeaseLostError:
+    error = LeaseLostError(_("The lease has ended: {reason}.", reason=reason), _("Ask for another one."))
+    error.reason = reason
+    return error
+
+
+def _read_place(answer: dict[str, Any]) -> QueuePlace:
+    return QueuePlace(
+        id=answer["id"],
+        position=answer["position"],
+        holders=tuple(_read_holder(one) for one in answer["holders"]),
+        waits_for=answer["waits_for"],
+        estimate=answer["estimate"],
+        is_suspended=answer["state"] == "suspended",
+    )
 
 
 def _read_holder(answer: dict[str, Any]) -> DeviceHolder:
@@ -142,8 +211,27 @@ def _process(process: Process) -> dict[str, int]:
     return {"pid": process.pid, "start_time": process.start_time}
 
 
-def _ask(purpose: Purpose, devices: int, label: str, holder: Process) -> _Call:
-    body = {"purpose": purpose, "devices": devices, "label": label, "holder": _process(holder)}
+@dataclass(frozen=True)
+class Person:
+    """Whom a service asks for: a hub user, and the user's groups."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+
+
+def _ask(
+    purpose: Purpose,
+    devices: int,
+    label: str,
+    holder: Process,
+    memory: int | None = None,
+    person: Person | None = None,
+) -> _Call:
+    body: dict[str, Any] = {"purpose": purpose, "devices": devices, "label": label, "holder": _process(holder)}
+    if memory is not None:
+        body["memory"] = memory
+    if person is not None:
+        body |= {"user": person.name, "groups": list(person.groups)}
     return _Call("POST", "leases", body, _read_lease)
 
 
@@ -153,6 +241,18 @@ def _look(lease_id: str) -> _Call:
 
 def _bind(lease_id: str, holder: Process, in_use: bool) -> _Call:
     return _Call("PATCH", f"leases/{lease_id}", {"holder": _process(holder), "in_use": in_use}, _read_lease)
+
+
+def _note_activity(lease_id: str, busy: bool) -> _Call:
+    return _Call("PUT", f"leases/{lease_id}/activity", {"busy": busy}, _read_lease)
+
+
+def _resume(lease_id: str) -> _Call:
+    return _Call("POST", f"leases/{lease_id}/resume", read=_read_lease)
+
+
+def _gpu_memories() -> _Call:
+    return _Call("GET", "", read=lambda answer: tuple(one["memory"] // 2**20 for one in answer["devices"]))
 
 
 def _give_back(lease_id: str) -> _Call:
@@ -188,6 +288,8 @@ class LeaseClient:
     """
 
     def __init__(self, connection: Connection) -> None:
+        import httpx
+
         self._connection = connection
         self._client = httpx.Client(**_client_options(connection))
 
@@ -197,23 +299,55 @@ class LeaseClient:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._client.close()
 
-    def ask(self, purpose: Purpose, devices: int, label: str, holder: Process) -> Lease | QueuePlace:
-        """Ask for GPUs; a `QueuePlace` must be looked at every few seconds, else it is lost."""
-        return self._send(_ask(purpose, devices, label, holder))
+    def ask(
+        self, purpose: Purpose, devices: int, label: str, holder: Process, *, memory: int | None = None
+    ) -> Lease | QueuePlace:
+        """Ask for GPUs, or for ``memory`` MiB of one; a `QueuePlace` must be looked at every few seconds."""
+        return self._send(_ask(purpose, devices, label, holder, memory))
 
     def look(self, lease_id: str) -> Lease | QueuePlace:
         """Return what has become of a lease."""
         return self._send(_look(lease_id))
 
-    def bind(self, lease_id: str, holder: Process, in_use: bool = True) -> Lease:
-        """Tie a lease to another process: to the one that uses it, or for a restart to the one that waits."""
+    def bind(self, lease_id: str, holder: Process, in_use: bool = True) -> Lease | QueuePlace:
+        """Tie a lease to another process: to the one that uses it, or to one that waits for it."""
         return self._send(_bind(lease_id, holder, in_use))
+
+    def note_activity(self, lease_id: str, busy: bool) -> Lease | QueuePlace:
+        """Say whether the process of a lease is busy; while it is, the pool does not suspend it."""
+        return self._send(_note_activity(lease_id, busy))
+
+    def resume(self, lease_id: str) -> Lease | QueuePlace:
+        """Ask for the GPUs of a suspended lease again."""
+        return self._send(_resume(lease_id))
 
     def give_back(self, lease_id: str) -> None:
         """Return a lease, or leave the queue."""
         self._send(_give_back(lease_id))
 
+    def gpu_memories(self) -> tuple[int, ...]:
+        """Return the MiB of each GPU of this deployment."""
+        return self._send(_gpu_memories())
+
+    def end(self, lease_id: str) -> None:
+        """End a lease, and the process that uses its GPUs."""
+        self._send(_Call("POST", f"leases/{lease_id}/release"))
+
+    def suspend(self, lease_id: str) -> None:
+        """Suspend a lease now: its process keeps its state, and its GPUs are others'."""
+        self._send(_Call("POST", f"leases/{lease_id}/suspend"))
+
+    def state(self) -> dict[str, Any]:
+        """Return the books: ``devices``, ``leases`` and ``queue``, as the pool's API describes them."""
+        return self._send(_Call("GET", "", read=lambda answer: answer))
+
+    def utilisation(self) -> dict[str, Any]:
+        """Return the last hour of each GPU."""
+        return self._send(_Call("GET", "utilisation", read=lambda answer: answer))
+
     def _send(self, call: _Call) -> Any:
+        import httpx
+
         try:
             response = self._client.request(call.method, call.path, json=call.body)
         except httpx.TransportError as error:
@@ -225,6 +359,8 @@ class AsyncLeaseClient:
     """`LeaseClient` for asyncio. An asynchronous context manager."""
 
     def __init__(self, connection: Connection) -> None:
+        import httpx
+
         self._connection = connection
         self._client = httpx.AsyncClient(**_client_options(connection))
 
@@ -236,15 +372,24 @@ class AsyncLeaseClient:
     ) -> None:
         await self._client.aclose()
 
-    async def ask(self, purpose: Purpose, devices: int, label: str, holder: Process) -> Lease | QueuePlace:
-        """Ask for GPUs; see `LeaseClient.ask`."""
-        return await self._send(_ask(purpose, devices, label, holder))
+    async def ask(
+        self,
+        purpose: Purpose,
+        devices: int,
+        label: str,
+        holder: Process,
+        *,
+        memory: int | None = None,
+        person: Person | None = None,
+    ) -> Lease | QueuePlace:
+        """Ask for GPUs, as a service for a person; see `LeaseClient.ask`."""
+        return await self._send(_ask(purpose, devices, label, holder, memory, person))
 
     async def look(self, lease_id: str) -> Lease | QueuePlace:
         """Return what has become of a lease."""
         return await self._send(_look(lease_id))
 
-    async def bind(self, lease_id: str, holder: Process, in_use: bool = True) -> Lease:
+    async def bind(self, lease_id: str, holder: Process, in_use: bool = True) -> Lease | QueuePlace:
         """Tie a lease to another process; see `LeaseClient.bind`."""
         return await self._send(_bind(lease_id, holder, in_use))
 
@@ -253,6 +398,8 @@ class AsyncLeaseClient:
         await self._send(_give_back(lease_id))
 
     async def _send(self, call: _Call) -> Any:
+        import httpx
+
         try:
             response = await self._client.request(call.method, call.path, json=call.body)
         except httpx.TransportError as error:

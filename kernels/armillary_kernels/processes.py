@@ -47,6 +47,11 @@ class Process:
         """Return whether it still runs; a zombie does not, nor does another process with its pid."""
         return Process.of(self.pid) == self
 
+    def is_stopped(self) -> bool:
+        """Return whether it was stopped by a signal, or by a debugger: then it does nothing until it goes on."""
+        fields = _stat(self.pid)
+        return fields is not None and fields[0] in "Tt"
+
     def owner(self) -> int | None:
         """Return the uid of its account (the real one), or None when it has ended."""
         try:

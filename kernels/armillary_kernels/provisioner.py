@@ -1,8 +1,12 @@
 """The kernel provisioner: a kernel gets its GPUs by a lease from the pool, and gives them back when it ends.
 
-A kernelspec asks for GPUs in its metadata::
+A kernelspec asks for GPUs in its metadata, for whole ones or for a share of the memory of one::
 
-    "kernel_provisioner": {"provisioner_name": "armillary-provisioner", "config": {"gpus": 1, "wait_seconds": 20}}
+    "kernel_provisioner": {"provisioner_name": "armillary-provisioner", "config": {"gpus": 1}}
+    "kernel_provisioner": {"provisioner_name": "armillary-provisioner", "config": {"gpu_memory": "4GiB"}}
+
+A kernel is started at once, whether its GPUs are free or not: `armillary_kernels.gpu_kernel` waits for them in its
+first cell. Another kernel cannot wait; it gets GPUs that are free, or its start fails with the reason.
 
 As the default provisioner (``JUPYTER_DEFAULT_PROVISIONER_NAME=armillary-provisioner``) it also starts kernels whose
 specs do not mention it; they get no GPU. Without a hub in the environment a kernel starts on whatever the machine has.
@@ -10,52 +14,66 @@ specs do not mention it; they get no GPU. Without a hub in the environment a ker
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
-from traitlets import Float, Integer, Type, default
+from traitlets import Float, Integer, Type, Unicode, default
 
 from armillary_kernels.connection import Connection
+from armillary_kernels.descriptions import announce
+from armillary_kernels.gpu_environment import put_into
+from armillary_kernels.kernel_notes import Note, Order
 from armillary_kernels.launchers import Launcher, SpawnLauncher
 from armillary_kernels.lease_client import AsyncLeaseClient, Lease, LeaseError, LeaseLostError, QueuePlace
 from armillary_kernels.processes import Process
-from armillary_kernels.reason import COMMAND, Reason
-from armillary_kernels.waiting import announce, explain, obtain
+from armillary_kernels.restarts import is_restart
+from armillary_kernels.waiting import NoGpuFreeError
+from armillary_kernels.wishes import GpuWish
 
-#: Hides every GPU from a process.
-NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
-
-#: Overrides what a kernelspec asks for, in the environment that its kernel is started with: a job may wait long.
+#: Override what a kernelspec asks for, in the environment that its kernel is started with.
 GPUS_VARIABLE = "ARMILLARY_KERNEL_GPUS"
 WAIT_VARIABLE = "ARMILLARY_KERNEL_WAIT_SECONDS"
+PURPOSE_VARIABLE = "ARMILLARY_KERNEL_PURPOSE"
+
+#: The log that says when a kernel has to wait, and for whom; `armillary run` shows it.
+WAITING_LOG = "armillary_kernels.waiting"
+
+#: The kernel that waits by itself, as a kernelspec's command names it.
+_WAITS = "armillary_kernels.gpu_kernel"
 
 
 class LeasedProvisioner(LocalProvisioner):
-    """Starts a kernel on the GPUs that it has a lease for.
-
-    A kernel that gets no lease in time is replaced by one that says why (`armillary_kernels.fallback`); restarting that
-    one asks again and starts the kernel that the spec describes.
-    """
+    """Starts a kernel, and keeps its lease right: bound to the kernel, kept over restarts, given back at the end."""
 
     gpus = Integer(
         config=True,
         min=0,
         help="GPUs that a kernel asks for. Default: 1 for a kernelspec that names this provisioner, else 0.",
     )
+    gpu_memory = Unicode(
+        config=True, help="A share of one GPU that a kernel asks for instead, such as 4GiB. Default: whole GPUs."
+    )
     wait_seconds = Float(
-        20.0,
+        None,
+        allow_none=True,
         config=True,
-        min=0,
-        help="Seconds that a kernel waits in the queue for GPUs before it opens as one that says why it has none.",
+        help="Seconds that a cell waits in the queue for GPUs before it fails. Default: as long as it takes.",
     )
     launcher_class = Type(SpawnLauncher, klass=Launcher, config=True, help="How the kernel's process is started.")
 
     _connection: Connection | None = None
-    _lease: Lease | None = None
-    _must_bind = False
+    _lease: str | None = None
+    _leased = GpuWish(0)  # what the lease is for
+    _is_granted = False
+    _started = False
+    _lost: str | None = None  # a lease that the kernel's note may still name
+    _restarted = ""
 
     @default("gpus")
     def _default_gpus(self) -> int:
@@ -64,25 +82,19 @@ class LeasedProvisioner(LocalProvisioner):
     # The life of a kernel, as jupyter_client calls it ----------------------------------------------------
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
-        """Get the lease, then prepare the launch; without a lease, that of the fallback kernel."""
-        reason = None
-        variables: dict[str, str] = {}
+        """Ask for the lease, then prepare the launch."""
         self._connection = Connection.from_environment()
+        order = None
         if self._connection is not None:
-            try:
-                variables = await self._variables(self._connection, kwargs)
-            except LeaseError as error:
-                self.log.warning("Kernel %s gets no GPU: %s", self.kernel_id, error)
-                reason = explain(error, self._connection.user)
-                variables = {**NO_GPU, **reason.environment()}
+            order, told = await self._order(self._connection, kwargs.get("env", dict(os.environ)))
         try:
             launch = await super().pre_launch(**kwargs)
         except BaseException:
             await self._give_back()
             raise
-        launch["env"] = {**launch["env"], **variables}
-        if reason is not None:
-            launch["cmd"] = self._fallback_command(reason, launch["cmd"])
+        if order is not None:
+            launch["env"] = {**launch["env"], **(order.variables() if self._waits else {})}
+            put_into(launch["env"], told)
         return launch
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
@@ -93,20 +105,12 @@ class LeasedProvisioner(LocalProvisioner):
         except BaseException:
             await self._give_back()
             raise
+        self._started = True
         self.pid = self.process.pid
         self.pgid = self.pid  # it leads a session of its own
         self.cwd = kwargs.get("cwd", Path.cwd())
         await self._bind_to_kernel()
         return self.connection_info
-
-    async def poll(self) -> int | None:
-        """Return None while the kernel runs; also catches up on a lease that the pool was too dead to tie."""
-        if self._must_bind:
-            try:
-                await self._bind_to_kernel()
-            except LeaseLostError as error:
-                self.log.error("Kernel %s was ended, for its GPUs are no longer its own: %s", self.kernel_id, error)
-        return await super().poll()
 
     async def shutdown_requested(self, restart: bool = False) -> None:
         """Keep the lease over a restart, while no kernel is there to hold it."""
@@ -121,88 +125,160 @@ class LeasedProvisioner(LocalProvisioner):
     async def cleanup(self, restart: bool = False) -> None:
         """Give the lease back, except between the halves of a restart."""
         if not restart:
+            self._read_note()
             await self._give_back()
+            self._note_path.unlink(missing_ok=True)
         await super().cleanup(restart=restart)
+
+    # What the kernel is to have --------------------------------------------------------------------------
+
+    async def _order(self, connection: Connection, environment: Mapping[str, str]) -> tuple[Order, dict[str, str]]:
+        """Return what the kernel is told, and what its environment must say of GPUs."""
+        note = self._read_note()
+        wish = note.choice if note is not None and note.choice is not None else self._wish(environment)
+        wait = environment.get(WAIT_VARIABLE)
+        order = Order(
+            wish,
+            purpose="job" if environment.get(PURPOSE_VARIABLE) == "job" else "kernel",
+            label=self._label(environment),
+            wait_seconds=float(wait) if wait else self.wait_seconds,
+        )
+        answer = await self._answer(order, connection.user)
+        self._lease, self._leased = answer.id if answer else None, wish
+        self._is_granted = isinstance(answer, Lease)
+        if note is not None:
+            Note(self._lease, wish, note.choice).write(self._note_path)
+        order = replace(order, lease=self._lease, is_granted=self._is_granted, restarted=self._restarted)
+        self._restarted = ""
+        return order, dict(answer.environment) if isinstance(answer, Lease) else {}
+
+    async def _answer(self, order: Order, user: str) -> Lease | QueuePlace | None:
+        """Return the lease that outlived a restart, or a new one.
+
+        None where the pool gives none: the kernel's first cell asks again, and says why.
+        """
+        kept = await self._keep()
+        if kept is not None and self._leased == order.wish:
+            return kept
+        await self._give_back()
+        if not order.wish.devices:
+            return None
+        try:
+            answer = await self._ask(order)
+        except LeaseError as error:
+            if not self._waits:
+                raise
+            self.log.warning("Kernel %s has no lease yet: %s", self.kernel_id, error)
+            return None
+        if isinstance(answer, QueuePlace):
+            logging.getLogger(WAITING_LOG).info(announce(answer, user, order.wait_seconds))
+            if not self._waits:
+                await self._give_back()
+                raise NoGpuFreeError(answer, 0.0)
+        return answer
+
+    async def _ask(self, order: Order) -> Lease | QueuePlace:
+        async with self._pool() as pool:
+            wish = order.wish
+            answer = await pool.ask(order.purpose, wish.devices, order.label, Process.own(), memory=wish.memory)
+        self._lease = answer.id
+        return answer
+
+    @property
+    def _waits(self) -> bool:
+        """Whether the kernel can wait for its GPUs itself."""
+        return any(_WAITS in part for part in self.kernel_spec.argv)
+
+    def _wish(self, environment: Mapping[str, str]) -> GpuWish:
+        """Return what the environment asks for, else the kernelspec."""
+        if given := environment.get(GPUS_VARIABLE):
+            return GpuWish.parse(given)
+        return GpuWish.parse(self.gpu_memory) if self.gpu_memory else GpuWish(self.gpus)
+
+    def _label(self, environment: Mapping[str, str]) -> str:
+        """Return the notebook's name, or the kernelspec's."""
+        notebook = Path(environment.get("JPY_SESSION_NAME", "")).name
+        return (notebook or self.kernel_spec.display_name)[:200]
 
     # The lease -------------------------------------------------------------------------------------------
 
-    async def _variables(self, connection: Connection, kwargs: dict[str, Any]) -> dict[str, str]:
-        """Return what the kernel's environment must say, once there is a lease."""
-        environment = kwargs.get("env", os.environ)
-        gpus = int(environment.get(GPUS_VARIABLE) or self.gpus)
-        if gpus == 0:
-            return NO_GPU
-        seconds = float(environment.get(WAIT_VARIABLE) or self.wait_seconds)
-        await self._keep()
-        if self._lease is None:
-            self._lease = await obtain(
-                connection,
-                purpose="kernel",
-                devices=gpus,
-                label=self._label(kwargs.get("env", {})),
-                seconds=seconds,
-                report=lambda place: self._report(place, connection.user, seconds),
-            )
-        return {**NO_GPU, **self._lease.environment}
+    def _pool(self) -> AsyncLeaseClient:
+        if self._connection is None:
+            raise RuntimeError("there is no lease without a hub")
+        return AsyncLeaseClient(self._connection)
 
-    def _label(self, env: dict[str, str]) -> str:
-        """Return the notebook's name, or the kernelspec's."""
-        notebook = Path(env.get("JPY_SESSION_NAME", "")).name
-        return (notebook or self.kernel_spec.display_name)[:200]
+    @property
+    def _note_path(self) -> Path:
+        return Note.path(os.path.realpath(self.parent.connection_file))  # type: ignore[union-attr] # the manager
 
-    def _report(self, place: QueuePlace, user: str, seconds: float) -> None:
-        announce(place, user, seconds)
-        holders = ", ".join(f"{holder.user} since {holder.since:%H:%M} UTC" for holder in place.holders)
-        self.log.info("Kernel %s waits for a GPU, place %d. Held by: %s", self.kernel_id, place.position, holders)
+    def _read_note(self) -> Note | None:
+        """Return what the kernel has left, which knows its lease best; nothing before its first start."""
+        note = Note.read(self._note_path) if self._started else None
+        if note is not None and note.lease != self._lost:
+            self._lease, self._leased = note.lease, note.wish
+        return note
 
     async def _bind_to_kernel(self) -> None:
-        """Tie the lease to the kernel.
+        """Tie the lease to the kernel; where the pool does not answer, the kernel does it itself.
 
         Raises
         ------
         LeaseLostError
             If it went to somebody else meanwhile; the kernel is ended, for it would use another one's GPU.
         """
-        self._must_bind = False
         kernel = Process.of(self.pid) if self.pid else None
-        if self._lease is None or self._connection is None or kernel is None:
+        if self._lease is None or kernel is None:
             return
         try:
-            async with AsyncLeaseClient(self._connection) as pool:
-                await pool.bind(self._lease.id, kernel)
+            async with self._pool() as pool:
+                await pool.bind(self._lease, kernel)
         except LeaseLostError:
             self._lease = None
-            await super().kill()
-            raise
+            if self._is_granted:
+                await super().kill()
+                raise
         except LeaseError as error:
-            self._must_bind = True
             self.log.warning("The lease of kernel %s is not tied to it yet: %s", self.kernel_id, error)
 
-    async def _keep(self) -> None:
-        """Tie the lease to this process while the kernel is replaced; the pool gives that half a minute."""
-        if self._lease is None or self._connection is None:
-            return
-        self._must_bind = False
+    async def _keep(self) -> Lease | QueuePlace | None:
+        """Tie the lease to this process while the kernel is replaced; the pool gives that a minute."""
+        self._read_note()
+        if self._lease is None:
+            return None
         try:
-            async with AsyncLeaseClient(self._connection) as pool:
-                await pool.bind(self._lease.id, Process.own(), in_use=False)
+            async with self._pool() as pool:
+                return await pool.bind(self._lease, Process.own(), in_use=False)
+        except LeaseLostError:
+            await self._lose(self._lease)
         except LeaseError as error:
             self.log.info("The lease of kernel %s is gone: %s", self.kernel_id, error)
-            self._lease = None
+            self._lose_sight()
+        return None
+
+    async def _lose(self, lease: str) -> None:
+        """Learn why a lease ended; that of a suspended kernel ends now, for its state is gone with the process."""
+        try:
+            async with self._pool() as pool:
+                await pool.look(lease)
+                await pool.give_back(lease)
+        except LeaseLostError as error:
+            if is_restart(error.reason):
+                self._restarted = error.reason
+        except LeaseError as error:
+            self.log.info("The lease of kernel %s is gone: %s", self.kernel_id, error)
+        self._lose_sight()
+
+    def _lose_sight(self) -> None:
+        self._lost, self._lease = self._lease, None
 
     async def _give_back(self) -> None:
         """Return the lease; a pool that does not answer sees for itself that the kernel is gone."""
-        lease, self._lease, self._must_bind = self._lease, None, False
-        if lease is None or self._connection is None:
+        if self._lease is None:
             return
+        lease = self._lease
+        self._lose_sight()
         try:
-            async with AsyncLeaseClient(self._connection) as pool:
-                await pool.give_back(lease.id)
+            async with self._pool() as pool:
+                await pool.give_back(lease)
         except LeaseError as error:
             self.log.info("The lease of kernel %s was not given back by us: %s", self.kernel_id, error)
-
-    def _fallback_command(self, reason: Reason, command: list[str]) -> list[str]:
-        """Return the fallback kernel's command on the same connection file."""
-        self.log.info("Kernel %s opens as one that says: %s", self.kernel_id, reason.summary)
-        connection_file = os.path.realpath(self.parent.connection_file) if self.parent else command[-1]
-        return [*COMMAND, "-f", connection_file]

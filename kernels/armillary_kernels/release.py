@@ -40,6 +40,8 @@ class Release(BaseModel):
         Where the model comes from.
     difference
         The largest absolute difference between the original's and the export's probabilities on the checked examples.
+    gpus
+        GPUs that the app leases while it runs: 0 or 1.
     owner, number, created
         Filled in by the hub.
     """
@@ -56,6 +58,7 @@ class Release(BaseModel):
     dataset: Annotated[str, Field(max_length=200)] = ""
     run_id: Annotated[str, Field(max_length=200)] | None = None
     difference: float | None = None
+    gpus: Annotated[int, Field(ge=0, le=1)] = 0
     owner: Annotated[str, Field(max_length=64)] = ""
     number: int = 0
     created: Annotated[str, Field(max_length=40)] = ""

@@ -1,39 +1,31 @@
-"""Waiting for GPUs, and saying in a person's words why there are none."""
+"""Waiting for GPUs: until when, told to whom, and how it ends without any.
+
+::
+
+    LeaseError
+    ├── NoGpuFreeError             the wait was over before a GPU was free
+    └── WaitInterruptedError       the person interrupted it
+"""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import math
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from functools import partial
-from typing import TypeVar
+import threading
+import time
+from collections.abc import Callable
 
-from armillary_kernels.connection import Connection
-from armillary_kernels.lease_client import (
-    AsyncLeaseClient,
-    DeviceHolder,
-    Lease,
-    LeaseError,
-    PoolUnreachableError,
-    Purpose,
-    QueuePlace,
-)
-from armillary_kernels.processes import Process
-from armillary_kernels.reason import Reason
+from armillary_kernels.lease_client import Lease, LeaseError, PoolUnreachableError, QueuePlace
 from armillary_kernels.texts import translator
 
 _ = translator(__file__)
-_log = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
+#: Seconds between two questions to the pool: soon at first, for most waits are short.
+FIRST_INTERVAL, POLL_INTERVAL = 0.05, 0.5
 
-#: Seconds between two questions to the pool.
-POLL_INTERVAL = 0.5
+#: Seconds in which a pool that died is started again, on a machine that is busy with other things too.
+RETURN_OF_POOL = 60.0
 
-#: Seconds in which a pool that died is started again.
-RETURN_OF_POOL = 10.0
+#: What somebody who waits is told: how the lease stands, or that the pool does not answer.
+Standing = Lease | QueuePlace | PoolUnreachableError
 
 
 class NoGpuFreeError(LeaseError):
@@ -42,144 +34,91 @@ class NoGpuFreeError(LeaseError):
     Parameters
     ----------
     place
-        The place in the queue at the end.
+        The place in the queue at the end; None where it was not in the queue.
     waited
         Seconds.
     """
 
-    def __init__(self, place: QueuePlace, waited: float) -> None:
+    def __init__(self, place: QueuePlace | None, waited: float) -> None:
         summary = _("No GPU became free within {seconds:.0f} s.", seconds=waited)
-        super().__init__(summary, _("Restart the kernel to ask again."))
+        super().__init__(summary, _("Run the cell again to ask anew."))
         self.place = place
 
 
-async def obtain(
-    connection: Connection,
-    *,
-    purpose: Purpose,
-    devices: int,
-    label: str,
-    seconds: float,
-    report: Callable[[QueuePlace], None] = lambda place: None,
-) -> Lease:
-    """Get a lease for this process, waiting in the queue if need be.
+class WaitInterruptedError(LeaseError):
+    """The person interrupted the wait."""
+
+
+class Wait:
+    """One wait, which several may watch, and which ends when it is cancelled or takes too long.
 
     Parameters
     ----------
-    connection
-        The hub.
-    purpose, devices, label
-        What for, and how many GPUs.
     seconds
-        How long to wait in the queue.
-    report
-        Is told each new place in the queue.
-
-    Returns
-    -------
-    Lease
-        Tied to this process. Bind it within half a minute to the process that uses it.
-
-    Raises
-    ------
-    NoGpuFreeError
-        If the wait is over; the place in the queue is given up.
-    PoolUnreachableError, LeaseRefusedError, LeaseLostError
-        If the pool does not answer for ten seconds, or says no.
+        How long it may take in the queue; None for as long as it takes.
+    patience
+        How long the pool may be silent.
     """
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
-    async with AsyncLeaseClient(connection) as pool:
-        answer = await _patiently(partial(pool.ask, purpose, devices, label, Process.own()))
-        try:
-            return await _wait(pool, answer, begun + seconds, report)
-        except BaseException:
-            # Also when the wait is cancelled: the place must not stay taken.
-            await asyncio.shield(_leave(pool, answer.id))
-            raise
 
+    def __init__(self, seconds: float | None = None, patience: float = RETURN_OF_POOL) -> None:
+        self._seconds = seconds
+        self._patience = patience if seconds is None else min(patience, seconds)
+        self._cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._watchers: list[Callable[[Standing], None]] = []
+        self._begun = time.monotonic()
+        self._interval = FIRST_INTERVAL
+        self._silent_since: float | None = None
+        self._last: Standing | None = None
 
-async def _wait(
-    pool: AsyncLeaseClient, answer: Lease | QueuePlace, deadline: float, report: Callable[[QueuePlace], None]
-) -> Lease:
-    loop = asyncio.get_running_loop()
-    begun, told = loop.time(), math.inf
-    while isinstance(answer, QueuePlace):
-        if answer.position != told:
-            report(answer)
-            told = answer.position
-        if loop.time() >= deadline:
-            raise NoGpuFreeError(answer, loop.time() - begun)
-        await asyncio.sleep(POLL_INTERVAL)
-        answer = await _patiently(partial(pool.look, answer.id))
-    return answer
+    def cancel(self) -> None:
+        """End it."""
+        self._cancelled.set()
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether it was ended."""
+        return self._cancelled.is_set()
 
-async def _patiently(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Ask again while a pool that died is started anew."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + RETURN_OF_POOL
-    while True:
-        try:
-            return await ask()
-        except PoolUnreachableError:
-            if loop.time() >= deadline:
-                raise
-        await asyncio.sleep(POLL_INTERVAL)
+    def watch(self, watcher: Callable[[Standing], None]) -> None:
+        """Tell somebody how the lease stands, now and after each change; called from several threads."""
+        with self._lock:
+            self._watchers.append(watcher)
+            if self._last is not None:
+                watcher(self._last)
 
+    def report(self, standing: Standing) -> None:
+        """Tell all who watch."""
+        with self._lock:
+            self._last = standing
+            for watcher in self._watchers:
+                watcher(standing)
 
-async def _leave(pool: AsyncLeaseClient, lease_id: str) -> None:
-    try:
-        await pool.give_back(lease_id)
-    except LeaseError as error:
-        _log.warning("The place in the queue could not be given up; the pool will notice: %s", error)
+    def go_on(self, standing: Lease | QueuePlace) -> None:
+        """Report a standing with which nothing can run yet, and pause.
 
+        Raises
+        ------
+        NoGpuFreeError, WaitInterruptedError
+            If the wait is over.
+        """
+        self._silent_since = None
+        self.report(standing)
+        waited = time.monotonic() - self._begun
+        if self._seconds is not None and waited >= self._seconds:
+            raise NoGpuFreeError(standing if isinstance(standing, QueuePlace) else None, waited)
+        self._pause()
 
-def explain(error: LeaseError, user: str) -> Reason:
-    """Say why there is no GPU, who holds them, and what to do."""
-    if isinstance(error, NoGpuFreeError):
-        place = error.place
-        holders = [_describe(holder, user) for holder in place.holders]
-        where = _("Your place in the queue was {position}.", position=place.position)
-        return Reason("NoGpuFreeError", error.what, (where, *holders, "", *_advice()))
-    if isinstance(error, PoolUnreachableError):
-        again = _("Restart the kernel in a minute; if this stays, tell the admin that the GPU pool is down.")
-        return Reason(
-            "GpuPoolDownError", _("The GPU pool does not answer, so no GPU could be had."), (error.what, again)
-        )
-    again = _("Restart the kernel to ask again.")
-    return Reason("NoGpuError", _("The GPU pool gave no GPU."), (error.what, error.remedy, again))
+    def bear(self, silence: PoolUnreachableError) -> None:
+        """Report that the pool does not answer, and pause; raise what it was when it lasts too long."""
+        now = time.monotonic()
+        self._silent_since = self._silent_since or now
+        if now - self._silent_since >= self._patience:
+            raise silence
+        self.report(silence)
+        self._pause()
 
-
-def announce(place: QueuePlace, user: str, seconds: float) -> None:
-    """Tell who follows this module's log, such as `armillary run`, that a kernel waits, and for whom."""
-    waits = _(
-        "Waiting {seconds:.0f} s at most for a GPU, place {position} in the queue.",
-        seconds=seconds,
-        position=place.position,
-    )
-    _log.info("\n".join([waits, *(f"  {_describe(holder, user)}" for holder in place.holders)]))
-
-
-def _advice() -> tuple[str, ...]:
-    return (
-        _("What you can do:"),
-        "  - " + _("Restart this kernel (Kernel, Restart Kernel) to ask again."),
-        "  - " + _("Shut down kernels that you no longer need (the Running tab on the left)."),
-        "  - " + _("Run a job that needs no GPU with `armillary run --gpus 0`, or let it wait longer with `--wait`."),
-    )
-
-
-def _describe(holder: DeviceHolder, user: str) -> str:
-    devices = ", ".join(str(index) for index in holder.devices)
-    since = holder.since.astimezone()
-    minutes = max(0, int((datetime.now(UTC) - holder.since).total_seconds() // 60))
-    who = _("you") if holder.user == user else holder.user
-    text = _(
-        "GPU {devices}: {user}, since {since} ({minutes} min)",
-        devices=devices,
-        user=who,
-        since=f"{since:%Y-%m-%d %H:%M}",
-        minutes=minutes,
-    )
-    return f"{text} · {holder.label}" if holder.label else text
+    def _pause(self) -> None:
+        pause, self._interval = self._interval, min(POLL_INTERVAL, 2 * self._interval)
+        if self._cancelled.wait(pause):
+            raise WaitInterruptedError(_("Interrupted while waiting for a GPU."), _("Run the cell again to ask anew."))

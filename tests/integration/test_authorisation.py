@@ -43,10 +43,11 @@ class Row:
     path: str
     statuses: tuple[int, int, int, int, int]
     body: Any = None
+    form: bool = False
 
     @property
     def id(self) -> str:
-        return f"{self.method} {self.path}"
+        return f"{self.method} {self.path}{f' {self.body}' if self.form else ''}"
 
 
 def everyone_signed_in(status: int = 200) -> tuple[int, int, int, int, int]:
@@ -66,6 +67,19 @@ ROWS = [
     # GPU pool
     Row("GET", f"{POOL}/health", OPEN),
     Row("GET", f"{POOL}/", everyone_signed_in()),
+    Row("POST", f"{POOL}/", everyone_signed_in(400)),
+    Row("POST", f"{POOL}/", (401, 404, 404, None, None), {"action": "suspend", "lease": "{lease}"}, form=True),  # type: ignore[arg-type]
+    *(
+        Row("POST", f"{POOL}/", (401, 403, 403, 403, refused), {"action": action}, form=True)
+        for action, refused in (
+            ("set-quota", 422),
+            ("remove-quota", 404),
+            ("reserve", 422),
+            ("remove-reservation", 404),
+        )
+    ),
+    Row("GET", f"{POOL}/utilisation", everyone_signed_in()),
+    Row("GET", f"{POOL}/metrics", (401, 403, 403, 403, 200)),
     Row("POST", f"{POOL}/leases", everyone_signed_in(422), {"purpose": "none"}),
     Row("GET", f"{POOL}/leases/{{lease}}", (401, 404, 404, 200, 404)),
     Row("PATCH", f"{POOL}/leases/{{lease}}", (401, 404, 404, 200, 404), "{holder}"),
@@ -161,7 +175,11 @@ class Scene:
         headers = {"Authorization": f"Bearer {self.tokens[role]}"} if role in self.tokens else {}
         path = row.path.format(**self.values)
         body = self.values[row.body.strip("{}")] if isinstance(row.body, str) else row.body
-        return httpx.request(row.method, f"{base or self.deployment.url}{path}", headers=headers, json=body, timeout=90)
+        if row.form:
+            sent = {"data": {name: text.format(**self.values) for name, text in body.items()}}
+        else:
+            sent = {"json": body}
+        return httpx.request(row.method, f"{base or self.deployment.url}{path}", headers=headers, timeout=90, **sent)
 
 
 def _tiny_model() -> bytes:
@@ -259,6 +277,22 @@ def test_the_services_own_ports_are_no_way_around(scene: Scene, row: Row) -> Non
     base = f"http://127.0.0.1:{scene.deployment.settings.port_of(service)}"
     for role, expected in zip(ROLES[:3], row.statuses, strict=False):
         assert scene.send(row, role, base).status_code == expected, role
+
+
+@pytest.mark.parametrize(
+    ("secret", "statuses"),
+    [("dask-gateway", (422, 200, 404)), ("operator", (403, 200, 403)), ("mlflow", (403, 403, 403))],
+)
+def test_which_services_lease_gpus_for_people(scene: Scene, secret: str, statuses: tuple[int, ...]) -> None:
+    headers = {"Authorization": f"Bearer {scene.deployment.settings.secret(secret)}"}
+    base = f"{scene.deployment.url}{POOL}"
+    ask = {**ASK, "user": OWNER, "groups": [], "holder": {"pid": 2, "start_time": 1}}  # a process that never was
+    answers = [
+        httpx.post(f"{base}/leases", json=ask, headers=headers),
+        httpx.get(f"{base}/quotas?user={OWNER}", headers=headers),
+        httpx.get(f"{base}/leases/{scene.values['lease']}", headers=headers),
+    ]
+    assert tuple(answer.status_code for answer in answers) == statuses
 
 
 @pytest.mark.parametrize("port", ["gateway-server", "gateway-web", "gateway-scheduler", "traefik"])

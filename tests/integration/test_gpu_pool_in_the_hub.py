@@ -36,8 +36,8 @@ class Notebook:
     def restart_kernel(self, kernel):
         httpx.post(f"{self.url}api/kernels/{kernel}/restart", headers=self.headers, timeout=120).raise_for_status()
 
-    def run(self, kernel, code):
-        """Run a cell; return all that it showed, as one text."""
+    def run(self, kernel, code, until=None):
+        """Run a cell; return all that it showed, as one text, at its end or once ``until`` is shown."""
         address = f"{self.url}api/kernels/{kernel}/channels".replace("http", "ws", 1)
         content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
         header = {"msg_id": uuid.uuid4().hex, "msg_type": "execute_request", "session": uuid.uuid4().hex}
@@ -50,9 +50,13 @@ class Notebook:
                 answer = json.loads(socket.recv(timeout=60))
                 if answer["parent_header"].get("msg_id") != header["msg_id"]:
                     continue
-                shown += answer["content"].get("text", "") + "\n".join(
-                    answer["content"].get("traceback", []) if answer["msg_type"] == "error" else []
+                content = answer["content"]
+                shown += content.get("text", "") + "\n".join(
+                    content.get("traceback", []) if answer["msg_type"] == "error" else []
                 )
+                shown += content.get("data", {}).get("text/plain", "")
+                if until is not None and until in shown:
+                    return shown
                 if answer["msg_type"] == "status" and answer["content"]["execution_state"] == "idle":
                     return shown
 
@@ -82,8 +86,8 @@ def test_kernels_of_two_people_share_the_gpus(running):
         assert (visible, int(pid)) == (str(index), _holder_of(who, who.name)["pid"])
         assert Path(f"/proc/{pid}").stat().st_uid == int(uid)
     waiting = ben.start_kernel()
-    shown = ben.run(waiting, "1 + 1")
-    assert "NoGpuFreeError" in shown
+    shown = ben.run(waiting, "1 + 1", until="GPU 1: you, since")
+    assert "Waiting for a GPU: place 1 in the queue" in shown
     assert "GPU 0: ada, since" in shown
     assert "GPU 1: you, since" in shown
     seen = ada.run(kernels[0][1], "!armillary gpus"), running.armillary("gpus").stdout
@@ -99,7 +103,6 @@ def test_kernels_of_two_people_share_the_gpus(running):
     wait_for(lambda: httpx.get(f"{ada.pool}/health").status_code == 200, 60, "the pool answers")
     assert ada.holders() == {0: "ada", 1: "ben"}
     ada.end_kernel(kernels[0][1])
-    ben.restart_kernel(waiting)
     assert ben.run(waiting, "print(6 * 7)").strip() == "42"
     assert ben.holders() == {0: "ben", 1: "ben"}
     ben.end_kernel(waiting)

@@ -1,19 +1,24 @@
 """Real kernels on a real pool with two pretend GPUs; whose kernels they are is what a stand-in sign-in says."""
 
+import asyncio
 import contextlib
 import os
 import signal
 import subprocess
 import sys
+import uuid
+from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
 from armillary_kernels.processes import Process
+from armillary_kernels.waiting import NoGpuFreeError
 from jupyter_client import AsyncKernelManager
 from support.gpu_pool import PoolProcess, eventually
 
 SPEC = "python-torch"
+BUSY = "print('mine'); import time; time.sleep(600)"
 GPU = "import os; print(repr(os.environ.get('CUDA_VISIBLE_DEVICES')), os.getpid())"
 
 
@@ -25,21 +30,39 @@ def running_pool(tmp_path_factory):
     pool.kill()
 
 
+@pytest.fixture(scope="module")
+def running_lending_pool(tmp_path_factory):
+    pool = PoolProcess(tmp_path_factory.mktemp("pool"), idle_after=0.0)
+    pool.start()
+    yield pool
+    pool.kill()
+
+
 @pytest.fixture
 def pool(running_pool, monkeypatch):
-    monkeypatch.setenv("ARMILLARY_KERNEL_WAIT_SECONDS", "1")
-    running_pool.as_user = lambda user: [
-        monkeypatch.setenv(*variable) for variable in running_pool.environment(user).items()
-    ]
-    running_pool.as_user("alice")
-    yield running_pool
+    """A pool that lends nothing of an idle kernel to others for ten minutes."""
+    yield as_alice(running_pool, monkeypatch)
     running_pool.clear()
 
 
+@pytest.fixture
+def lending_pool(running_lending_pool, monkeypatch):
+    """A pool that lends what an idle kernel has at once."""
+    yield as_alice(running_lending_pool, monkeypatch)
+    running_lending_pool.clear()
+
+
+def as_alice(pool, monkeypatch):
+    """Let this process, and the kernels that it starts, be alice's, until ``pool.as_user`` says another."""
+    pool.as_user = lambda user: [monkeypatch.setenv(*variable) for variable in pool.environment(user).items()]
+    pool.as_user("alice")
+    return pool
+
+
 @contextlib.asynccontextmanager
-async def kernel(name=SPEC, **options):
+async def kernel(name=SPEC, env=None, **options):
     manager = AsyncKernelManager(kernel_name=name, **options)
-    await manager.start_kernel()
+    await manager.start_kernel(**({"env": env} if env else {}))
     try:
         yield manager
     finally:
@@ -62,7 +85,63 @@ async def run(manager, code=GPU):
     return "".join(output["content"]["text"] for output in outputs if output["msg_type"] == "stream").strip()
 
 
-async def test_each_kernel_has_a_gpu_and_the_third_says_why_it_has_none(pool):
+class Cell:
+    """A cell that runs: what it shows now, as a notebook would."""
+
+    def __init__(self, client, request):
+        self.client, self.request = client, request
+        self._displays = {}
+        self.error = None
+
+    @property
+    def text(self):
+        return "".join(self._displays.values())
+
+    async def shows(self, text, within=20):
+        """Wait until the cell shows a text."""
+        async with asyncio.timeout(within):
+            while text not in self.text:
+                await self._follow()
+
+    async def result(self, within=30):
+        """Wait until the cell has ended; return what it shows, or its error as (name, whole text)."""
+        async with asyncio.timeout(within):
+            while not await self._follow():
+                pass
+        return self.error or self.text
+
+    async def _follow(self):
+        message = await self.client.get_iopub_msg(timeout=None)
+        content, kind = message["content"], message["msg_type"]
+        if message["parent_header"].get("msg_id") != self.request:
+            return False
+        if kind == "stream":
+            self._displays[uuid.uuid4().hex] = content["text"]
+        elif kind in ("display_data", "update_display_data"):
+            self._displays[content["transient"].get("display_id", uuid.uuid4().hex)] = content["data"]["text/plain"]
+        elif kind == "clear_output":
+            self._displays.clear()
+        elif kind == "error":
+            self.error = content["ename"], "\n".join(content["traceback"])
+        return kind == "status" and content["execution_state"] == "idle"
+
+
+@contextlib.asynccontextmanager
+async def running_cell(manager, code=GPU, comm=None):
+    """Run a cell, after a widget has sent a number."""
+    client = manager.client()
+    client.start_channels()
+    try:
+        await client.wait_for_ready(timeout=60)
+        if comm is not None:
+            content = {"comm_id": comm[0], "data": {"n": comm[1]}}
+            client.shell_channel.send(client.session.msg("comm_msg", content))
+        yield Cell(client, client.execute(code))
+    finally:
+        client.stop_channels()
+
+
+async def test_each_kernel_has_a_gpu_and_the_third_waits_until_one_is_free(pool):
     async with kernel() as first:
         pool.as_user("bob")
         async with kernel() as second:
@@ -74,18 +153,26 @@ async def test_each_kernel_has_a_gpu_and_the_third_says_why_it_has_none(pool):
                     ["'1'", str(second.provisioner.pid)],
                 ]
                 assert pool.holders() == {0: "alice", 1: "bob"}
-                name, text = await run(third)
-                assert name == "NoGpuFreeError"
-                assert "Your place in the queue was 1." in text
-                assert "GPU 0: alice, since" in text
-                assert "GPU 1: bob, since" in text
-                assert "Restart this kernel" in text
-                assert pool.state()["queue"] == []
-                await first.shutdown_kernel()
-                assert pool.holders() == {1: "bob"}
-                await third.restart_kernel()
-                assert (await run(third)).split() == ["'0'", str(third.provisioner.pid)]
+                (waiting,) = pool.state()["queue"]
+                assert waiting["holder"]["pid"] == third.provisioner.pid
+                async with running_cell(third) as cell:
+                    await cell.shows("Waiting for a GPU: place 1 in the queue")
+                    assert "GPU 0: alice, since" in cell.text
+                    assert "GPU 1: bob, since" in cell.text
+                    await first.shutdown_kernel()
+                    assert (await cell.result()).split() == ["'0'", str(third.provisioner.pid)]
                 assert pool.holders() == {0: "carol", 1: "bob"}
+
+
+async def test_a_cell_that_may_not_wait_longer_says_who_holds_the_gpus(pool, monkeypatch):
+    monkeypatch.setenv("ARMILLARY_KERNEL_WAIT_SECONDS", "0.3")
+    async with kernel(), kernel(), kernel() as third:
+        name, text = await run(third)
+        assert name == "NoGpuFreeError"
+        assert "Your place in the queue was 1." in text
+        assert "GPU 0: you, since" in text
+        assert "Run the cell again" in text
+        assert pool.state()["queue"] == []
     assert pool.holders() == {}
 
 
@@ -101,6 +188,175 @@ async def test_a_restart_keeps_the_lease(pool, now):
         assert (await run(manager)).startswith("'0'")
 
 
+@contextlib.asynccontextmanager
+async def everything_taken(pool, user="bob"):
+    """Let somebody hold both GPUs, busily; yields the kernel."""
+    pool.as_user(user)
+    async with (
+        kernel(env=os.environ | {"ARMILLARY_KERNEL_GPUS": "2"}) as manager,
+        running_cell(manager, BUSY) as cell,
+    ):
+        await cell.shows("mine")
+        pool.as_user("alice")
+        yield manager
+
+
+async def interrupted(cell, manager):
+    await manager.interrupt_kernel()
+    name, text = await cell.result()
+    assert name == "KeyboardInterrupt"
+    return text
+
+
+async def test_an_interrupt_while_waiting_gives_the_place_back(pool):
+    async with everything_taken(pool) as bobs, kernel() as manager:
+        async with running_cell(manager) as cell:
+            await cell.shows("place 1 in the queue")
+            assert "Interrupted while waiting" in await interrupted(cell, manager)
+            assert pool.state()["queue"] == []
+        async with running_cell(manager) as cell:
+            await cell.shows("place 1 in the queue")
+            await bobs.shutdown_kernel(now=True)
+            assert (await cell.result()).startswith("'0'")
+
+
+async def test_a_restart_keeps_the_place(pool):
+    async with everything_taken(pool), kernel() as manager:
+        (before,) = pool.state()["queue"]
+        await manager.restart_kernel()
+        (after,) = pool.state()["queue"]
+        assert after["id"] == before["id"]
+        assert after["holder"]["pid"] == manager.provisioner.pid != before["holder"]["pid"]
+
+
+async def test_a_kernel_that_dies_while_queued_leaves_the_queue(pool):
+    async with everything_taken(pool), kernel() as manager:
+        assert len(pool.state()["queue"]) == 1
+        os.kill(manager.provisioner.pid, signal.SIGKILL)
+        eventually(lambda: pool.state()["queue"] == [], within=5)
+
+
+async def suspended(pool, user="alice"):
+    """Wait until a user's kernel is suspended."""
+
+    def it_is():
+        state = pool.state()
+        return any(one["user"] == user and one["state"] == "suspended" for one in [*state["leases"], *state["queue"]])
+
+    await asyncio.to_thread(eventually, it_is)
+
+
+async def test_an_idle_kernel_is_suspended_for_others_and_resumes_before_its_next_cell(lending_pool):
+    async with kernel() as manager:
+        assert (await run(manager, "x = 6 * 7; print(x)")) == "42"
+        async with everything_taken(lending_pool) as bobs:
+            await suspended(lending_pool)
+            assert lending_pool.holders() == {0: "bob", 1: "bob"}
+            client = manager.client()
+            client.start_channels()
+            await client.wait_for_ready(timeout=60)
+            for request in (client.complete("x.", 2), client.inspect("x", 1)):
+                reply = await client.get_shell_msg(timeout=20)
+                while reply["parent_header"]["msg_id"] != request:
+                    reply = await client.get_shell_msg(timeout=20)
+                assert not reply["content"].get("matches")
+                assert not reply["content"].get("found")
+            client.stop_channels()
+            async with running_cell(manager, "print(x)") as cell:
+                await cell.shows("its state is kept")
+                assert "GPU 0, 1: bob" in cell.text
+                await bobs.shutdown_kernel(now=True)
+                assert await cell.result() == "42\n"
+        assert (await run(manager, "print(x)")) == "42"
+
+
+WIDGET = """
+from comm import create_comm
+seen = []
+comm = create_comm("told")
+comm.on_msg(lambda message: seen.append(message["content"]["data"]["n"]))
+print(comm.comm_id)
+"""
+
+
+async def test_what_widgets_send_waits_too_and_does_not_hold_up_cells(lending_pool):
+    async with kernel() as manager:
+        comm = await run(manager, WIDGET)
+        async with everything_taken(lending_pool) as bobs:
+            await suspended(lending_pool)
+            async with running_cell(manager, "print(seen)", comm=(comm, 1)) as cell:
+                await cell.shows("its state is kept")
+                await interrupted(cell, manager)
+            async with running_cell(manager, "print(seen)", comm=(comm, 2)) as cell:
+                await cell.shows("its state is kept")
+                await bobs.shutdown_kernel(now=True)
+                assert await cell.result() == "[2]\n", "what waited came first, but not what was interrupted"
+
+
+async def test_a_choice_takes_effect_at_once_until_cuda_is_in_use(pool, tmp_path):
+    async with kernel() as manager:
+        assert await run(manager, "%armillary gpu") == "This kernel has 1 GPU: GPU 0."
+        assert await run(manager, "%armillary gpu 2\n" + GPU) == (
+            f"This kernel has 2 GPUs: GPU 0, 1.\n'0,1' {manager.provisioner.pid}"
+        )
+        assert pool.holders() == {0: "alice", 1: "alice"}
+        name, text = await run(manager, "%armillary gpu 3")
+        assert (name, "this machine has 2" in text) == ("NoGpuError", True)
+        name, text = await run(manager, "%armillary cpu")
+        assert (name, "%armillary gpu 2" in text) == ("UsageError", True)
+        assert await run(manager, "%armillary gpu 4GiB") == "This kernel has 4 GiB of a GPU: GPU 0."
+        assert "fraction:0." in await run(manager, "import os; print(os.environ['PYTORCH_ALLOC_CONF'])")
+        in_use = (
+            "from armillary_kernels import gpu_environment\n"
+            f"gpu_environment.DEVICE_FILES = {str(tmp_path / 'nvidia')!r}\n"
+            f"device = open({str(tmp_path / 'nvidia0')!r}, 'w')"
+        )
+        await run(manager, in_use)
+        assert "Restart it" in await run(manager, "%armillary gpu 2")
+        assert [lease["memory"] for lease in pool.state()["leases"]] == [4096]
+        await manager.restart_kernel()
+        assert (await run(manager)).startswith("'0,1'")
+        await run(manager, "%armillary gpu 0")
+        assert pool.holders() == {}
+        assert (await run(manager)).startswith("''")
+        await manager.restart_kernel()
+        assert (await run(manager)).startswith("''")
+    assert not list(Path(manager.connection_file).parent.glob("*.lease"))
+
+
+async def test_a_choice_waits_visibly(pool):
+    async with everything_taken(pool) as bobs, kernel("python-cpu") as manager:
+        assert await run(manager, "1 + 1; print('no GPU needed')") == "no GPU needed"
+        async with running_cell(manager, "%armillary gpu 1") as cell:
+            await cell.shows("place 1 in the queue")
+            await bobs.shutdown_kernel(now=True)
+            assert "This kernel has 1 GPU: GPU 0." in await cell.result()
+
+
+async def test_a_pool_that_dies_while_a_cell_waits_is_waited_for(pool):
+    async with everything_taken(pool) as bobs, kernel() as manager, running_cell(manager) as cell:
+        await cell.shows("place 1 in the queue")
+        pool.kill()
+        await cell.shows("does not answer")
+        pool.start()
+        await cell.shows("place 1 in the queue")
+        await bobs.shutdown_kernel(now=True)
+        assert (await cell.result()).startswith("'0'")
+
+
+async def test_a_kernel_of_another_kind_gets_a_free_gpu_or_does_not_start(pool, monkeypatch):
+    monkeypatch.setattr(
+        "jupyter_client.provisioning.KernelProvisionerFactory.default_provisioner_name", "armillary-provisioner"
+    )
+    monkeypatch.setenv("ARMILLARY_KERNEL_GPUS", "2")
+    async with kernel("python3") as manager:
+        assert (await run(manager)).startswith("'0,1'")
+        other = AsyncKernelManager(kernel_name="python3")
+        with pytest.raises(NoGpuFreeError):
+            await other.start_kernel()
+        assert pool.state()["queue"] == []
+
+
 async def test_an_interrupt_ends_the_cell_and_nothing_else(pool):
     async with kernel() as manager:
         name, _ = await run(
@@ -109,17 +365,9 @@ async def test_an_interrupt_ends_the_cell_and_nothing_else(pool):
             "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\ntime.sleep(60)",
         )
         assert name == "KeyboardInterrupt"
-        client = manager.client()
-        client.start_channels()
-        await client.wait_for_ready(timeout=60)
-        request = client.execute("import time; time.sleep(60)")
-        while (await client.get_iopub_msg(timeout=20))["msg_type"] != "execute_input":
-            pass
-        await manager.interrupt_kernel()
-        while (reply := await client.get_shell_msg(timeout=20))["parent_header"]["msg_id"] != request:
-            pass
-        client.stop_channels()
-        assert reply["content"]["ename"] == "KeyboardInterrupt"
+        async with running_cell(manager, BUSY) as cell:
+            await cell.shows("mine")
+            assert "time.sleep" in await interrupted(cell, manager)
         assert pool.holders() == {0: "alice"}
 
 
@@ -166,9 +414,9 @@ def test_a_kernel_waits_for_a_pool_that_comes_back(pool):
     assert pool.holders() == {}
 
 
-async def test_a_pool_that_stays_away_opens_a_kernel_that_says_so(pool, monkeypatch):
+async def test_a_pool_that_stays_away_is_said_in_the_cell(pool, monkeypatch):
     monkeypatch.setenv("ARMILLARY_POOL_URL", "http://127.0.0.1:9/services/gpu-pool")
-    monkeypatch.setattr("armillary_kernels.waiting.RETURN_OF_POOL", 1.0)
+    monkeypatch.setenv("ARMILLARY_KERNEL_WAIT_SECONDS", "0.5")
     async with kernel() as manager:
         name, text = await run(manager)
     assert name == "GpuPoolDownError"

@@ -83,6 +83,14 @@ def test_the_datasets_guide(run, person):
     assert "iris@2 → iris-again@1: 0 added, 0 removed, 0 relabelled, 0 in other splits" in text
 
 
+def test_the_guide_on_sharing_gpus(run, person):
+    run("guides/sharing-gpus.ipynb", "-o", "gpus.ipynb")
+    text = (person.home / "gpus.ipynb").read_text()
+    assert "CUDA sees: no GPU" in text
+    assert re.search(r"CUDA sees: \d", text)
+    assert re.search(r"GPU 0 \(Simulated GPU\).*: reader \(you\), Job · sharing-gpus\.ipynb", text)
+
+
 def test_the_publishing_lines_of_the_readme_are_those_of_the_library():
     from armillary.publishing import App
 

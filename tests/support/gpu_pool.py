@@ -1,6 +1,7 @@
 """A real GPU pool in a process of its own, for tests in which a hub is not the point.
 
-Who asks is what the token says: ``alice``, ``alice@class`` for a member of a group, or ``admin:root``.
+Who asks is what the token says: ``alice``, ``alice@class`` for a member of a group, ``admin:root``, or a service:
+``service:mlflow``, or ``asking:dask-gateway`` for one that may ask for people.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class TokenIsTheName:
         self.app = app
 
     async def __call__(self, scope, receive, send):
+        from armillary_hub.roles import LEASE_FOR_OTHERS
         from armillary_hub.web.identity import Identity
 
         if scope["type"] != "http" or scope["path"].endswith("/health"):
@@ -39,28 +41,60 @@ class TokenIsTheName:
             return
         kind, _, named = token.rpartition(":")
         name, _, group = named.partition("@")
+        scopes = {"asking": [LEASE_FOR_OTHERS], "watching": ["read:metrics"]}
         identity = Identity(
             name=name,
-            kind="service" if kind == "service" else "user",
+            kind="service" if kind in ("service", *scopes) else "user",
             admin=kind == "admin",
             groups=(group,) if group else (),
-            scopes=frozenset(),
+            scopes=frozenset(scopes.get(kind, ())),
             token=token,
         )
         scope.setdefault("state", {})["identity"] = identity
         await self.app(scope, receive, send)
 
 
-def serve_pool(port, database, simulate_gpus):
-    from armillary_hub.pool.devices import inventory_of
+def serve_pool(port, database, simulate_gpus, idle_after, cuda):
     from armillary_hub.pool.pool import GpuPool
+    from armillary_hub.pool.scheduling import Rules
     from armillary_hub.pool.service import pool_app
     from armillary_hub.pool.store import LeaseStore
     from armillary_hub.web.server import serve
 
     own = os.getuid()
-    pool = GpuPool(LeaseStore(f"sqlite:///{database}"), inventory_of(simulate_gpus), lambda user: own)
-    serve(pool_app(pool, [Middleware(TokenIsTheName)]), port=port)
+    store = LeaseStore(f"sqlite:///{database}", rules=Rules(idle_after=idle_after))
+    inventory, suspender = gpus_of(simulate_gpus, cuda)
+    pool = GpuPool(store, inventory, lambda user: own, suspender=suspender)
+    serve(pool_app(pool, [Middleware(TokenIsTheName)], sample_interval=1.0 if cuda else 5.0), port=port)
+
+
+def gpus_of(simulate_gpus, cuda):
+    """The inventory and the suspender: of pretend GPUs, of real ones, or of those in a `FakeGpus`' folder.
+
+    ``"held:<folder>"``: of pretend ones, with a `HeldSuspender`.
+    """
+    from armillary_hub.pool.cuda_calls import Patience
+    from armillary_hub.pool.cuda_suspender import CudaSuspender
+    from armillary_hub.pool.devices import NvmlInventory, inventory_of
+    from armillary_hub.pool.host_memory import HostMemory
+    from armillary_hub.pool.suspender import SimulatedSuspender
+
+    if not cuda:
+        return inventory_of(simulate_gpus), SimulatedSuspender()
+    if cuda.startswith("held:"):
+        from support.held_suspender import HeldSuspender
+
+        return inventory_of(simulate_gpus), HeldSuspender(cuda.removeprefix("held:"))
+    if cuda == "real":
+        inventory = NvmlInventory()
+        return inventory, CudaSuspender(inventory)
+    from support.fake_cuda_driver import command
+
+    inventory, patience = NvmlInventory(command(cuda, "nvml")), Patience(call=5.0, lock=0.5, copy=3.0)
+    memory = HostMemory(margin=1024, root=Path(cuda) / "host")
+    return inventory, CudaSuspender(
+        inventory, memory, command=command(cuda, "cuda"), patience=patience, room_patience=1.0
+    )
 
 
 def free_port():
@@ -83,16 +117,16 @@ def eventually(condition, within=20.0, what="the condition"):
 class PoolProcess:
     """The pool's process, which may be killed and started again on the same books."""
 
-    def __init__(self, folder: Path, simulate_gpus=2):
+    def __init__(self, folder: Path, simulate_gpus=2, idle_after=600.0, cuda=""):
         self.database = folder / "gpu-pool.sqlite"
         self.log = folder / "gpu-pool.log"
-        self.simulate_gpus = simulate_gpus
+        self.simulate_gpus, self.idle_after, self.cuda = simulate_gpus, idle_after, cuda
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/services/{SERVICE}"
         self.process = None
 
     def start(self):
-        arguments = [str(self.port), str(self.database), str(self.simulate_gpus)]
+        arguments = [str(self.port), str(self.database), str(self.simulate_gpus), str(self.idle_after), str(self.cuda)]
         path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -157,4 +191,4 @@ class PoolProcess:
 
 
 if __name__ == "__main__":
-    serve_pool(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+    serve_pool(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), sys.argv[5])

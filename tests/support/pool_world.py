@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import pickle
 import sqlite3
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from itertools import count
 from pathlib import Path
+from unittest import mock
+from urllib.parse import urlencode
 
 import httpx
 from armillary_hub.pool.clock import BookClock
@@ -31,6 +33,10 @@ from support.gpu_pool import TokenIsTheName
 UID = 1000
 
 
+#: Moments before which a pool is killed in the middle of what it does.
+_WHEN_IT_DIES = ("before_cursor_execute", "commit")
+
+
 class Killed(BaseException):
     """The pool's process is killed here."""
 
@@ -40,13 +46,13 @@ class Processes:
 
     def __init__(self):
         self.running = {}
-        self._ticks = count(1)
-        self._pids = count(100)
+        self._started = 0
 
     def start(self, pid=None):
-        pid = next(self._pids) if pid is None else pid
-        self.running[pid] = next(self._ticks)
-        return Process(pid, self.running[pid])
+        self._started += 1
+        pid = 100 + self._started if pid is None else pid
+        self.running[pid] = self._started
+        return Process(pid, self._started)
 
     def is_alive(self, process):
         return self.running.get(process.pid) == process.start_time
@@ -72,11 +78,14 @@ class Gpus:
         there = (one for one in self.all if one.uuid not in self.lost)
         return tuple(replace(one, trouble="ERR!") if one.uuid in self.failing else one for one in there)
 
+    def readings(self):
+        """Return nothing: the books tell what they do, as of pretend GPUs."""
+
 
 class Checkpoints:
     """Suspends processes as CUDA does: the state lives in the process, so it outlives the pool and dies with it."""
 
-    moves = True
+    moves, problem = True, None
 
     def __init__(self, processes):
         self._processes = processes
@@ -85,25 +94,32 @@ class Checkpoints:
     def refusal(self, process):
         return "it uses managed memory" if process in self.unable else None
 
-    def suspend(self, process):
+    def suspend(self, process, devices):
         self._may_fail(process)
-        assert process not in self.suspended
         self.suspended.add(process)
+        return dict.fromkeys(devices, 1024)
 
-    def restore(self, process, devices):
+    def restore(self, process, devices, saved):
         self._may_fail(process)
-        assert process in self.suspended
         assert len(set(devices.values())) == len(devices)
+        assert not saved or saved.keys() == devices.keys()
         self.suspended.discard(process)
-
-    def is_suspended(self, process):
-        return process in self.suspended and self._processes.is_alive(process)
 
     def _may_fail(self, process):
         if not self._processes.is_alive(process):
             raise SuspensionError("The process has ended.", fatal=True)
         if self.fails:
             raise SuspensionError("There is not enough memory.", fatal=self.fails == "fatally")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A world at one moment, its pool killed."""
+
+    database: bytes
+    machine: bytes
+    wall: datetime
+    ticks: float
 
 
 class World:
@@ -119,25 +135,35 @@ class World:
         How many.
     rules
         The scheduler's.
+    saved
+        What `saved` returned: the pool is started on what was there then.
     """
 
-    def __init__(self, folder: Path, gpus=4, rules=None):
+    def __init__(self, folder: Path, gpus=4, rules=None, saved=None):
         self.database = folder / "gpu-pool.sqlite"
-        self.wall, self.ticks = datetime(2026, 11, 24, 9, tzinfo=UTC), 0.0
         self.rules = rules or Rules()
-        self.processes, self.gpus = Processes(), Gpus(gpus)
-        self.checkpoints = Checkpoints(self.processes)
-        self._runner = asyncio.Runner()
+        if saved:
+            self.wall, self.ticks = saved.wall, saved.ticks
+            self.processes, self.gpus, self.checkpoints = pickle.loads(saved.machine)
+        else:
+            self.wall, self.ticks = datetime(2026, 11, 24, 9, tzinfo=UTC), 0.0
+            self.processes, self.gpus = Processes(), Gpus(gpus)
+            self.checkpoints = Checkpoints(self.processes)
+        self._loop = asyncio.new_event_loop()
         self._statements = None
-        self.database.write_bytes(_empty_database())
+        self.database.write_bytes(saved.database if saved else _empty_database())
         self.start_pool()
-        self._reader = sqlite3.connect(self.database, isolation_level=None)
-        self._reader.row_factory = sqlite3.Row
+        self.reader = sqlite3.connect(self.database, isolation_level=None)
+        self.reader.row_factory = sqlite3.Row
 
     def close(self):
-        self._reader.close()
+        self.reader.close()
         self.kill_pool()
-        self._runner.close()
+        self._loop.close()
+
+    def saved(self):
+        machine = pickle.dumps((self.processes, self.gpus, self.checkpoints))
+        return Saved(self.reader.serialize(), machine, self.wall, self.ticks)
 
     # The pool ------------------------------------------------------------------------------------------------
 
@@ -153,16 +179,17 @@ class World:
             suspender=self.checkpoints,
             start=self.tasks.append,
         )
-        event.listen(self.store.database.engine, "before_cursor_execute", self._count_statement)
-        event.listen(self.store.database.engine, "commit", self._count_statement)
-        app = pool_app(self.pool, [Middleware(TokenIsTheName)])
-        self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://pool{PREFIX}/")
+        for when in _WHEN_IT_DIES:
+            event.listen(self.store.database.engine, when, self._count_statement)
+        self._app = pool_app(self.pool, [Middleware(TokenIsTheName)])
         self.pool.recover()
 
     def kill_pool(self):
         """End it as kill -9 does: what is not committed is gone, and so are its threads."""
         self._statements = None
         self.tasks = []
+        for when in _WHEN_IT_DIES:
+            event.remove(self.store.database.engine, when, self._count_statement)
         self.store.close()
 
     def kill_during(self, statements, action):
@@ -186,9 +213,39 @@ class World:
         if self.tasks:
             self.tasks.pop(0)()
 
-    def request(self, method, path, user, body=None):
-        headers = {"Authorization": f"Bearer {user}"}
-        return self._runner.run(self._client.request(method, path, headers=headers, json=body))
+    def request(self, method, path, user, body=None, headers=None):
+        """Send a request as the server would, past the network."""
+        path, _, query = f"{PREFIX}/{path}".partition("?")
+        said = {"host": "pool", "authorization": f"Bearer {user}", **(headers or {})}
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": query.encode(),
+            "headers": [(name.lower().encode(), value.encode()) for name, value in said.items()],
+        }
+        content, sent = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode(), []
+
+        async def receive():
+            return {"type": "http.request", "body": content}
+
+        async def send(message):
+            sent.append(message)
+
+        with mock.patch("anyio.to_thread.run_sync", _at_once):
+            self._loop.run_until_complete(self._app(scope, receive, send))
+        answered = b"".join(message["body"] for message in sent[1:])
+        return httpx.Response(sent[0]["status"], headers=sent[0]["headers"], content=answered)
+
+    def page(self, path, user, language="en"):
+        """Open a page as a person's browser does."""
+        return self.request("GET", path, user, headers={"accept": "text/html", "accept-language": language})
+
+    def send_form(self, user, values, language="en"):
+        """Send a form of the page as a person's browser does."""
+        headers = {"accept": "text/html", "accept-language": language}
+        headers["content-type"] = "application/x-www-form-urlencoded"
+        return self.request("POST", "", user, urlencode(values).encode(), headers)
 
     def pass_time(self, seconds):
         self.wall += timedelta(seconds=seconds)
@@ -206,11 +263,16 @@ class World:
     # What the database says, read past all of the pool's code ------------------------------------------------
 
     def rows(self, query):
-        return [dict(row) for row in self._reader.execute(query)]
+        return [dict(row) for row in self.reader.execute(query)]
 
     def audit(self):
         lines = self.rows("SELECT * FROM audit ORDER BY number")
         return [{**line, "devices": json.loads(line["devices"]), "at": moment(line["at"])} for line in lines]
+
+
+async def _at_once(function, *arguments, **_options):
+    """Call what would be called in a thread: one thing happens at a time here, and threads would take most of it."""
+    return function(*arguments)
 
 
 @cache

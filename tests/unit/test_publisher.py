@@ -10,6 +10,7 @@ from armillary_hub.apps.release_store import ReleaseStore
 from armillary_hub.apps.uploads import Upload
 from armillary_hub.apps.watcher import Watcher
 from armillary_hub.settings import Settings
+from armillary_hub.web.errors import WebError
 from armillary_kernels.release import Release
 from support.onnx_models import release
 
@@ -59,8 +60,8 @@ class Service:
         self.publisher = Publisher(settings, self.database, ReleaseStore(settings.apps_dir, team=False), self.hub)
         self.watcher = Watcher(settings, self.database, self.hub, self.publisher)
 
-    async def publish(self, title):
-        about = Release.model_validate({**release(title=title), "name": "digits", "owner": "ada"})
+    async def publish(self, title, **values):
+        about = Release.model_validate({**release(title=title, **values), "name": "digits", "owner": "ada"})
         await self.publisher.publish(Upload(about, None, io.BytesIO(b"model"), b"{}"))
         return await self.settled()
 
@@ -107,3 +108,12 @@ async def test_an_app_that_is_unpublished_meanwhile_is_not_started(service):
     service.hub.serving = 0
     await service.publisher.close()
     assert service.hub.serving == 0
+
+
+async def test_a_gpu_that_onnx_runtime_cannot_use_is_refused_before_anything_is_written(service, monkeypatch):
+    monkeypatch.setattr("armillary_hub.app_server.model.can_use_gpu", lambda: False)
+    with pytest.raises(WebError, match="This machine's ONNX Runtime cannot use a GPU") as refusal:
+        await service.publish("One", gpus=1)
+    assert refusal.value.status == 422
+    assert service.database.get("digits") is None
+    assert (await service.publish("One")).state == "ready"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Self
 
 from armillary_kernels.texts import translator
 from distributed import Client
 
-from armillary.clusters.progress import waiting_for_workers
+from armillary.clusters.gpu_queue import GpuQueue
+from armillary.clusters.progress import Arrival, Report, waiting_for_workers
 from armillary.clusters.worker_ends import tell
 from armillary.errors import ClusterError
 
@@ -30,10 +31,13 @@ class Cluster(ABC):
     ----------
     started_here
         Whether the call that returned this object started the cluster (and did not find it running).
+    gpus
+        GPUs of each worker, leased from the pool.
     """
 
     def __init__(self, started_here: bool) -> None:
         self.started_here = started_here
+        self.gpus = 0
         self._client: Client | None = None
         self._widget: Any = None
 
@@ -105,8 +109,37 @@ class Cluster(ABC):
         client = self.client()
         return list(client.sync(worker_infos, client).values())
 
-    def scale(self, workers: int) -> None:
+    def gpu_queue(self) -> GpuQueue | None:
+        """Return where the workers stand that wait for GPUs, or None where none does."""
+        return None
+
+    def gpus_offered(self) -> int:
+        """Return how many GPUs a worker can have at most."""
+        return 0
+
+    def restart(self, workers: int, gpus: int) -> None:
+        """Start anew with workers that have ``gpus`` GPUs each; what the old ones hold in memory is lost.
+
+        Does not wait for the workers.
+
+        Raises
+        ------
+        ClusterError
+            If that is not possible; the cluster goes on as it is.
+        """
+        raise ClusterError(_("There is no GPU pool here, so no worker can have GPUs of its own."))
+
+    def scale(self, workers: int, report: Report | None = None) -> None:
         """Change the number of workers, and wait until they are there.
+
+        Workers that stand in the queue for GPUs are waited for without end; an interrupt gives up their places.
+
+        Parameters
+        ----------
+        workers
+            How many there are to be.
+        report
+            Is told how many have come, see `wait_for_workers`; default: a line in the notebook.
 
         Raises
         ------
@@ -114,17 +147,21 @@ class Cluster(ABC):
             If a limit is reached, or the workers do not come.
         """
         self._request_workers(workers)
-        with waiting_for_workers() as report:
-            self.wait_for_workers(workers, report=report)
+        try:
+            with waiting_for_workers() as line:
+                self.wait_for_workers(workers, report=report or line)
+        except BaseException:
+            if self.gpu_queue():
+                with suppress(ClusterError):
+                    self._request_workers(self.workers)
+            raise
 
-    def grow(self, workers: int) -> None:
-        """See to it that there are at least ``workers`` workers."""
+    def grow(self, workers: int, report: Report | None = None) -> None:
+        """See to it that there are at least ``workers`` workers; see `scale`."""
         if self.workers < workers:
-            self.scale(workers)
+            self.scale(workers, report)
 
-    def wait_for_workers(
-        self, workers: int, timeout: float = PATIENCE, report: Callable[[int, int], None] | None = None
-    ) -> None:
+    def wait_for_workers(self, workers: int, timeout: float = PATIENCE, report: Report | None = None) -> None:
         """Wait until at least ``workers`` workers are there.
 
         Parameters
@@ -132,9 +169,9 @@ class Cluster(ABC):
         workers
             Number of workers to wait for.
         timeout
-            Seconds to wait at most.
+            Seconds to wait at most; time in the queue for GPUs does not count.
         report
-            Is told, whenever it changes, how many have come, and how many are waited for.
+            Is told every two seconds, and whenever it changes, how many have come. What it raises ends the wait.
 
         Raises
         ------
@@ -143,14 +180,18 @@ class Cluster(ABC):
         """
         deadline = time.monotonic() + timeout
         next_look = time.monotonic() + LOOK_PERIOD
-        seen = -1
+        seen, queue = -1, None
         while (here := self.workers) < workers:
-            if report and here != seen:
-                report(here, workers)
-            seen = here
-            if time.monotonic() > next_look:
+            looks = time.monotonic() > next_look
+            if looks:
                 self._require_running()
+                queue = self.gpu_queue()
                 next_look = time.monotonic() + LOOK_PERIOD
+                if queue:
+                    deadline = time.monotonic() + timeout
+            if report and (looks or here != seen):
+                report(Arrival(here, workers, queue))
+            seen = here
             if time.monotonic() > deadline:
                 raise ClusterError(
                     _(

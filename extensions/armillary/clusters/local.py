@@ -19,7 +19,7 @@ from distributed.deploy.subprocess import SubprocessWorker
 from distributed.system import MEMORY_LIMIT
 
 from armillary.clusters.base import Cluster
-from armillary.clusters.progress import waiting_for_workers
+from armillary.clusters.progress import Report, waiting_for_workers
 from armillary.errors import ClusterError
 
 _ = translator(__file__)
@@ -27,20 +27,20 @@ _ = translator(__file__)
 _running: list[LocalCluster] = []
 
 
-def local_cluster(workers: int, memory: int | None, threads: int) -> Cluster:
+def local_cluster(workers: int, memory: int | None, threads: int, report: Report | None = None) -> Cluster:
     """Return this process's local cluster with at least ``workers`` workers; start one where none fits."""
     for cluster in list(_running):
         if cluster.threads == threads and memory in (None, cluster.worker_memory):
             cluster.started_here = False
-            cluster.grow(workers)
+            cluster.grow(workers, report)
             return cluster
-    return LocalCluster(workers, memory, threads)
+    return LocalCluster(workers, memory, threads, report)
 
 
 class LocalCluster(Cluster):
     """A scheduler in this process and workers in processes of their own; they end with this process."""
 
-    def __init__(self, workers: int, memory: int | None, threads: int) -> None:
+    def __init__(self, workers: int, memory: int | None, threads: int, report: Report | None = None) -> None:
         super().__init__(started_here=True)
         self.threads = threads
         self.worker_memory = memory or _share_of_memory(workers)
@@ -55,8 +55,8 @@ class LocalCluster(Cluster):
             silence_logs=30,
         )
         _running.append(self)
-        with waiting_for_workers() as report:
-            self.wait_for_workers(workers, report=report)
+        with waiting_for_workers() as line:
+            self.wait_for_workers(workers, report=report or line)
 
     @property
     def name(self) -> str:

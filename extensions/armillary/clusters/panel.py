@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from html import escape
 from typing import Any
@@ -13,6 +14,7 @@ from dask.utils import format_bytes
 from tornado.ioloop import PeriodicCallback
 
 from armillary.clusters.base import Cluster, worker_infos
+from armillary.clusters.gpu_queue import GpuQueue
 from armillary.clusters.remote import RemoteCluster
 from armillary.errors import ClusterError
 from armillary.form import field, form
@@ -40,25 +42,39 @@ class ClusterPanel(widgets.VBox):
             min=1,
             max=1024,
         )
+        self._gpus = field(
+            widgets.BoundedIntText,
+            _("GPUs of each"),
+            label="100px",
+            width="200px",
+            value=cluster.gpus,
+            min=0,
+            max=max(cluster.gpus, cluster.gpus_offered()),
+        )
+        self._gpus.tooltip = _("A change starts the cluster anew: what its workers hold in memory is lost")
+        self._gpus.layout.display = "" if self._gpus.max else "none"
         self._scale = widgets.Button(description=_("Scale"), tooltip=_("Change the number of workers"))
         self._close = widgets.Button(
             description=_("Close cluster"), button_style="danger", tooltip=_("Stop the cluster with all its workers")
         )
+        self._queue = widgets.HTML()
         self._message = widgets.HTML()
         self._scale.on_click(lambda _button: self._try(self._request))
         self._close.on_click(lambda _button: self._try(cluster.close))
-        controls = form(widgets.HBox([self._count, self._scale, self._close], layout={"flex_flow": "row wrap"}))
+        controls = form(
+            widgets.HBox([self._count, self._gpus, self._scale, self._close], layout={"flex_flow": "row wrap"})
+        )
         self._dashboard = self._link()
         title = widgets.HTML(f'<h3 style="margin:0">{escape(_("Dask cluster"))}</h3>')
-        super().__init__([title, self._figures, self._memory, controls, self._dashboard, self._message])
+        super().__init__([title, self._figures, self._memory, controls, self._dashboard, self._queue, self._message])
         self._show(cluster.worker_infos())
         self._follow()
 
     def show_closed(self) -> None:
         """Say that the cluster is closed, and leave nothing to press."""
-        for control in (self._count, self._scale, self._close):
+        for control in (self._count, self._gpus, self._scale, self._close):
             control.disabled = True
-        for useless in (self._memory, self._figures, self._dashboard):
+        for useless in (self._memory, self._figures, self._dashboard, self._queue):
             useless.layout.display = "none"
         self._say(_("This cluster is closed."))
 
@@ -68,7 +84,12 @@ class ClusterPanel(widgets.VBox):
         self._say(text, alert=True)
 
     def _request(self) -> None:
-        self._cluster._request_workers(self._count.value)
+        if self._gpus.value == self._cluster.gpus:
+            self._cluster._request_workers(self._count.value)
+        else:
+            self._cluster.restart(self._count.value, self._gpus.value)
+            self._dashboard.value = self._link().value
+            self._follow()
         self._wanted = self._count.value
         self._say(_("Workers asked for: {n}.", n=self._wanted))
 
@@ -93,6 +114,10 @@ class ClusterPanel(widgets.VBox):
         style = "color:var(--jp-content-link-color, LinkText);text-decoration:underline"
         return widgets.HTML(f'<a href="{escape(address)}" target="_blank" rel="noopener" style="{style}">{text}</a>')
 
+    def _show_queue(self, queue: GpuQueue | None) -> None:
+        """Say where workers stand that wait for GPUs."""
+        self._queue.value = f'<div role="status">{escape(str(queue))}</div>' if queue else ""
+
     def _show(self, workers: list[dict[str, Any]]) -> None:
         if len(workers) == self._wanted:
             self._wanted = None
@@ -104,6 +129,8 @@ class ClusterPanel(widgets.VBox):
             _("Threads"): str(sum(worker["nthreads"] for worker in workers)),
             _("Memory"): _("{used} of {limit}", used=format_bytes(used), limit=format_bytes(limit)),
         }
+        if self._cluster.gpus:
+            figures[_("GPUs")] = str(self._cluster.gpus * len(workers))
         # The widths are against Jupyter's own style for lists of terms, which breaks short words.
         cells = "".join(
             f'<dt style="font-weight:600;width:auto;white-space:nowrap">{escape(name)}</dt>'
@@ -127,6 +154,8 @@ class ClusterPanel(widgets.VBox):
                 return
             if client.status == "running":
                 panel._show(list((await worker_infos(client)).values()))
+                # The pool is asked by a blocking call, and clusters without GPUs ask nobody.
+                panel._show_queue(await asyncio.to_thread(panel._cluster.gpu_queue) if panel._cluster.gpus else None)
 
         callback = PeriodicCallback(look, _PERIOD)
         client.loop.add_callback(callback.start)

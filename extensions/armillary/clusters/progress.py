@@ -4,23 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from html import escape
 
 from armillary_kernels.texts import translator
 
+from armillary.clusters.gpu_queue import GpuQueue
 from armillary.notebook import in_notebook
 
 _ = translator(__file__)
 
 
+@dataclass(frozen=True)
+class Arrival:
+    """How many workers have come, of how many, and where those stand that wait for GPUs."""
+
+    here: int
+    wanted: int
+    queue: GpuQueue | None = None
+
+    def __str__(self) -> str:
+        """Say it in a person's words."""
+        ready = _("Dask cluster: {here} of {wanted} workers ready …", here=self.here, wanted=self.wanted)
+        return f"{ready} {self.queue}" if self.queue else ready
+
+
+Report = Callable[[Arrival], None]
+
+
 @contextmanager
-def waiting_for_workers() -> Iterator[Callable[[int, int], None]]:
-    """Yield the function that shows how many workers have come, of how many; the line goes at the end."""
+def waiting_for_workers() -> Iterator[Report]:
+    """Yield the function that shows how many workers have come; the line goes at the end."""
     line = _Line()
     try:
-        yield lambda here, wanted: line.show(
-            _("Dask cluster: {here} of {wanted} workers ready …", here=here, wanted=wanted)
-        )
+        yield lambda arrival: line.show(str(arrival))
     finally:
         line.clear()
 

@@ -6,6 +6,7 @@ import atexit
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 from weakref import WeakValueDictionary
@@ -21,6 +22,8 @@ from distributed import Client
 from distributed.utils import silence_logging_cmgr
 
 from armillary.clusters.base import Cluster
+from armillary.clusters.gpu_queue import GpuQueue, gpu_queue, pool_size
+from armillary.clusters.progress import Report
 from armillary.errors import ClusterError
 
 _ = translator(__file__)
@@ -31,27 +34,43 @@ PATIENCE = 15.0
 _known: WeakValueDictionary[str, RemoteCluster] = WeakValueDictionary()
 
 
-def remote_cluster(connection: Connection, workers: int, memory: int | None, threads: int) -> Cluster:
+@dataclass(frozen=True)
+class WorkerSize:
+    """What each worker has: memory in bytes (None for whatever there is), threads and GPUs."""
+
+    memory: int | None
+    threads: int = 1
+    gpus: int = 0
+
+    def fits(self, options: dict[str, Any]) -> bool:
+        """Return whether a cluster that was started with some options has such workers."""
+        same = (options.get("threads"), options.get("gpus", 0)) == (self.threads, self.gpus)
+        return same and self.memory in (None, options.get("memory"))
+
+    def options(self) -> dict[str, int]:
+        """Return the options of a cluster with such workers."""
+        return {"memory": self.memory or 0, "threads": self.threads, "gpus": self.gpus}
+
+
+def remote_cluster(
+    connection: Connection, workers: int, size: WorkerSize, report: Report | None = None
+) -> RemoteCluster:
     """Return the user's running cluster with at least ``workers`` workers; start one where none fits."""
     door = _door(connection)
-    running = [report for report in door.clusters() if _fits(report.options, memory, threads)]
+    running = [report for report in door.clusters() if size.fits(report.options)]
     if running:
         newest = max(running, key=lambda report: report.start_time)
-        cluster = _known.get(newest.name) or RemoteCluster(door, newest.name, started_here=False)
+        cluster = _known.get(newest.name) or RemoteCluster(door, newest.name, size.gpus, started_here=False)
         cluster.started_here = False
     else:
-        cluster = RemoteCluster(door, door.start(memory or 0, threads), started_here=True)
+        cluster = RemoteCluster(door, door.start(size), size.gpus, started_here=True)
     try:
-        cluster.grow(workers)
+        cluster.grow(workers, report)
     except BaseException:
         if cluster.started_here:
             cluster.close()
         raise
     return cluster
-
-
-def _fits(options: dict[str, Any], memory: int | None, threads: int) -> bool:
-    return options.get("threads") == threads and memory in (None, options.get("memory"))
 
 
 @cache
@@ -99,9 +118,29 @@ class GatewayDoor:
         """Return the user's clusters that run or start."""
         return self.ask(lambda: self.gateway.list_clusters(status=["running", "pending"]))
 
-    def start(self, memory: int, threads: int) -> str:
+    def start(self, size: WorkerSize) -> str:
         """Start a cluster without workers and return its name."""
-        return self.ask(lambda: self.gateway.submit(memory=memory, threads=threads))
+        return self.ask(lambda: self.gateway.submit(**size.options()))
+
+    def connect(self, name: str) -> GatewayCluster:
+        """Return a cluster, which outlives this process."""
+        return self.ask(lambda: self.gateway.connect(name, shutdown_on_close=False))
+
+    def scale(self, name: str, workers: int) -> None:
+        """Ask for a number of workers."""
+        self.ask(lambda: self.gateway.scale_cluster(name, workers))
+
+    def stop(self, name: str) -> None:
+        """Stop a cluster."""
+        self.ask(lambda: self.gateway.stop_cluster(name))
+
+    def pool_size(self) -> int:
+        """Return how many GPUs the pool has, 0 where it does not answer."""
+        return pool_size(self._connection) or 0
+
+    def gpu_queue(self, name: str) -> GpuQueue | None:
+        """Return where a cluster's workers stand that wait for GPUs."""
+        return gpu_queue(self._connection, name)
 
     def is_running(self, name: str) -> bool:
         """Return whether a cluster of the user runs or starts."""
@@ -163,10 +202,11 @@ class GatewayDoor:
 class RemoteCluster(Cluster):
     """A cluster of the user behind Dask Gateway."""
 
-    def __init__(self, door: GatewayDoor, name: str, started_here: bool) -> None:
+    def __init__(self, door: GatewayDoor, name: str, gpus: int, started_here: bool) -> None:
         super().__init__(started_here)
+        self.gpus = gpus
         self._door = door
-        self._cluster: GatewayCluster = door.ask(lambda: door.gateway.connect(name, shutdown_on_close=False))
+        self._cluster = door.connect(name)
         _known[name] = self
 
     @property
@@ -178,6 +218,31 @@ class RemoteCluster(Cluster):
     def dashboard_link(self) -> str | None:
         """Address of Dask's dashboard, behind the hub's sign-in."""
         return f"{self._door.url}/clusters/{self.name}/status"
+
+    def gpu_queue(self) -> GpuQueue | None:
+        """Return where the workers stand that wait for GPUs, or None where none does."""
+        return self._door.gpu_queue(self.name) if self.gpus else None
+
+    def gpus_offered(self) -> int:
+        """Return how many GPUs a worker can have at most: all of the pool's."""
+        return self._door.pool_size()
+
+    def restart(self, workers: int, gpus: int) -> None:
+        """Start anew with workers that have ``gpus`` GPUs each; see `Cluster.restart`."""
+        reports = {report.name: report for report in self._door.clusters()}
+        if self.name not in reports:
+            raise self._lost()
+        options = reports[self.name].options
+        name = self._door.start(WorkerSize(options.get("memory"), options.get("threads", 1), gpus))
+        try:
+            fresh = self._door.connect(name)
+            self._door.scale(name, workers)
+        except ClusterError:
+            self._door.stop(name)
+            raise
+        self._stop()
+        self._cluster, self.gpus = fresh, gpus
+        _known[name] = self
 
     def _connect(self) -> Client:
         try:
@@ -210,11 +275,11 @@ class RemoteCluster(Cluster):
 
     def _request_workers(self, count: int) -> None:
         try:
-            self._door.ask(lambda: self._door.gateway.scale_cluster(self.name, count))
+            self._door.scale(self.name, count)
         except ClusterError:
             self._require_running()
             raise
 
     def _stop(self) -> None:
         self._let_go()
-        self._door.ask(lambda: self._door.gateway.stop_cluster(self.name))
+        self._door.stop(self.name)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
-from armillary_kernels.reason import WITHOUT_GPU
+from armillary_kernels.descriptions import WITHOUT_GPU
 from armillary_kernels.texts import translator
 
 from armillary.errors import JobError
@@ -34,7 +34,13 @@ FAILED, WRONG_USAGE, NO_GPU, STOPPED = 1, 2, 3, 130
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where the executed notebook goes.")
 @click.option("--kernel", metavar="NAME", help="Use this kernel instead of the notebook's own.")
 @click.option("--gpus", type=click.IntRange(min=0), metavar="N", help="GPUs for its kernel; default: the kernel's own.")
-@click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="How long to wait for a free GPU.")
+@click.option("--gpu-memory", metavar="SIZE", help="A share of one GPU instead, such as 4GiB.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="How long to wait for a free GPU at most.",
+)
 @click.option("--list", "listing", is_flag=True, help="Show the notebook's parameters and run nothing.")
 def run(
     notebook: Path,
@@ -43,6 +49,7 @@ def run(
     output: Path | None,
     kernel: str | None,
     gpus: int | None,
+    gpu_memory: str | None,
     wait: float | None,
     listing: bool,
 ) -> None:
@@ -61,7 +68,14 @@ def run(
         values = given_values(notebook, texts, _read_yaml(file) if file else None)
         with _terminate_as_interrupt():
             result = jobs.run(
-                notebook, values, output, kernel=kernel, gpus=gpus, wait_seconds=wait, progress=sys.stderr
+                notebook,
+                values,
+                output,
+                kernel=kernel,
+                gpus=gpus,
+                gpu_memory=gpu_memory,
+                wait_seconds=wait,
+                progress=sys.stderr,
             )
     except JobError as error:
         click.echo(_("Error: {error}", error=error), err=True)

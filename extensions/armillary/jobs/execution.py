@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from armillary_kernels.texts import translator
+from armillary_kernels.wishes import GpuWish, GpuWishError
 
 from armillary.errors import JobError
 from armillary.jobs import parameters as parameters_
@@ -46,6 +47,7 @@ def run(
     *,
     kernel: str | None = None,
     gpus: int | None = None,
+    gpu_memory: str | None = None,
     wait_seconds: float | None = None,
     progress: TextIO | None = None,
 ) -> JobResult:
@@ -63,8 +65,10 @@ def run(
         Name of the kernelspec to use instead of the notebook's own.
     gpus
         GPUs that its kernel asks for, instead of what the kernelspec says; 0 for none.
+    gpu_memory
+        A share of one GPU instead, such as ``"4GiB"``.
     wait_seconds
-        How long it waits for them in the queue, instead of what the kernelspec says.
+        How long it waits for them in the queue at most; by default as long as it takes.
     progress
         A stream to report progress on: a bar if it is a terminal, else a line per cell.
 
@@ -88,18 +92,33 @@ def run(
     _check_kernel(kernel or document.metadata.get("kernelspec", {}).get("name", ""), source)
     target = _output_path(source, output)
     _keep(document, target)
-    environment = _kernel_environment(source, gpus, wait_seconds)
+    environment = _kernel_environment(source, _gpus_wanted(gpus, gpu_memory), wait_seconds)
     with _waiting_told_on(progress):
         return _execute(source, target, values, kernel, progress, environment)
 
 
-def _kernel_environment(notebook: Path, gpus: int | None, wait_seconds: float | None) -> dict[str, str]:
+def _gpus_wanted(gpus: int | None, gpu_memory: str | None) -> str | None:
+    """Return a number of GPUs or a size of memory, as the kernel's provisioner reads it."""
+    if gpu_memory is None:
+        return None if gpus is None else str(gpus)
+    if gpus is not None:
+        raise JobError(_("Both a number of GPUs and a share of one were given."), _("Give one of them."))
+    try:
+        wish = GpuWish.parse(gpu_memory)
+    except GpuWishError as error:
+        raise JobError(error.what, error.remedy) from None
+    if wish.memory is None:
+        raise JobError(_("'{text}' is no size of memory.", text=gpu_memory), _("Write 4GiB or 500MiB."))
+    return gpu_memory
+
+
+def _kernel_environment(notebook: Path, gpus: str | None, wait_seconds: float | None) -> dict[str, str]:
     """Return what tells the provisioner of the job: the lease is the job's, not the notebook's that may have run it."""
-    from armillary_kernels.provisioner import GPUS_VARIABLE, WAIT_VARIABLE  # with all of jupyter_client
+    from armillary_kernels.provisioner import GPUS_VARIABLE, PURPOSE_VARIABLE, WAIT_VARIABLE  # with all of Jupyter's
 
     given = {GPUS_VARIABLE: gpus, WAIT_VARIABLE: wait_seconds}
     wishes = {name: str(value) for name, value in given.items() if value is not None}
-    return {"JPY_SESSION_NAME": str(notebook), **wishes}
+    return {"JPY_SESSION_NAME": str(notebook), PURPOSE_VARIABLE: "job", **wishes}
 
 
 @contextmanager

@@ -34,6 +34,7 @@ def publish(
     notebook: str | Path | None = None,
     title: str | None = None,
     description: str = "",
+    gpus: int = 0,
     on_step: Callable[[Step], None] = lambda step: None,
 ) -> App:
     """Publish a model as an app, or the next release of one.
@@ -53,6 +54,9 @@ def publish(
         The app's page; default: the one for the model's kind of input.
     title, description
         What the page and the list of apps show.
+    gpus
+        1 for an app that leases a GPU from the hub's pool while it runs; when none is free its visitors wait, and see
+        at which place. ONNX Runtime must have been installed for GPUs there.
     on_step
         Called at each step of the way.
 
@@ -75,7 +79,7 @@ def publish(
         on_step("exporting")
         export = export_onnx(trained, Path(folder) / "model.onnx", data=data)
         on_step("uploading")
-        about = _about(trained, export, title or name, description)
+        about = _about(trained, export, title or name, description) | ({"gpus": gpus} if gpus else {})
         app = client.publish(name, about, export.path, page, access)
     on_step("starting")
     app = _settled(client, app)

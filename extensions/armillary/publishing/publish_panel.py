@@ -14,6 +14,7 @@ from armillary.errors import ArmillaryError
 from armillary.form import field, form
 from armillary.publishing.apps_client import App
 from armillary.publishing.publish import Step, publish
+from armillary.training.places import has_gpus
 
 _ = translator(__file__)
 
@@ -49,7 +50,7 @@ class PublishPanel(widgets.VBox):
         self.button.on_click(self._publish)
         self.progress = widgets.HTML()
         self.result = widgets.HTML()
-        fields = (self.name, self.title, self.description, self.access, self.people, self.groups)
+        fields = (self.name, self.title, self.description, self.access, self.people, self.groups, self.gpu)
         super().__init__((form(*fields), self.button, self.progress, self.result))
 
     def wait(self, timeout: float | None = None) -> None:
@@ -72,6 +73,8 @@ class PublishPanel(widgets.VBox):
         self.people = _field(widgets.Text, _("People"), placeholder="bob, eve")
         self.groups = _field(widgets.Text, _("Groups"), placeholder="lab")
         self._access_chosen()
+        self.gpu = _field(widgets.Checkbox, _("Runs on a GPU of its own"), value=False)
+        self.gpu.layout.display = "flex" if has_gpus() else "none"
 
     def _access_chosen(self, _change: Any = None) -> None:
         shown = "flex" if self.access.value == "named" else "none"
@@ -93,6 +96,7 @@ class PublishPanel(widgets.VBox):
             "title": self.title.value.strip() or None,
             "description": self.description.value.strip(),
             "access": self._chosen_access(),
+            "gpus": int(self.gpu.value),
         }
         self._thread = threading.Thread(target=self._run, args=(options,), daemon=True)
         self._thread.start()

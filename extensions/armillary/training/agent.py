@@ -121,7 +121,9 @@ def _introduction(worker: Worker) -> dict[str, Any]:
     """Tell the client where this worker is and what it has."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     host = worker.address.split("://")[-1].rsplit(":", 1)[0].strip("[]")
-    return {"type": "ready", "host": host, "node": socket.gethostname(), "cores": cores, "port": free_port()}
+    gpus = len(list(filter(None, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(","))))
+    where = {"host": host, "node": socket.gethostname(), "cores": cores, "gpus": gpus}
+    return {"type": "ready", **where, "port": free_port()}
 
 
 def free_port() -> int:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from armillary_kernels.texts import translator
-from distributed import Client
 
 from armillary.errors import TrainingError
 from armillary.training import models
 from armillary.training.check import check_network
 from armillary.training.frameworks import FRAMEWORKS, framework_of
+from armillary.training.places import check_cluster, check_gpus, connector
 from armillary.training.plan import TrainingPlan
 from armillary.training.run import Run
 from armillary.training.run_folder import RunFolder
@@ -37,6 +37,7 @@ def fit(
     data: Dataset | str | None = None,
     *,
     workers: int | None = None,
+    gpus: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float | None = None,
@@ -59,10 +60,13 @@ def fit(
         A dataset or its reference, such as ``"digits@1"``.
     workers
         Number of ranks, each a process of its own on one Dask worker (default 2).
+    gpus
+        GPUs to train on, leased from the hub's pool (default 0): as many ranks, each on a worker with a GPU of its own.
+        The run waits until all are there; it says its place in the queue, and can be cancelled.
     epochs
         Passes over the training split (default 5).
     batch_size
-        Examples of one step over all ranks; a multiple of ``workers`` (default 64).
+        Examples of one step over all ranks; a multiple of their number (default 64).
     learning_rate
         At the start (default 2e-3); it falls in a straight line to a twentieth of that at the end.
     optimizer
@@ -74,7 +78,8 @@ def fit(
     name
         The model's name; default: the dataset's and the network's.
     cluster
-        An Armillary or Dask cluster or a Dask client; default: this person's own cluster, or a local one.
+        An Armillary or Dask cluster or a Dask client; default: this person's own cluster, or a local one. One that is
+        started for ``gpus`` ends with the run.
     resume
         The id of an earlier run: it goes on from its newest checkpoint, with its own model, data, optimizer and
         batch size. Other arguments that are given change its plan, ``epochs`` for one.
@@ -92,6 +97,7 @@ def fit(
     """
     chosen = {
         "workers": workers,
+        "gpus": gpus,
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
@@ -99,21 +105,25 @@ def fit(
         "seed": seed,
     }
     given = {key: value for key, value in chosen.items() if value is not None}
-    _check_cluster(cluster)
+    if gpus and workers is None:
+        given["workers"] = gpus
+    check_cluster(cluster)
     if resume is not None:
-        run = _resumed(resume, model, data, given)
+        run = _resumed(resume, model, data, given, cluster)
     else:
-        run = _prepared(model, data, given, framework=framework, name=name)
+        run = _prepared(model, data, given, cluster, framework=framework, name=name)
     track(run)
-    connect = _connector(cluster, run.plan.workers)
-    Supervisor(run, connect, worker_timeout=worker_timeout, resume=resume is not None).start()
+    Supervisor(run, connector(cluster, run), worker_timeout=worker_timeout, resume=resume is not None).start()
     return run
 
 
-def _prepared(model: Any, data: Any, given: dict[str, Any], *, framework: str | None, name: str | None) -> Run:
+def _prepared(
+    model: Any, data: Any, given: dict[str, Any], cluster: Any, *, framework: str | None, name: str | None
+) -> Run:
     """Check everything, then write the folder of a new run."""
     settings: dict[str, Any] = {
         "workers": 2,
+        "gpus": 0,
         "epochs": 5,
         "batch_size": 64,
         "learning_rate": 2e-3,
@@ -122,6 +132,7 @@ def _prepared(model: Any, data: Any, given: dict[str, Any], *, framework: str | 
     }
     settings |= given
     check_settings(settings, framework, name)
+    check_gpus(settings["gpus"], cluster)
     dataset = open_dataset(data)
     network = model
     if isinstance(model, str):
@@ -153,10 +164,12 @@ def _prepared(model: Any, data: Any, given: dict[str, Any], *, framework: str | 
     return Run(plan, folder)
 
 
-def _resumed(run_id: str, model: Any, data: Any, given: dict[str, Any]) -> Run:
+def _resumed(run_id: str, model: Any, data: Any, given: dict[str, Any], cluster: Any) -> Run:
     """Open an earlier run; what it trained after its checkpoint is forgotten."""
     folder = RunFolder.open(run_id)
     before = folder.read_plan()
+    if before.gpus and "workers" in given:
+        given = {"gpus": given["workers"], **given}
     plan = replace(before, **_plain_numbers(given))
     if model is not None or (data is not None and open_dataset(data).reference != plan.dataset):
         raise TrainingError(
@@ -178,8 +191,9 @@ def _resumed(run_id: str, model: Any, data: Any, given: dict[str, Any]) -> Run:
             ),
             _("Call fit(resume={run!r}) without them, or start a new run without resume.", run=run_id),
         )
-    fields = ("workers", "epochs", "batch_size", "learning_rate", "optimizer", "seed")
+    fields = ("workers", "gpus", "epochs", "batch_size", "learning_rate", "optimizer", "seed")
     check_settings({key: getattr(plan, key) for key in fields}, plan.framework, plan.name)
+    check_gpus(plan.gpus, cluster)
     folder.take()
     with ExitStack() as on_failure:
         on_failure.callback(folder.release)
@@ -252,6 +266,17 @@ def _wrong_counts(settings: dict[str, Any]) -> list[str]:
         value = settings[key]
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
             wrong.append(_("{key} is {value!r}; it must be a whole number above 0", key=key, value=value))
+    gpus = settings["gpus"]
+    if isinstance(gpus, bool) or not isinstance(gpus, (int, np.integer)) or gpus < 0:
+        wrong.append(_("gpus is {value!r}; it must be a whole number, 0 for none", value=gpus))
+    elif gpus not in (0, settings["workers"]):
+        wrong.append(
+            _(
+                "gpus is {gpus} and workers is {workers}; each worker has one GPU, so leave out workers",
+                gpus=gpus,
+                workers=settings["workers"],
+            )
+        )
     seed = settings["seed"]
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
         wrong.append(_("seed is {value!r}; it must be a whole number from 0 to 2**32 - 1", value=seed))
@@ -275,28 +300,3 @@ def _plain_numbers(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _plain_name(text: str) -> str:
     return re.sub(r"[^a-z0-9.-]+", "-", text.lower()).strip("-.") or "model"
-
-
-def _check_cluster(cluster: Any) -> None:
-    if cluster is not None and not any(hasattr(cluster, way) for way in ("subscribe_topic", "client", "get_client")):
-        raise TrainingError(
-            _("A {kind} is not a cluster.", kind=type(cluster).__name__),
-            _("Give armillary.cluster(...), a Dask cluster or a Client."),
-        )
-
-
-def _connector(cluster: Any, workers: int) -> Callable[[], AbstractContextManager[Client]]:
-    """Return what gets the client, when the supervisor has time to wait for it."""
-
-    def connect() -> AbstractContextManager[Client]:
-        found = cluster
-        if found is None:
-            from armillary.clusters import cluster as own_cluster
-
-            found = own_cluster(workers=workers)
-        if isinstance(found, Client):
-            return nullcontext(found)
-        # Our clusters share one client; Dask's make a new one at each call, which is ours to close.
-        return nullcontext(found.client()) if hasattr(found, "client") else closing(found.get_client())
-
-    return connect

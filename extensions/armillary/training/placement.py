@@ -46,6 +46,8 @@ class Place:
         Cores that the worker may use, shared with other workers of its machine.
     port
         A free port there.
+    gpus
+        GPUs that the worker was given; its rank uses the first.
     """
 
     worker: str
@@ -53,6 +55,7 @@ class Place:
     node: str
     cores: int
     port: int
+    gpus: int = 0
 
 
 class Reservation:
@@ -75,13 +78,14 @@ class Reservation:
         self.futures: dict[str, Future] = {}
         self.places: list[Place] = []
 
-    def hold(self, workers: int, timeout: float, wanted: Callable[[], bool]) -> None:
+    def hold(self, workers: int, timeout: float, wanted: Callable[[], bool], *, gpus: int = 0) -> None:
         """Hold ``workers`` places, in ``self.places``; the order of the list is the order of ranks.
 
         Raises
         ------
         TrainingError
-            If there are fewer after ``timeout`` seconds; those that were there are free again.
+            If there are fewer after ``timeout`` seconds, or fewer than ``gpus`` of them have GPUs; those that were
+            there are free again.
         """
         deadline = time.monotonic() + timeout
         while wanted() and len(self.places) < workers and time.monotonic() < deadline:
@@ -90,6 +94,9 @@ class Reservation:
         if wanted() and len(self.places) < workers:
             self.release()
             raise self._too_few(workers, timeout)
+        if wanted() and (found := sum(place.gpus > 0 for place in self.places)) < gpus:
+            self.release()
+            raise _too_few_gpus(gpus, found)
         self._let_go({place.worker for place in self.places})
 
     def _send_agents(self) -> None:
@@ -165,6 +172,16 @@ class Reservation:
         """Let all workers go; agents end their ranks."""
         self.client.cancel(list(self.futures.values()))
         self.futures.clear()
+
+
+def _too_few_gpus(gpus: int, found: int) -> TrainingError:
+    return TrainingError(
+        _("Training asks for {gpus} GPUs, but {found} workers of this cluster have one.", gpus=gpus, found=found),
+        _(
+            "Leave out cluster, or give it workers with GPUs: armillary.cluster(workers={gpus}, gpus=1).",
+            gpus=gpus,
+        ),
+    )
 
 
 def present_workers(client: Client) -> list[str]:

@@ -45,6 +45,8 @@ class TrainingPlan:
         Whether some parameters take no part in the loss (PyTorch's DDP has to know).
     folder
         Client's working folder: modules beside a notebook are found from there.
+    gpus
+        GPUs that were asked for: as many as ranks, or 0.
     """
 
     run_id: str
@@ -62,6 +64,7 @@ class TrainingPlan:
     validation_examples: int
     find_unused: bool = False
     folder: str = ""
+    gpus: int = 0
 
     @property
     def steps_per_epoch(self) -> int:

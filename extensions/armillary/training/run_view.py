@@ -11,6 +11,7 @@ import anywidget
 import traitlets
 from armillary_kernels.texts import translator
 
+from armillary.esm import in_place
 from armillary.training import run_page
 from armillary.training.run import ENDED, Run
 
@@ -29,7 +30,7 @@ class RunView(anywidget.AnyWidget):
         The run.
     """
 
-    _esm = Path(__file__).parent / "static" / "run_view.js"
+    _esm = in_place(Path(__file__).parent / "static" / "run_view.js")
     head = traitlets.Unicode().tag(sync=True)
     line = traitlets.Unicode().tag(sync=True)
     problem = traitlets.Unicode().tag(sync=True)

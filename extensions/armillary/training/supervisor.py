@@ -18,7 +18,7 @@ from dask.utils import format_bytes
 from distributed import Client
 
 from armillary.clusters.worker_ends import worker_ends
-from armillary.errors import TrainingError
+from armillary.errors import ClusterError, TrainingError
 from armillary.training.placement import Event, Reservation, present_workers
 from armillary.training.run import Run, Status
 
@@ -88,7 +88,10 @@ class Supervisor:
                 finally:
                     client.unsubscribe_topic(self.attempt)
         except TrainingError as error:
-            return "failed", error
+            # Also while the cluster was waited for, which may take long where GPUs are scarce.
+            return ("cancelled", self._cancelled()) if self.run.cancel_requested else ("failed", error)
+        except ClusterError as error:
+            return "failed", TrainingError(error.what, error.remedy)
         except Exception as error:
             failure = TrainingError(
                 _(
@@ -107,7 +110,8 @@ class Supervisor:
         started = False
         try:
             self.run.note(_("Waiting for {n} workers", n=self.run.plan.workers))
-            places.hold(self.run.plan.workers, self.worker_timeout, lambda: not self.run.cancel_requested)
+            plan, wanted = self.run.plan, lambda: not self.run.cancel_requested
+            places.hold(plan.workers, self.worker_timeout, wanted, gpus=plan.gpus)
             if not self.run.cancel_requested:
                 self.holding = {place.worker for place in places.places}
                 places.start(self.run.plan, str(self.run.folder.path), resume=self.resume)

@@ -12,6 +12,7 @@ from armillary.errors import ArmillaryError
 from armillary.form import field, form
 from armillary.training import models
 from armillary.training.fitting import fit
+from armillary.training.places import has_gpus
 from armillary.training.run import ENDED, Run
 from armillary.training.run_page import STYLE
 from armillary.training.run_view import RunView
@@ -51,6 +52,7 @@ class TrainingPanel(widgets.VBox):
             (self.model, self.framework),
             (self.workers, self.epochs),
             (self.batch_size, self.learning_rate),
+            *([(self.gpus,)] if has_gpus() else []),
         )
         fields = form(*(widgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows))
         super().__init__((fields, self.start, self.message, self._place))
@@ -69,6 +71,7 @@ class TrainingPanel(widgets.VBox):
         self.epochs = field(widgets.BoundedIntText, _("Epochs"), value=5, min=1, max=100_000)
         self.batch_size = field(widgets.BoundedIntText, _("Batch size"), value=64, min=1, max=10**6)
         self.batch_size.tooltip = _("Examples of one step, over all workers; a multiple of their number")
+        self.gpus = field(widgets.Checkbox, _("One GPU for each worker"), value=False)
         self.learning_rate = field(widgets.FloatText, _("Learning rate"), value=2e-3, step=1e-4)
         self.start = widgets.Button(description=_("Start training"), button_style="primary", icon="play")
         self.start.layout.margin = "6px 2px 10px"
@@ -117,7 +120,7 @@ class TrainingPanel(widgets.VBox):
         return fit(
             self._own_model if own else self.model.value,
             self.dataset.value,
-            workers=self.workers.value,
+            **{"gpus" if self.gpus.value else "workers": self.workers.value},
             epochs=self.epochs.value,
             batch_size=self.batch_size.value,
             learning_rate=self.learning_rate.value,

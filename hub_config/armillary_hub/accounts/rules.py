@@ -6,7 +6,8 @@ stand in a mixin, so that an OAuthenticator gets them too::
     from armillary_hub.accounts.rules import with_account_rules
     c.JupyterHub.authenticator_class = with_account_rules("github")
 
-An authenticator that lacks them lets nobody in (`require_account_rules`): nothing slips by a line in a configuration.
+An authenticator that lacks them lets nobody in (`armillary_hub.accounts.configuration`): nothing
+slips by a line in a configuration.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from traitlets import default
 
 from armillary_hub.accounts import unix_accounts
 from armillary_hub.accounts.errors import AccountsError
-from armillary_hub.accounts.names import EVERYONE, NAME_PATTERN, is_robot, is_valid
+from armillary_hub.accounts.names import EVERYONE, is_robot, is_valid
 from armillary_hub.settings import Settings
 
 
@@ -143,27 +144,3 @@ def _registered(name: str) -> type[Authenticator]:
             "Install its package into the deployment's environment.",
         )
     return found[name].load()
-
-
-def require_account_rules(authenticator: Authenticator, _handler: Any, auth_model: dict[str, Any]) -> dict[str, Any]:
-    """Let nobody in through an authenticator that lacks the rules (a `post_auth_hook`)."""
-    if not isinstance(authenticator, AccountRules):
-        name = type(authenticator).__name__
-        raise HTTPError(
-            500,
-            f"The authenticator {name} lacks Armillary's account rules. In the hub's configuration, write"
-            f" c.JupyterHub.authenticator_class = with_account_rules({name}).",
-        )
-    return auth_model
-
-
-def apply_account_rules(c: Any) -> None:
-    """Put the accounts' part into the hub's configuration: sign-in by password, the rules and the look."""
-    from armillary_hub.accounts.authenticator import PasswordAuthenticator
-    from armillary_hub.accounts.look import apply_look
-
-    c.JupyterHub.authenticator_class = PasswordAuthenticator
-    c.Authenticator.username_pattern = NAME_PATTERN
-    c.Authenticator.allow_existing_users = True
-    c.Authenticator.post_auth_hook = require_account_rules
-    apply_look(c)

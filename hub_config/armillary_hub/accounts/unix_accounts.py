@@ -50,6 +50,17 @@ def account_of(settings: Settings, name: str) -> pwd.struct_passwd:
     return found
 
 
+def is_persons(settings: Settings, uid: int) -> bool:
+    """Return whether what runs as a uid belongs to a person of this deployment: in solo mode, to our own account."""
+    if settings.mode == "solo":
+        return uid == os.getuid()
+    try:
+        _require_ours(settings, pwd.getpwuid(uid))
+    except (KeyError, AccountError):
+        return False
+    return True
+
+
 def require_available(settings: Settings, name: str) -> None:
     """Refuse a name that `add_account` would refuse, and change nothing.
 

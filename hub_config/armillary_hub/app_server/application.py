@@ -57,7 +57,7 @@ def application(
             *endpoint.routes(sign_in.prefix),
             Route(f"{sign_in.prefix}v2/{{rest:path}}", _no_such),
         ],
-        middleware=[Middleware(_SafeHeaders), sign_in.middleware()],
+        middleware=[Middleware(SafeHeaders), sign_in.middleware()],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=lifespan,
     )
@@ -120,13 +120,15 @@ class _Page:
         await error_response(connection, 503, what, remedy, {"Retry-After": "10"})(scope, receive, send)
 
 
-class _SafeHeaders:
+class SafeHeaders:
     """Adds the headers that keep a page out of other pages' frames."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, with the headers."""
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)

@@ -13,8 +13,11 @@ from armillary_kernels.errors import ArmillaryError
 #: Visitors who may have an app's page open at a time, where nobody says otherwise.
 MOST_VISITORS = 20
 
-#: Tells an app's server another number.
-VISITORS_VARIABLE = "ARMILLARY_APP_VISITORS"
+#: Seconds that an app stands in the queue for its GPU, where nobody says otherwise.
+GPU_WAIT = 600.0
+
+#: Tell an app's server other numbers.
+VISITORS_VARIABLE, GPU_WAIT_VARIABLE = "ARMILLARY_APP_VISITORS", "ARMILLARY_APP_GPU_WAIT"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class AppEnvironment:
         Where to tell the hub that the app is being used.
     most_visitors
         How many visitors may have the page open at a time.
+    gpu_wait
+        Seconds that the app stands in the queue for its GPU.
     """
 
     user: str
@@ -47,6 +52,7 @@ class AppEnvironment:
     runtime_dir: Path
     activity_url: str
     most_visitors: int = MOST_VISITORS
+    gpu_wait: float = GPU_WAIT
 
     @classmethod
     def read(cls) -> AppEnvironment:
@@ -69,6 +75,7 @@ class AppEnvironment:
                 runtime_dir=Path(env["JUPYTER_RUNTIME_DIR"]),
                 activity_url=env.get("JUPYTERHUB_ACTIVITY_URL", ""),
                 most_visitors=int(env.get(VISITORS_VARIABLE) or MOST_VISITORS),
+                gpu_wait=float(env.get(GPU_WAIT_VARIABLE) or GPU_WAIT),
             )
         except KeyError as missing:
             raise ArmillaryError(f"The environment lacks {missing}.", "The hub starts this program.") from None

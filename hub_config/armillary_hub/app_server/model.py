@@ -30,8 +30,17 @@ class TensorSpec:
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
 
+#: What ONNX Runtime calls its way to an NVIDIA GPU.
+_CUDA = "CUDAExecutionProvider"
+
+
+def can_use_gpu() -> bool:
+    """Return whether the installed ONNX Runtime was built for NVIDIA GPUs."""
+    return _CUDA in onnxruntime.get_available_providers()
+
+
 class OnnxModel:
-    """A model that answers on the processor; the session's threads sleep between requests.
+    """A model that answers on the processor or a GPU; the session's threads sleep between requests.
 
     Parameters
     ----------
@@ -39,6 +48,9 @@ class OnnxModel:
         The ONNX file.
     threads
         Threads for one request's arithmetic; default: half the processors, at most 4.
+    on_gpu
+        Whether it is to answer on the first GPU that this process sees. Where ONNX Runtime knows no GPUs, which only a
+        deployment with pretend ones lets an app come to, the processor stands in.
 
     Raises
     ------
@@ -46,16 +58,20 @@ class OnnxModel:
         When ONNX Runtime cannot load the file or a tensor's type is not in the protocol.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, *, on_gpu: bool = False) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or max(1, min(4, len(os.sched_getaffinity(0)) // 2))
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
+        wanted = [_CUDA] if on_gpu and can_use_gpu() else []
         try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(path, options, providers=[*wanted, "CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exceptions share no public base class
             raise ArmillaryError(f"{path} cannot be loaded: {error}.", "Publish the model again.") from error
+        if wanted and _CUDA not in self._session.get_providers():
+            # It would go on on the processor, and only its log would say so.
+            raise ArmillaryError("ONNX Runtime does not get to the GPU.", "The app's log says which library it lacks.")
         self.inputs = tuple(_spec(argument) for argument in self._session.get_inputs())
         self.outputs = tuple(_spec(argument) for argument in self._session.get_outputs())
         self.batches = all(spec.shape[:1] == (-1,) for spec in (*self.inputs, *self.outputs))

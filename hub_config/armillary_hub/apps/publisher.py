@@ -57,9 +57,12 @@ class Publisher:
         Raises
         ------
         WebError
-            409 when the name belongs to somebody else, 404 for unknown people, 507 for a full disk.
+            409 when the name belongs to somebody else, 404 for unknown people, 422 for a GPU that cannot be used, 507
+            for a full disk.
         """
         name, owner = upload.release.name, upload.release.owner
+        if upload.release.gpus and not self._settings.simulate_gpus:
+            await run_in_threadpool(_require_gpu_runtime)
         async with self._locks[name]:
             app = self._own(name, owner)
             if upload.access is not None:
@@ -222,6 +225,14 @@ class Publisher:
         # The app's code may have put a link to a file of root's there, for its owner to read here.
         owner = folder.stat().st_uid if folder.exists() else None
         return last_lines(folder / "server.log", _LOG_TAIL, owner=owner)
+
+
+def _require_gpu_runtime() -> None:
+    from armillary_hub.app_server.model import can_use_gpu  # a large library, which little needs
+
+    if not can_use_gpu():
+        what = _("This machine's ONNX Runtime cannot use a GPU.")
+        raise WebError(422, what, _("Publish without gpus, or ask an admin to install onnxruntime-gpu."))
 
 
 def _with_owner(access: Access, owner: str) -> Access:

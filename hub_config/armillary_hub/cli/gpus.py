@@ -75,6 +75,7 @@ def tables(state: dict[str, Any]) -> Group | str:
         _gpus(state),
         *([_waiting("Suspended", suspended)] if suspended else []),
         *([_waiting("Queue", state["queue"])] if state["queue"] else ["Nobody waits."]),
+        *(_unleased(use) for use in state["unleased"]),
     )
 
 
@@ -83,7 +84,7 @@ def _gpus(state: dict[str, Any]) -> Table:
     leases = {lease["id"]: lease for lease in state["leases"]}
     for gpu in state["devices"]:
         for lease in [leases.get(held) for held in gpu["leases"]] or [None]:
-            condition = "in use" if lease else "free"
+            condition = _condition(lease)
             if gpu["state"] != "working":
                 condition = f"{gpu['state']}: {gpu['trouble']}"
             holder = (lease["user"], _what(lease), ago(lease["since"])) if lease else ("", "", "")
@@ -91,15 +92,31 @@ def _gpus(state: dict[str, Any]) -> Table:
     return table
 
 
+def _condition(lease: dict[str, Any] | None) -> str:
+    if lease is None:
+        return "free"
+    return str(lease["step"]) or ("idle" if lease["idle_since"] else "in use")
+
+
+def _unleased(use: dict[str, Any]) -> str:
+    account, gpu = use["user"] or "unknown", "?" if use["device"] is None else use["device"]
+    return f"Process {use['pid']} of {account} on GPU {gpu}: {use['reason']}."
+
+
 def _waiting(title: str, leases: list[dict[str, Any]]) -> Table:
     table = Table("", "Who", "For", "GPUs", "Since", "Waits for", "About", title=title)
     for lease in leases:
         place, about = lease.get("position", ""), lease.get("estimate")
+        since = lease["since"] if place else lease.get("suspended_since", lease["since"])
         table.add_row(
-            *(str(place), lease["user"], _what(lease), str(lease["wanted"]), ago(lease["since"])),
+            *(str(place), lease["user"], _what(lease), _amount(lease), ago(since)),
             *(lease.get("waits_for", ""), "" if about is None else duration(about)),
         )
     return table
+
+
+def _amount(lease: dict[str, Any]) -> str:
+    return str(lease["wanted"]) if lease["memory"] is None else f"{lease['memory'] / 1024:g} GiB"
 
 
 def _what(lease: dict[str, Any]) -> str:

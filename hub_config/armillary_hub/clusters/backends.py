@@ -25,6 +25,8 @@ from traitlets import Dict, Integer, Unicode, default
 from armillary_hub.accounts import unix_accounts
 from armillary_hub.clusters import inventory
 from armillary_hub.clusters.folders import Account, ClusterFolder
+from armillary_hub.clusters.gpu_leases import gpus_of
+from armillary_hub.clusters.gpu_workers import GpuBackend
 from armillary_hub.clusters.limits import (
     SMALLEST_WORKER,
     Limits,
@@ -47,7 +49,7 @@ GRACE = 5.0
 _LARGEST_DEFAULT_WORKER = 2 * 2**30
 
 
-class PersonalBackend(LocalBackend):  # type: ignore[misc]
+class PersonalBackend(GpuBackend):
     """Clusters as processes of this machine, with limits for each person."""
 
     max_clusters_per_user = Integer(2, min=0, config=True, help="Clusters that a person may have at a time.")
@@ -104,10 +106,13 @@ class PersonalBackend(LocalBackend):  # type: ignore[misc]
         return Options(
             IntegerOption("threads", default=1, min=1, label="Threads of a worker"),
             IntegerOption("memory", default=0, min=0, label="Memory of a worker in bytes; 0 for the default"),
+            IntegerOption("gpus", default=0, min=0, label="GPUs of a worker"),
             handler=lambda options: {
                 "worker_cores": options.threads,
                 "worker_threads": options.threads,
                 "worker_memory": options.memory or self.default_worker_memory,
+                "worker_gpus": options.gpus,
+                **({"idle_timeout": self.gpu_idle_timeout} if options.gpus else {}),
             },
         )
 
@@ -140,6 +145,7 @@ class PersonalBackend(LocalBackend):  # type: ignore[misc]
         requested, config = await super().process_cluster_options(user, request)
         self.account_of(user.name)
         check_new_cluster(self.limits, self.usage(user.name), config.worker_memory, config.worker_threads)
+        await self.check_gpus(user.name, config.worker_gpus)
         return requested, config
 
     async def forward_message_to_scheduler(self, cluster: Any, msg: dict[str, Any]) -> None:
@@ -150,6 +156,7 @@ class PersonalBackend(LocalBackend):  # type: ignore[misc]
         if asked is None:
             asked = msg["maximum"] = affordable_workers(self.limits, usage, cluster.config.worker_memory)
         check_workers(self.limits, usage, cluster.config.worker_memory, asked)
+        await self.check_gpus(cluster.username, gpus_of(cluster), asked)
         record.granted = asked
         try:
             await super().forward_message_to_scheduler(cluster, msg)
@@ -174,6 +181,7 @@ class PersonalBackend(LocalBackend):  # type: ignore[misc]
 
     async def do_setup(self) -> None:
         """Begin to watch the schedulers and the workers' memory."""
+        await super().do_setup()
         self.task_pool.spawn(self._watch_schedulers())
         self.task_pool.spawn(MemoryWatch(self).run())
 
@@ -213,7 +221,7 @@ class PersonalBackend(LocalBackend):  # type: ignore[misc]
             "HOME": str(home),
             "USER": account.name if account else pwd.getpwuid(os.getuid()).pw_name,
             "JUPYTERHUB_USER": cluster.username,
-            # A worker sees no GPU: who needs one leases it from the pool for a process of its own.
+            # A worker sees the GPUs that its lease adds, and no other.
             "CUDA_VISIBLE_DEVICES": "",
             **super(LocalBackend, self).get_env(cluster),
         }
@@ -230,7 +238,13 @@ class PersonalBackend(LocalBackend):  # type: ignore[misc]
         return [*command, "--host", self.default_host]
 
     async def start_process(
-        self, cluster: Any, cmd: list[str], env: dict[str, str], name: str, descriptors: tuple[int, ...] = ()
+        self,
+        cluster: Any,
+        cmd: list[str],
+        env: dict[str, str],
+        name: str,
+        descriptors: tuple[int, ...] = (),
+        stdin: int = asyncio.subprocess.DEVNULL,
     ) -> dict[str, int]:
         """Start a scheduler or worker as its owner; return what finds the process again."""
         folder = self.folder_of(cluster)
@@ -243,7 +257,7 @@ class PersonalBackend(LocalBackend):  # type: ignore[misc]
                 *cmd,
                 env=env,
                 cwd=folder.work,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
@@ -272,13 +286,6 @@ class PersonalBackend(LocalBackend):  # type: ignore[misc]
         if cluster.target == JobStatus.FAILED and (lines := folder.last_lines("scheduler")):
             self.log.warning("Last lines of the scheduler of %s:\n%s", cluster.name, lines)
         await asyncio.to_thread(folder.remove)
-
-    async def do_start_worker(self, worker: Any) -> AsyncIterator[dict[str, Any]]:
-        """Start a worker."""
-        command = self.get_worker_command(worker.cluster, worker.name)
-        yield await self.start_process(
-            worker.cluster, command, self.get_worker_env(worker.cluster), f"worker-{worker.name}"
-        )
 
     async def do_stop_worker(self, worker: Any) -> None:
         """End a worker with all that it started."""

@@ -75,6 +75,9 @@ def _configure_clusters(c: Any, settings: Settings) -> None:
     ]
     c.ClusterConfig.idle_timeout = IDLE_TIMEOUT
     c.LocalBackend.clusters_directory = str(settings.run_dir / ".clusters")
+    c.PersonalBackend.gpu_pool_url = settings.direct_url("gpu-pool")
+    c.PersonalBackend.hub_api_url = settings.hub_api_url
+    c.PersonalBackend.hub_token = settings.secret("dask-gateway")
     c.PersonalBackend.users_directory = str(settings.users_dir)
     c.PersonalBackend.shared_environment = shared_environment(settings)
 

@@ -6,9 +6,13 @@ Dask Gateway itself knows limits per cluster only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from armillary_kernels.texts import translator
 from dask_gateway_server.backends.base import PublicException
+
+if TYPE_CHECKING:
+    from armillary_hub.clusters.gpu_pool import Allowance
 
 _ = translator(__file__)
 
@@ -139,6 +143,33 @@ def check_workers(limits: Limits, usage: Usage, worker_memory: int, count: int) 
             limit=limits.workers,
             others=others(str(usage.workers)),
         )
+    raise LimitReached(f"{what} {remedy}")
+
+
+def check_gpus(allowance: Allowance, gpus: int, workers: int = 1) -> None:
+    """Refuse workers whose GPUs a person can never have at once.
+
+    Raises
+    ------
+    LimitReached
+        If ``workers`` workers of ``gpus`` GPUs each need more than the machine has or the person's quota allows.
+    """
+    total = gpus * workers
+    if total <= allowance.most:
+        return
+    if not allowance.devices:
+        raise LimitReached(_("This machine has no GPUs. Leave out gpus: workers then use the CPU."))
+    if total > allowance.devices:
+        bound = _("this machine has {n}", n=allowance.devices)
+        remedy = ""
+    else:
+        bound = _("your quota is {n:g} at once", n=allowance.quota)
+        remedy = _("An admin can give you a larger one.")
+    if most := allowance.most // gpus:
+        remedy = f"{_('Ask for at most {n}.', n=most)} {remedy}".strip()
+    elif allowance.most:
+        remedy = f"{_('Ask for at most {n} GPUs.', n=allowance.most)} {remedy}".strip()
+    what = _("{n} workers need {total} GPUs ({gpus} each): {bound}.", n=workers, total=total, gpus=gpus, bound=bound)
     raise LimitReached(f"{what} {remedy}")
 
 

@@ -18,6 +18,7 @@ c = get_config()
 # Over TCP, any account of the machine could connect to a kernel.
 c.KernelManager.transport = "ipc"
 c.MultiKernelManager.default_kernel_name = "python-torch"
+c.ServerApp.kernel_spec_manager_class = "armillary_kernels.kernelspecs.PoolKernelSpecManager"
 c.ServerApp.jpserver_extensions = {"armillary_kernels.activity": True}
 # The trash of a home without a desktop is a folder that nobody empties.
 c.FileContentsManager.delete_to_trash = False

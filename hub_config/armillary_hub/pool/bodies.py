@@ -37,6 +37,8 @@ class AskBody(_Body):
     memory: int | None = Field(default=None, ge=1, le=2**24, description="MiB of one GPU, shared with others")
     label: str = Field(default="", max_length=200)
     holder: HolderBody
+    user: str | None = Field(default=None, min_length=1, max_length=255, description="for whom; services alone say it")
+    groups: list[str] | None = Field(default=None, max_length=1000, description="that user's groups")
 
     @model_validator(mode="after")
     def _share_of_one(self) -> Self:

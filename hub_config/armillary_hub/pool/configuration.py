@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from armillary_kernels.errors import ArmillaryError
-from traitlets import Float, TraitError, Unicode
+from traitlets import Bool, Float, TraitError, Unicode
 from traitlets.config import Configurable
 from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
@@ -41,6 +41,32 @@ class GpuSharing(Configurable):
         15.0, min=0, config=True, help="Minutes before its start that a reservation begins to keep what becomes free."
     )
 
+    suspend = Bool(
+        True,
+        config=True,
+        help="Whether idle kernels are suspended for those who wait, where the NVIDIA driver can (570 or newer).",
+    )
+    host_memory_margin = Float(
+        2.0, min=0, config=True, help="GiB of host memory that suspending a kernel must leave to everybody else."
+    )
+    restart_idle = Bool(
+        False,
+        config=True,
+        help="Whether an idle kernel that cannot be suspended is restarted, which loses what it has in memory, when "
+        "somebody waits for its GPU. Its notebook shows a warning before.",
+    )
+    restart_warning = Float(
+        10.0, min=0, config=True, help="Minutes between that warning and the restart; running a cell calls it off."
+    )
+    stop_unleased = Bool(
+        False,
+        config=True,
+        help="Whether a person's process that uses a GPU without a lease is ended. It is shown and logged in any case.",
+    )
+    sample_interval = Float(
+        5.0, min=1, config=True, help="Seconds between two looks at the memory and the utilisation of the GPUs."
+    )
+
     def rules(self) -> Rules:
         """Return the scheduler's rules."""
         return Rules(
@@ -49,6 +75,7 @@ class GpuSharing(Configurable):
             ageing=self.ageing,
             idle_after=self.idle_after * _MINUTE,
             lead=self.lead * _MINUTE,
+            restart_warning=self.restart_warning * _MINUTE if self.restart_idle else None,
         )
 
     @classmethod

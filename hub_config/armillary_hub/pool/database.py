@@ -75,10 +75,12 @@ leases = Table(
     Column("in_use", Boolean, nullable=False),
     Column("gpus", Float, nullable=False),
     Column("came_from", JSON, nullable=False),
+    Column("saved", JSON),  # MiB of each GPU, by UUID, that a suspended lease needs to come back
     Column("asked_at", Moment, nullable=False),
     Column("granted_at", Moment),
     Column("waiting_since", Moment),
     Column("idle_since", Moment),
+    Column("ends_at", Moment),
     Column("released_at", Moment),
     Column("reason", String(200), nullable=False),
     CheckConstraint("state IN ('queued', 'granted', 'suspended', 'released')", name="a_lease_state"),

@@ -98,7 +98,8 @@ def _write(connection: Connection, device: Device, before: BookedDevice | None) 
         return
     # A device that fails may say nothing of its memory, or of its name.
     known = {"memory": mebibytes} if mebibytes >= max(1, before.shared) else {}
-    _set(connection, device.uuid, **values, **known)
+    if changed := {name: value for name, value in {**values, **known}.items() if value != getattr(before, name)}:
+        _set(connection, device.uuid, **changed)
 
 
 def _set(connection: Connection, uuid: str, **values: object) -> None:

@@ -1,16 +1,13 @@
-"""What GPUs this machine has, as NVML says, or as many pretend ones as the settings say."""
+"""What GPUs this machine has and what they do, as NVML says, or as many pretend ones as the settings say."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import select
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from armillary_hub.pool.child_process import ChildProcess, NoAnswerError
 
 #: Memory of a pretend GPU, in bytes.
 SIMULATED_MEMORY = 16 * 2**30
@@ -44,6 +41,56 @@ class Device:
     trouble: str = ""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What one device does now.
+
+    Attributes
+    ----------
+    uuid
+        Which.
+    memory
+        MiB in use, by whomever; the driver's own part counts.
+    utilisation
+        The part of the last second or so in which it worked, 0 to 1; None where NVML does not say.
+    free
+        MiB that may be had.
+    """
+
+    uuid: str
+    memory: int
+    utilisation: float | None
+    free: int = 0
+
+
+@dataclass(frozen=True)
+class GpuProcess:
+    """One process on one device.
+
+    Attributes
+    ----------
+    pid, uuid
+        The process and the device.
+    memory
+        MiB that it uses there; 0 where NVML does not say.
+    utilisation
+        The part of the time since the last reading in which it worked there, at most; None where NVML does not say.
+    """
+
+    pid: int
+    uuid: str
+    memory: int
+    utilisation: float | None = None
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the devices do now, and which processes are on them. A device that fails is left out."""
+
+    devices: tuple[Reading, ...] = ()
+    processes: tuple[GpuProcess, ...] = ()
+
+
 class NvmlSilentError(Exception):
     """NVML gives no answer: nothing is known of any GPU."""
 
@@ -53,6 +100,15 @@ class Inventory(Protocol):
 
     def devices(self) -> tuple[Device, ...]:
         """Return the GPUs that are there, in the order of their indices.
+
+        Raises
+        ------
+        NvmlSilentError
+            If that cannot be found out now.
+        """
+
+    def readings(self) -> Readings | None:
+        """Return what the GPUs do now, or None where that is only pretended.
 
         Raises
         ------
@@ -73,6 +129,9 @@ class SimulatedInventory:
         """Return the pretend GPUs."""
         return self._devices
 
+    def readings(self) -> None:
+        """Return nothing: the books tell what a pretend GPU does."""
+
 
 class NvmlInventory:
     """The NVIDIA GPUs of this machine, asked for in a process of their own (`armillary_hub.pool.nvml`).
@@ -90,57 +149,29 @@ class NvmlInventory:
     def __init__(
         self, command: Sequence[str] = (sys.executable, "-m", "armillary_hub.pool.nvml"), patience: float = PATIENCE
     ) -> None:
-        self._command = tuple(command)
+        self._child = ChildProcess(command, "NVML")
         self._patience = patience
-        self._process: subprocess.Popen[bytes] | None = None
 
     def devices(self) -> tuple[Device, ...]:
-        """Ask NVML."""
-        process = self._running()
-        try:
-            answer = _ask(process, self._patience)
-        except (OSError, TimeoutError) as error:
-            process.kill()  # where it hangs in the driver it stays until that lets it go
-            raise NvmlSilentError(str(error)) from error
-        return tuple(Device(**device) for device in json.loads(answer))
+        """Ask NVML which GPUs there are."""
+        return tuple(Device(**device) for device in self._ask("devices"))
 
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is None:
-            return self._process
-        if self._process is not None:
-            _close(self._process)
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-        return self._process
+    def readings(self) -> Readings:
+        """Ask NVML what they do."""
+        found = self._ask("readings")
+        return Readings(
+            tuple(Reading(**one) for one in found["devices"]), tuple(GpuProcess(**one) for one in found["processes"])
+        )
 
     def close(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            _close(self._process)
+        """End the process that asks."""
+        self._child.close()
 
-
-def _close(process: subprocess.Popen[bytes]) -> None:
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
-
-
-def _ask(process: subprocess.Popen[bytes], patience: float) -> bytes:
-    """Send a line, return the next one that comes."""
-    if process.stdin is None or process.stdout is None:
-        raise OSError("The process that asks NVML has no pipes.")
-    deadline = time.monotonic() + patience
-    process.stdin.write(b"\n")
-    answer = b""
-    while not answer.endswith(b"\n"):
-        if not select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            raise TimeoutError(f"NVML has not answered for {patience:.0f} s")
-        part = process.stdout.read(65536)
-        if not part:
-            raise OSError("the process that asks NVML ended")
-        answer += part
-    return answer
+    def _ask(self, question: str) -> Any:
+        try:
+            return self._child.ask(question, self._patience)
+        except NoAnswerError as error:
+            raise NvmlSilentError(str(error)) from error
 
 
 def inventory_of(simulate_gpus: int) -> Inventory:

@@ -1,6 +1,7 @@
 """The process that asks NVML, so that a driver that hangs stops nobody else: ``python -m armillary_hub.pool.nvml``.
 
-For each line that it reads it writes one: the GPUs, as a list of `armillary_hub.pool.devices.Device` in JSON.
+For each line that it reads it writes one of JSON. ``devices``: the GPUs, a list of `armillary_hub.pool.devices.Device`;
+``readings``: what they do now, a `armillary_hub.pool.devices.Readings`.
 """
 
 from __future__ import annotations
@@ -8,15 +9,18 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pynvml
 
-from armillary_hub.pool.devices import Device
+from armillary_hub.pool.devices import Device, GpuProcess, Reading, Readings
 
 _log = logging.getLogger(__name__)
+
+_Answer = TypeVar("_Answer")
 
 
 class Nvml:
@@ -32,9 +36,18 @@ class Nvml:
         self._nvml = nvml
         self._said = ""
         self._known: dict[int, list[Device]] = {}
+        self._seen: dict[str, int] = defaultdict(int)  # the time of the last work that was read, by device
 
     def devices(self) -> list[Device]:
         """Return the GPUs; one that answers with errors comes as it was known before, and in trouble."""
+        return [replace(device, index=index) for index, device in enumerate(self._of_each_gpu(self._gpu))]
+
+    def readings(self) -> Readings:
+        """Return what the GPUs do now; one that answers with errors is left out."""
+        found = self._of_each_gpu(self._readings_of)
+        return Readings(tuple(one for one, _ in found), tuple(process for _, there in found for process in there))
+
+    def _of_each_gpu(self, ask: Callable[[int], list[_Answer]]) -> list[_Answer]:
         nvml = self._nvml
         try:
             nvml.nvmlInit()
@@ -42,13 +55,12 @@ class Nvml:
             self._say(f"No NVIDIA GPU can be used here: {error}")
             return []
         try:
-            found = [device for gpu in range(nvml.nvmlDeviceGetCount()) for device in self._gpu(gpu)]
+            return [answer for gpu in range(nvml.nvmlDeviceGetCount()) for answer in ask(gpu)]
         except nvml.NVMLError as error:
             self._say(f"NVML does not say how many GPUs there are: {error}")
             return []
         finally:
             nvml.nvmlShutdown()
-        return [replace(device, index=index) for index, device in enumerate(found)]
 
     def _gpu(self, gpu: int) -> list[Device]:
         try:
@@ -90,6 +102,51 @@ class Nvml:
         except self._nvml.NVMLError:
             return 0
 
+    # What they do ----------------------------------------------------------------------------------------
+
+    def _readings_of(self, gpu: int) -> list[tuple[Reading, list[GpuProcess]]]:
+        try:
+            handle = self._nvml.nvmlDeviceGetHandleByIndex(gpu)
+            return [(self._reading(one), self._processes(one)) for one in self._instances(handle)]
+        except self._nvml.NVMLError as error:
+            _log.debug("GPU %d does not say what it does: %s", gpu, error)  # `devices` says it aloud
+            return []
+
+    def _reading(self, handle: Any) -> Reading:
+        nvml = self._nvml
+        memory = nvml.nvmlDeviceGetMemoryInfo(handle)
+        try:
+            utilisation = nvml.nvmlDeviceGetUtilizationRates(handle).gpu / 100
+        except nvml.NVMLError:
+            utilisation = None  # an instance has none of its own
+        used, free = (int(part) // 2**20 for part in (memory.used, memory.free))
+        return Reading(_text(nvml.nvmlDeviceGetUUID(handle)), used, utilisation, free)
+
+    def _processes(self, handle: Any) -> list[GpuProcess]:
+        uuid = _text(self._nvml.nvmlDeviceGetUUID(handle))
+        running = {one.pid: one for one in self._nvml.nvmlDeviceGetComputeRunningProcesses(handle)}
+        worked = self._worked(handle, uuid)
+        return [
+            GpuProcess(pid, uuid, (one.usedGpuMemory or 0) // 2**20, None if worked is None else worked.get(pid, 0.0))
+            for pid, one in running.items()
+        ]
+
+    def _worked(self, handle: Any, uuid: str) -> dict[int, float] | None:
+        """Return how much each process worked since it was last asked, at most; None where NVML does not say."""
+        nvml = self._nvml
+        try:
+            samples = nvml.nvmlDeviceGetProcessUtilization(handle, self._seen[uuid])
+        except nvml.NVMLError_NotFound:
+            return {}  # nobody worked
+        except nvml.NVMLError:
+            return None
+        self._seen[uuid] = max([self._seen[uuid], *(one.timeStamp for one in samples)])
+        worked: dict[int, float] = {}
+        for one in samples:
+            busiest = max(one.smUtil, one.memUtil, one.encUtil, one.decUtil)
+            worked[one.pid] = max(worked.get(one.pid, 0.0), min(1.0, busiest / 100))
+        return worked
+
     def _say(self, what: str) -> None:
         if what != self._said:
             _log.warning("%s", what)
@@ -101,17 +158,23 @@ def _text(answer: str | bytes) -> str:
     return answer.decode() if isinstance(answer, bytes) else answer
 
 
-def answer(nvml: Nvml) -> str:
+def answer(nvml: Nvml, question: str) -> str:
     """Return one line of answer."""
+    if question == "readings":
+        return json.dumps(asdict(nvml.readings()))
     return json.dumps([asdict(device) for device in nvml.devices()])
 
 
-def main() -> None:
+def serve(nvml: Nvml) -> None:
     """Answer until nobody asks any more."""
-    nvml = Nvml()
-    for _ in sys.stdin:
-        sys.stdout.write(answer(nvml) + "\n")
+    for question in sys.stdin:
+        sys.stdout.write(answer(nvml, question.strip()) + "\n")
         sys.stdout.flush()
+
+
+def main() -> None:
+    """Answer with the real NVML."""
+    serve(Nvml())
 
 
 if __name__ == "__main__":

@@ -51,6 +51,9 @@ class Operation:
 
 OPERATIONS = (
     Operation("GET", "/", "All GPUs, leases and the queue; a page for a browser"),
+    Operation("POST", "/", "What the forms of the page do", (303,)),
+    Operation("GET", "/utilisation", "Utilisation and memory of each GPU in the last hour, minute by minute"),
+    Operation("GET", "/metrics", "Figures for Prometheus; for admins and tokens with the scope read:metrics"),
     Operation("GET", "/health", "Whether the service runs; without sign-in"),
     Operation("GET", "/history", "The last changes of leases: one's own, for admins everybody's"),
     Operation("GET", "/openapi.json", "This description, for programs"),
@@ -59,7 +62,9 @@ OPERATIONS = (
     Operation("GET", "/leases/{id}", "What has become of a lease; one that waits must be looked at every few seconds"),
     Operation("PATCH", "/leases/{id}", "Tie a lease to the process that uses its GPUs", body=BindBody),
     Operation("DELETE", "/leases/{id}", "Give a lease back; an admin takes anybody's and ends its process"),
-    Operation("POST", "/leases/{id}/release", "The same, for the button on the page", (303,)),
+    Operation(
+        "POST", "/leases/{id}/release", "End a lease and its process, as the button of the page does", (200, 303)
+    ),
     Operation("PUT", "/leases/{id}/activity", "Say whether the process of a lease is busy", body=ActivityBody),
     Operation("POST", "/leases/{id}/suspend", "Suspend a lease now: its state is kept, its GPUs are free"),
     Operation("POST", "/leases/{id}/resume", "Get GPUs for a suspended lease: at once or queued (202)", (200, 202)),

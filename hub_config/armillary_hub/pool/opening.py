@@ -10,19 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from armillary_kernels.errors import ArmillaryError
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from armillary_hub.pool.faults import DatabaseFaultError, fault_of
 from armillary_hub.pool.migrations import HEAD
 from armillary_hub.pool.ownership import take_file, take_session
-
-_MIGRATIONS = Path(__file__).parent / "migrations"
 
 #: Milliseconds that a statement waits for another program's lock, such as a backup's: less than clients wait for us.
 LOCK_PATIENCE = 4000
@@ -115,8 +109,11 @@ def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
         # Writers queue from their first statement on; a deferred one would fail when it turns from reading to writing.
-        reading = connection.get_execution_options().get("reading")
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+        if connection.get_execution_options().get("reading"):
+            # Straight to the driver, for it cannot fail: through a cursor it would take as long as what is read.
+            connection.connection.driver_connection.execute("BEGIN")
+        else:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _check(engine: Engine) -> None:
@@ -133,22 +130,11 @@ def _check(engine: Engine) -> None:
 def _upgrade(engine: Engine) -> None:
     """Bring the tables up to date in one transaction: they are of the old revision or of the new one, never between."""
     with engine.begin() as connection:
-        revision = MigrationContext.configure(connection).get_current_revision()
-        if revision == HEAD:
-            return
-        config = Config(attributes={"connection": connection})
-        config.set_main_option("script_location", str(_MIGRATIONS))
-        if revision is None and inspect(connection).has_table("leases"):
-            command.stamp(config, "0001")  # the first release kept no revision
-        elif revision is not None:
-            _require_known(revision, config, str(engine.url))
-        command.upgrade(config, HEAD)
+        tables = set(inspect(connection).get_table_names())
+        known = text("SELECT version_num FROM alembic_version")
+        revision = connection.scalar(known) if "alembic_version" in tables else None
+        if revision != HEAD:
+            # It takes longer to load than all the rest, and is needed once a release.
+            from armillary_hub.pool.upgrading import upgrade
 
-
-def _require_known(revision: str, config: Config, database: str) -> None:
-    if revision not in {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}:
-        raise DatabaseFaultError(
-            database,
-            f"was written by a newer Armillary (revision {revision})",
-            "Install that version again, or restore the backup that you made before it.",
-        )
+            upgrade(connection, revision, is_empty="leases" not in tables, database=str(engine.url))

@@ -1,20 +1,63 @@
-"""The page that shows the GPUs, who holds them and who waits."""
+"""The page that shows the GPUs, who holds them and who waits; admins share them out there."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from armillary_kernels.texts import language_of, translator
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from armillary_kernels.lease_words import (
+    amount_words,
+    duration_words,
+    estimate_words,
+    memory_words,
+    purpose_words,
+    waits_for_words,
+)
+from armillary_kernels.sparkline import sparkline
+from armillary_kernels.texts import own_language, translator
 
+from armillary_hub.pool.forms import Filled
+from armillary_hub.pool.history import History
+from armillary_hub.pool.policy_words import quota_in_words, reservation_in_words
+from armillary_hub.pool.quotas import QuotaRule, quota_of
 from armillary_hub.pool.records import BookedDevice, Lease
+from armillary_hub.pool.reservations import Reservation
 from armillary_hub.pool.views import Books, may_see_details
 from armillary_hub.web.pages import render
 
 _ = translator(__file__)
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What there is to see, read at one moment.
+
+    Attributes
+    ----------
+    books
+        The books as the person sees them.
+    histories
+        The last hour of each GPU, by UUID.
+    quotas, reservations
+        All of them.
+    day_hours
+        GPU-hours that the person used in the last 24 hours.
+    suspends
+        Whether idle kernels are suspended here.
+    now
+        The time on the wall, in UTC.
+    """
+
+    books: Books
+    histories: Mapping[str, History]
+    quotas: Sequence[QuotaRule]
+    reservations: Sequence[Reservation]
+    day_hours: float
+    suspends: bool
+    now: datetime
 
 
 @dataclass(frozen=True)
@@ -26,72 +69,188 @@ class _Row:
     mine: bool
     purpose: str
     label: str
-    wanted: int
+    amount: str
     since: str
     duration: str
+    idle: str
+    step: str
+    state: str
     in_use: bool
+    may_end: bool
+    may_suspend: bool
+    waits_for: str = ""
+    estimate: str = ""
 
 
-def gpus_page(request: Request, books: Books) -> Response:
-    """Return the page as one person may see it."""
-    language = language_of(request.headers.get("accept-language"))
-    queue = [_row(lease, books, language) for lease in books.queue]
-    page = render(
+def gpus_page(sight: Sight, filled: Filled, *, done: str = "", edited: str = "") -> str:
+    """Return the page as one person may see it.
+
+    Parameters
+    ----------
+    sight
+        What there is to see.
+    filled
+        A form that could not be done, to be shown as it was.
+    done
+        The action of the form that was done last.
+    edited
+        ``scope/name`` of the quota that the form is to change.
+    """
+    books = sight.books
+    queue = [_row(lease, sight) for lease in books.queue]
+    return render(
         "gpus.html",
         identity=books.identity,
-        language=language,
+        language=own_language(),
         folder=Path(__file__).parent,
-        devices=[_device(device, books, language) for device in books.devices],
+        about=_about(sight),
+        devices=[_device(device, sight) for device in books.devices],
         queue=queue,
-        places=[place for place, row in enumerate(queue, start=1) if row.mine],
+        places=[(place, row) for place, row in enumerate(queue, start=1) if row.mine],
+        suspended=[_row(lease, sight) for lease in _suspended(books)],
+        unleased=[_unleased(books.unleased(use)) for use in books.beside.unleased],
         on_cpu=sum(1 for lease in books.leases if lease.state == "granted" and not lease.devices),
+        mine=_mine(sight),
+        reservations=[reservation_in_words(one, sight.now) for one in sight.reservations],
+        quotas=[quota_in_words(rule) for rule in sight.quotas] if books.identity.admin else [],
+        filled=filled,
+        done=done,
+        edited=_edited(sight, edited),
+        people=_people(books),
         xsrf=books.identity.xsrf,
     )
-    return HTMLResponse(page)
 
 
-def _device(device: BookedDevice, books: Books, language: str) -> dict[str, object]:
+def _unleased(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return use of a GPU that no lease covers, in words."""
+    return {
+        "index": shown["device"],
+        "account": shown["user"] or _("somebody outside of Armillary"),
+        "pid": shown["pid"],
+        "memory": memory_words(shown["memory"] // 2**20),
+        "note": _("more than its share") if shown["reason"] == "more than its share" else "",
+    }
+
+
+def _about(sight: Sight) -> str:
+    """Return how GPUs are shared here, in two sentences."""
+    if not sight.suspends:
+        return _("Who has used the least lately is served first. A kernel holds its GPUs until it is shut down.")
+    return _(
+        "Who has used the least lately is served first. A kernel that has been idle for {idle} gives its GPU to "
+        "whoever waits for it; what is in its memory is kept, and comes back when the next cell is run.",
+        idle=duration_words(sight.books.situation.rules.idle_after),
+    )
+
+
+def _suspended(books: Books) -> list[Lease]:
+    return [lease for lease in books.leases if lease.state == "suspended" and lease.waiting_since is None]
+
+
+def _mine(sight: Sight) -> dict[str, str]:
+    """Return what the person holds and has used, and how much that may be."""
+    identity, books = sight.books.identity, sight.books
+    quota = quota_of(identity.name, identity.groups, sight.quotas)
+    held = sum(lease.gpus for lease in books.leases if lease.user == identity.name)
+    figures = {
+        _("GPUs that you hold"): _of(held, quota.gpus),
+        _("GPU-hours in the last 24 hours"): _of(sight.day_hours, quota.gpu_hours),
+    }
+    if quota.weight not in (None, 1.0):
+        figures[_("Your weight in the queue")] = f"{quota.weight:g}"
+    return figures
+
+
+def _of(used: float, most: float | None) -> str:
+    shown = f"{round(used, 2):g}"
+    return shown if most is None else _("{used} of {most}", used=shown, most=f"{most:g}")
+
+
+def _device(device: BookedDevice, sight: Sight) -> dict[str, object]:
+    holders = sight.books.holders_of(device)
     return {
         "index": device.index,
         "name": device.name,
-        "memory": f"{device.memory / 2**10:.0f} GiB" if device.memory else "",
+        "memory": memory_words(device.memory) if device.memory else "",
         "state": device.state,
         "trouble": device.trouble,
-        "holders": [_row(holder, books, language) for holder in books.holders_of(device)],
+        "holders": [_row(holder, sight) for holder in holders],
+        "chart": _chart(device, sight.histories.get(device.uuid)),
     }
 
 
-def _row(lease: Lease, books: Books, language: str) -> _Row:
-    since = lease.since
+def _chart(device: BookedDevice, history: History | None) -> dict[str, str] | None:
+    if history is None or history.used.most is None:
+        return None
+    worked, used = history.worked, history.used
+    values = {name: _percent(getattr(worked, name)) for name in ("now", "mean", "most")}
+    area = [None if one is None or not device.memory else one / device.memory for one in history.memory]
+    shown = {
+        "worked": _("busy {now} · mean {mean} · max {most}", **values) if worked.most is not None else "",
+        "used": _("memory {now} · max {most}", now=memory_words(used.now or 0), most=memory_words(used.most or 0)),
+    }
+    figures = ", ".join(text for text in shown.values() if text).replace(" ·", ",")
+    label = _("GPU {n} in the last hour: {figures}", n=device.index, figures=figures)
+    return {"drawing": sparkline(history.utilisation, area, label), **shown}
+
+
+def _percent(part: float | None) -> str:
+    return "–" if part is None else f"{part:.0%}"
+
+
+def _row(lease: Lease, sight: Sight) -> _Row:
+    books, identity = sight.books, sight.books.identity
+    mine = identity.kind == "user" and lease.user == identity.name
+    since = books.beside.suspended_since.get(lease.id, lease.since) if lease.waiting_since is None else lease.since
+    waits = lease.waiting_since is not None
+    idle = lease.idle_since is not None and not lease.step
     return _Row(
         id=lease.id,
         user=lease.user,
-        mine=lease.user == books.identity.name,
-        purpose=_purpose(lease.purpose, language),
-        label=lease.label if may_see_details(books.identity, lease) else "",
-        wanted=lease.wanted,
+        mine=mine,
+        purpose=purpose_words(lease.purpose),
+        label=lease.label if may_see_details(identity, lease) else "",
+        amount=amount_words(lease.wanted, lease.memory),
         since=f"{since:%Y-%m-%d %H:%M} UTC",
-        duration=_duration(since, language),
+        duration=_ago(since, books),
+        idle=_ago(lease.idle_since, books) if idle and lease.idle_since else "",
+        step=lease.step,
+        state=lease.state,
         in_use=lease.in_use,
+        may_end=mine or identity.admin,
+        may_suspend=(mine or identity.admin) and idle and sight.suspends and lease.in_use and bool(lease.devices),
+        waits_for=waits_for_words(books.waits_for(lease)) if waits else "",
+        estimate=estimate_words(books.estimate(lease)) if waits else "",
     )
 
 
-def _purpose(purpose: str, language: str) -> str:
-    names = {
-        "kernel": _("Kernel", language=language),
-        "worker": _("Cluster worker", language=language),
-        "app": _("App", language=language),
-        "job": _("Job", language=language),
+def _unleased(use: Mapping[str, Any]) -> dict[str, str]:
+    """Return use of a GPU that no lease covers, in words."""
+    beyond = _("more memory than its lease is for")
+    return {
+        "gpu": "?" if use["device"] is None else f"GPU {use['device']}",
+        "account": use["user"] or _("cannot be seen from here"),
+        "pid": str(use["pid"]),
+        "memory": memory_words(use["memory"] / 2**20) if use["memory"] else "",
+        "reason": _("no lease") if use["reason"] == "no lease" else beyond,
     }
-    return names[purpose]
 
 
-def _duration(since: datetime, language: str) -> str:
-    """Return how long ago a moment was, in the two units that matter."""
-    minutes = max(0, int((datetime.now(UTC) - since).total_seconds() // 60))
-    days, hours, minutes = minutes // 1440, minutes // 60 % 24, minutes % 60
-    if days:
-        return _("{days} d {hours} h", language=language, days=days, hours=hours)
-    if hours:
-        return _("{hours} h {minutes} min", language=language, hours=hours, minutes=minutes)
-    return _("{minutes} min", language=language, minutes=minutes) if minutes else _("just now", language=language)
+def _ago(moment: datetime, books: Books) -> str:
+    return duration_words((books.situation.now - moment).total_seconds())
+
+
+def _edited(sight: Sight, whose: str) -> dict[str, Any]:
+    """Return the quota that the form begins with: one that is to be changed, or an empty one."""
+    for rule in sight.quotas if sight.books.identity.admin else ():
+        if whose == f"{rule.scope}/{rule.name}":
+            return {"scope": rule.scope, "name": rule.name, **quota_in_words(rule)}
+    return {"scope": "user"}
+
+
+def _people(books: Books) -> list[str]:
+    """Return the names that forms propose: users and groups that the books know of."""
+    if not books.identity.admin:
+        return []
+    named = {name for lease in books.leases for name in (lease.user, *lease.groups)}
+    return sorted(named | set(books.situation.recent))

@@ -18,6 +18,7 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from armillary_kernels.texts import translator
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -25,13 +26,73 @@ from starlette.routing import BaseRoute, Route
 
 from armillary_hub.pool.bodies import QuotaBody, ReservationBody
 from armillary_hub.pool.quotas import QuotaRule, QuotaScope, quota_of
-from armillary_hub.pool.requests import admin_of, body_of
+from armillary_hub.pool.requests import admin_of, body_of, whose
+from armillary_hub.pool.reservations import Reservation
 from armillary_hub.web.errors import WebError
 
 if TYPE_CHECKING:
     from armillary_hub.pool.pool import GpuPool
 
+_ = translator(__file__)
+
 _SCOPES: dict[str, QuotaScope] = {"user": "user", "group": "group", "default": "default"}
+
+
+class PolicyError(WebError):
+    """What an admin wants cannot be, because of one field: ``field`` names it."""
+
+    def __init__(self, field: str, what: str, remedy: str) -> None:
+        super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, what, remedy)
+        self.field = field
+
+
+def set_quota(pool: GpuPool, rule: QuotaRule) -> None:
+    """Set a quota, and give those who wait what it allows now."""
+    pool.policy.set_quota(rule)
+    pool.grant()
+
+
+def remove_quota(pool: GpuPool, scope: QuotaScope, name: str) -> None:
+    """Remove a quota.
+
+    Raises
+    ------
+    WebError
+        404 when there is none.
+    """
+    if not pool.policy.remove_quota(scope, name):
+        raise WebError(HTTPStatus.NOT_FOUND, _("There is no quota for {whom}.", whom=f"{scope} {name}".strip()))
+    pool.grant()
+
+
+def reserve(pool: GpuPool, reservation: Reservation) -> None:
+    """Make a reservation.
+
+    Raises
+    ------
+    PolicyError
+        If it is for more GPUs than there are, or over already.
+    """
+    count = len(pool.devices())
+    if reservation.devices > count:
+        what = _("{n} GPUs were to be reserved; this machine has {count}.", n=reservation.devices, count=count)
+        raise PolicyError("devices", what, _("Reserve {n} at most.", n=count))
+    if reservation.span(pool.store.clock.wall()) is None:
+        raise PolicyError("ends", _("The reservation is over already."), _("Check its times."))
+    pool.policy.reserve(reservation)
+
+
+def remove_reservation(pool: GpuPool, reservation_id: str) -> None:
+    """Remove a reservation, and give those who wait what it kept.
+
+    Raises
+    ------
+    WebError
+        404 when there is none.
+    """
+    if not pool.policy.remove_reservation(reservation_id):
+        raise WebError(HTTPStatus.NOT_FOUND, _("There is no reservation {id}.", id=reservation_id))
+    pool.grant()
 
 
 class PolicyApi:
@@ -60,29 +121,26 @@ class PolicyApi:
         ]
 
     async def quotas(self, request: Request) -> Response:
-        """Answer with the quotas."""
+        """Answer with the quotas; a service that asks for people names one: ``?user=<name>&group=<group>&group=…``."""
         identity = request.state.identity
+        user, groups = whose(request)
         rules = await run_in_threadpool(self.pool.policy.quotas)
-        mine = quota_of(identity.name, identity.groups, rules)
+        mine = quota_of(user, groups, rules)
         shown = rules if identity.admin else []
         return JSONResponse({"yours": asdict(mine), "quotas": [_quota(rule) for rule in shown]})
 
     async def set_quota(self, request: Request) -> Response:
-        """Set a quota, and give those who wait what it allows now."""
+        """Set a quota."""
         admin_of(request)
         scope, name = _whose(request)
         rule = QuotaRule(scope, name, (await body_of(request, QuotaBody)).quota())
-        await run_in_threadpool(self.pool.policy.set_quota, rule)
-        await run_in_threadpool(self.pool.grant)
+        await run_in_threadpool(set_quota, self.pool, rule)
         return JSONResponse(_quota(rule))
 
     async def remove_quota(self, request: Request) -> Response:
         """Remove a quota."""
         admin_of(request)
-        scope, name = _whose(request)
-        if not await run_in_threadpool(self.pool.policy.remove_quota, scope, name):
-            raise WebError(HTTPStatus.NOT_FOUND, f"There is no quota for {f'{scope} {name}'.strip()}.")
-        await run_in_threadpool(self.pool.grant)
+        await run_in_threadpool(remove_quota, self.pool, *_whose(request))
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     async def reservations(self, request: Request) -> Response:
@@ -95,22 +153,13 @@ class PolicyApi:
         """Make a reservation."""
         admin = admin_of(request)
         reservation = (await body_of(request, ReservationBody)).reservation(admin.name)
-        count = len(await run_in_threadpool(self.pool.devices))
-        if reservation.devices > count:
-            what = f"{reservation.devices} GPUs were to be reserved; this machine has {count}."
-            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, f"Reserve {count} at most.")
-        if reservation.span(self.pool.store.clock.wall()) is None:
-            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, "The reservation is over already.", "Check its times.")
-        await run_in_threadpool(self.pool.policy.reserve, reservation)
+        await run_in_threadpool(reserve, self.pool, reservation)
         return JSONResponse(reservation.plain(), HTTPStatus.CREATED)
 
     async def remove_reservation(self, request: Request) -> Response:
         """Remove a reservation."""
         admin_of(request)
-        reservation_id = request.path_params["id"]
-        if not await run_in_threadpool(self.pool.policy.remove_reservation, reservation_id):
-            raise WebError(HTTPStatus.NOT_FOUND, f"There is no reservation {reservation_id}.")
-        await run_in_threadpool(self.pool.grant)
+        await run_in_threadpool(remove_reservation, self.pool, request.path_params["id"])
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
 

@@ -20,10 +20,14 @@ from armillary_kernels.texts import translator
 from armillary_hub.accounts.unix_accounts import account_of
 from armillary_hub.pool.device_books import DeviceBooks
 from armillary_hub.pool.devices import Inventory, NvmlSilentError
+from armillary_hub.pool.enforcement import Enforcement
+from armillary_hub.pool.idleness import Idleness
 from armillary_hub.pool.machine import Machine, ThisMachine
 from armillary_hub.pool.policy import PolicyStore
 from armillary_hub.pool.quotas import quota_of
 from armillary_hub.pool.records import BookedDevice, Lease
+from armillary_hub.pool.restarts import Restarts
+from armillary_hub.pool.samples import SampleLog, Sampler
 from armillary_hub.pool.scheduling import Situation, decide
 from armillary_hub.pool.store import LeaseStore
 from armillary_hub.pool.suspender import NoSuspender, Suspender
@@ -38,14 +42,15 @@ _log = logging.getLogger(__name__)
 #: Seconds between two looks of the watcher.
 LOOK_INTERVAL = 0.5
 
-#: Seconds without a word after which an ask leaves the queue.
-QUEUE_SILENCE = 10.0
-
-#: Seconds without a word after which a granted lease that is not in use ends: a restart takes up to 15.
-GRANT_SILENCE = 30.0
+#: Seconds without a word after which an ask, or a granted lease that is not in use, ends. Where forty kernels start at
+#: once on few processors, it takes half of it until they look after their places.
+SILENCE = 60.0
 
 #: Seconds for which the list of GPUs is believed.
 INVENTORY_AGE = 15.0
+
+#: Seconds between two samples of what the GPUs do.
+SAMPLE_INTERVAL = 5.0
 
 AccountOf = Callable[[str], int]
 
@@ -78,6 +83,8 @@ class GpuPool:
         How idle processes are suspended.
     start
         How a long task is started: by default each in a thread of its own.
+    may_end
+        Whether processes of a uid are ended when they use a GPU without a lease; None to end none.
     """
 
     def __init__(
@@ -89,15 +96,21 @@ class GpuPool:
         machine: Machine | None = None,
         suspender: Suspender | None = None,
         start: Callable[[Callable[[], None]], None] | None = None,
+        may_end: Callable[[int], bool] | None = None,
     ) -> None:
         self.store = store
         self.policy = PolicyStore(store.database)
+        self.samples = SampleLog()
+        self._sampler = Sampler(inventory, store, self.samples)
         self._books = DeviceBooks(store)
         self._inventory = inventory
         self._account_of = account_of
         self._machine = machine or ThisMachine()
         self._suspender = suspender or NoSuspender()
-        self._suspensions = Suspensions(store, self._suspender, self._machine, self.grant, start)
+        idleness = Idleness(self.samples, store.clock, store.rules.idle_after)
+        self._suspensions = Suspensions(store, self._suspender, self._machine, self.grant, idleness, start)
+        self._restarts = Restarts(store, self._suspensions)
+        self.enforcement = Enforcement(store, self.samples, self._machine, may_end)
         self._clock = store.clock.monotonic
         self._lock = threading.RLock()
         self._looked = False
@@ -128,6 +141,16 @@ class GpuPool:
         self._look_first()
         return self._books.all()
 
+    def take_sample(self) -> None:
+        """Note in `samples` what the GPUs do now, and in `enforcement` who does it without a lease."""
+        self._sampler.take()
+        self.enforcement.look()
+
+    @property
+    def suspends(self) -> bool:
+        """Whether idle processes can be suspended on this machine at all."""
+        return self._suspender.problem is None
+
     def situation(self) -> Situation:
         """Return the books as the scheduler sees them."""
         return self.store.situation(moves=self._suspender.moves)
@@ -144,8 +167,11 @@ class GpuPool:
         *,
         memory: int | None = None,
         groups: Sequence[str] = (),
+        asked_by: str = "",
     ) -> Lease:
         """Ask for whole GPUs, or for ``memory`` MiB of one; the lease is granted at once or queued.
+
+        A service that asks for a user (``asked_by="services/<name>"``) holds the place in the queue itself.
 
         Raises
         ------
@@ -153,10 +179,10 @@ class GpuPool:
             422 for more than there is or than the user's quota allows, or for a holder that is dead; 403 for another
             account's process.
         """
-        self._check_holder(user, holder)
+        self._check_holder(user, holder, or_services=asked_by not in ("", user))
         self._check_wanted(wanted, memory)
         self._check_quota(user, groups, wanted, memory)
-        lease = self.store.ask(user, purpose, label, wanted, holder, memory=memory, groups=groups)
+        lease = self.store.ask(user, purpose, label, wanted, holder, memory=memory, groups=groups, asked_by=asked_by)
         self._hear(lease.id)
         self.grant()
         return self._known(lease.id)
@@ -169,17 +195,21 @@ class GpuPool:
         return lease
 
     def bind(self, user: str, lease_id: str, holder: Process, in_use: bool) -> Lease:
-        """Tie a user's lease to another process of the user."""
-        self._own(user, lease_id)
-        self._check_holder(user, holder)
+        """Tie a user's lease to another process of the user, or, while nothing uses it, of the service's that asked."""
+        owner = self._own(user, lease_id).user
+        self._check_holder(owner, holder, or_services=user != owner and not in_use)
         lease = self.store.bind(lease_id, holder, in_use)
         if lease is None:
-            raise WebError(HTTPStatus.GONE, "The lease is not granted, so nothing can be tied to it.", "Ask again.")
+            what = "The lease is suspended or has ended, so nothing can be tied to it."
+            raise WebError(HTTPStatus.GONE, what, "Ask again.")
         self._hear(lease_id)
         return lease
 
     def note_activity(self, user: str, lease_id: str, busy: bool) -> Lease:
-        """Note whether the holder of a user's lease is busy; an idle one may be suspended when others wait."""
+        """Note whether the holder of a user's lease is busy; an idle one may be suspended when others wait.
+
+        A suspended one that is idle leaves the queue and keeps its state.
+        """
         self._own(user, lease_id)
         self.store.note_activity(lease_id, busy)
         return self._known(lease_id)
@@ -221,15 +251,15 @@ class GpuPool:
         self._own(user, lease_id)
         return self._release(lease_id, user, "given back")
 
-    def take_back(self, admin: str, lease_id: str) -> Lease:
-        """End anybody's lease, and the process that uses its GPUs, or is suspended, with it.
+    def take_back(self, actor: str, lease_id: str, *, anybodys: bool = True) -> Lease:
+        """End anybody's lease, or a user's own one, and the process that uses its GPUs, or is suspended, with it.
 
         A GPU whose user lives on would be used by two. The process gets SIGTERM, then SIGKILL.
         """
-        lease = self._known(lease_id)
+        lease = self._known(lease_id) if anybodys else self._own(actor, lease_id)
         if lease.in_use and (lease.devices or lease.state == "suspended"):
             self._machine.end(lease.holder)
-        return self._release(lease_id, admin, f"released by {admin}")
+        return self._release(lease_id, actor, f"released by {actor}")
 
     # What the watcher does -------------------------------------------------------------------------------
 
@@ -250,13 +280,16 @@ class GpuPool:
         with self._lock:  # what has just begun is not taken for left behind
             self._suspensions.recover()
         self.grant()
+        self._restarts.look()
 
     def grant(self) -> None:
         """Give free GPUs to those who are next, and begin to suspend idle leases for those who get none."""
         with self._lock:
             self._look_first()
-            suspendable = self._suspensions.possible(self.store.active())
-            settled = self.store.settle(decide, suspendable, self._suspender.moves)
+            standing = self.store.active()
+            if all(lease.waiting_since is None for lease in standing):
+                return  # the most frequent case by far, twice a second
+            settled = self.store.settle(decide, self._suspensions.possible(standing), self._suspender.moves)
             for lease in settled.granted:
                 self._hear(lease.id)
                 _log.info("%s got %s for %s %s", lease.user, lease.devices or "the CPU", lease.purpose, lease.label)
@@ -276,7 +309,7 @@ class GpuPool:
             return False
         # After a restart of the pool everybody gets the whole time anew.
         heard = self._heard.setdefault(lease.id, self._clock())
-        return self._clock() - heard > (QUEUE_SILENCE if lease.state == "queued" else GRANT_SILENCE)
+        return self._clock() - heard > SILENCE
 
     def _end_if_held(self, lease: Lease, reason: str) -> None:
         if self.store.release(lease.id, "pool", reason, held_by=lease.holder):
@@ -286,10 +319,10 @@ class GpuPool:
     # Within ----------------------------------------------------------------------------------------------
 
     def _release(self, lease_id: str, actor: str, reason: str) -> Lease:
-        self.store.release(lease_id, actor, reason)
+        released = self.store.release(lease_id, actor, reason)
         self._forget(lease_id)
         self.grant()
-        return self._known(lease_id)
+        return released or self._known(lease_id)
 
     def _known(self, lease_id: str) -> Lease:
         lease = self.store.get(lease_id)
@@ -301,18 +334,19 @@ class GpuPool:
     def _own(self, user: str, lease_id: str) -> Lease:
         lease = self.store.get(lease_id)
         # Somebody else's lease looks like none: nobody can find out which ones exist.
-        if lease is None or lease.user != user:
+        if lease is None or (lease.user != user and self.store.asked_by(lease_id) != user):
             what = _("{user} has no lease {id}.", user=user, id=lease_id)
             raise WebError(HTTPStatus.NOT_FOUND, what, _("Only the holder and admins can do this."))
         return lease
 
-    def _check_holder(self, user: str, holder: Process) -> None:
-        account = self._account_of(user)
+    def _check_holder(self, user: str, holder: Process, *, or_services: bool = False) -> None:
+        """Refuse a process that is not the user's, nor a service's (they run as the pool does) where that may be."""
+        accounts = {self._account_of(user), *([os.getuid()] if or_services else [])}
         owner = self._machine.owner(holder)
         if owner is None:
             what = f"Process {holder.pid} (started at {holder.start_time}) is not running."
             raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, "A lease belongs to a living process.")
-        if owner != account:
+        if owner not in accounts:
             what = f"Process {holder.pid} is not one of {user}'s."
             raise WebError(HTTPStatus.FORBIDDEN, what, "A lease belongs to a process of its user's account.")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -44,14 +44,16 @@ class Lease:
         UUIDs of the GPUs held.
     gpus
         How many GPUs that is, a share counted by its part of the memory; 0 while nothing is held.
-    came_from
-        UUIDs of the GPUs that a suspended lease held.
+    came_from, saved
+        UUIDs of the GPUs that a suspended lease held, and MiB of each that it needs to come back.
     asked_at, granted_at
         UTC; granted anew when it comes back from its suspension.
     waiting_since
         When it joined the queue, as a new ask or to come back; None when it is not in the queue.
     idle_since
         Since when its holder does nothing with the GPUs; None when it is busy or nobody says.
+    ends_at
+        When its idle holder is ended, for others wait and it cannot be suspended; None for nearly all.
     reason
         Why it ended, or why its last change was made.
     """
@@ -71,10 +73,12 @@ class Lease:
     devices: tuple[str, ...]
     gpus: float
     came_from: tuple[str, ...]
+    saved: Mapping[str, int] = field(default_factory=dict, kw_only=True)
     asked_at: datetime
     granted_at: datetime | None
     waiting_since: datetime | None
     idle_since: datetime | None
+    ends_at: datetime | None = field(default=None, kw_only=True)
     reason: str
 
     @property

@@ -2,24 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from armillary_hub.roles import LEASE_FOR_OTHERS
 from armillary_hub.web.errors import WebError
 from armillary_hub.web.identity import Identity
+
+if TYPE_CHECKING:
+    from armillary_hub.pool.bodies import AskBody
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def person_of(request: Request) -> Identity:
-    """Return who sends a request; services hold no leases."""
+    """Return the person who sends a request."""
     identity: Identity = request.state.identity
     if identity.kind != "user":
         raise WebError(HTTPStatus.FORBIDDEN, f"{identity.name} is a service; leases are people's.")
     return identity
+
+
+def actor_of(request: Request) -> str:
+    """Return who sends a request, as the books call them: a person's name, or ``services/<name>``, which none has.
+
+    Raises
+    ------
+    WebError
+        403 for a service that may not ask for people.
+    """
+    identity: Identity = request.state.identity
+    if LEASE_FOR_OTHERS not in identity.scopes:
+        return person_of(request).name
+    return f"services/{identity.name}" if identity.kind == "service" else identity.name
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks for GPUs, and for whom.
+
+    Attributes
+    ----------
+    actor
+        As `actor_of` has it.
+    user, groups
+        Whom the lease is for.
+    """
+
+    actor: str
+    user: str
+    groups: tuple[str, ...]
+
+
+def asker_of(request: Request, body: AskBody) -> Asker:
+    """Return who asks, and for whom; only services ask for others.
+
+    Raises
+    ------
+    WebError
+        403 for a person who names somebody; 422 for a service that names nobody.
+    """
+    identity, actor = request.state.identity, actor_of(request)
+    if identity.kind == "service":
+        if body.user is None:
+            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, "The request does not say for whom.", "Name a user.")
+        return Asker(actor, body.user, tuple(body.groups or ()))
+    if body.user not in (None, identity.name) or body.groups is not None:
+        raise WebError(HTTPStatus.FORBIDDEN, "People ask for themselves only.", "Leave out user and groups.")
+    return Asker(actor, identity.name, tuple(identity.groups))
 
 
 def admin_of(request: Request) -> Identity:
@@ -28,6 +83,15 @@ def admin_of(request: Request) -> Identity:
     if not identity.admin:
         raise WebError(HTTPStatus.FORBIDDEN, f"{identity.name} is no admin.", "Ask an admin to do it.")
     return identity
+
+
+def whose(request: Request) -> tuple[str, Sequence[str]]:
+    """Return the person whom a request is about, with groups: who sends it, or whom a service asks for."""
+    identity: Identity = request.state.identity
+    if identity.kind == "service" and LEASE_FOR_OTHERS in identity.scopes:
+        named = request.query_params
+        return named.get("user", ""), named.getlist("group")
+    return identity.name, identity.groups
 
 
 async def body_of(request: Request, model: type[Model]) -> Model:

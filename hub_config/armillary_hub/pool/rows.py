@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from armillary_kernels.processes import Process
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from armillary_hub.pool.database import audit, devices, holdings, leases, quotas, reservations, usage, uses
 from armillary_hub.pool.quotas import Quota, QuotaRule
@@ -19,25 +19,31 @@ from armillary_hub.pool.usage import Use, faded, recent_seconds
 #: What counts towards a quota of GPU-hours.
 DAY = timedelta(days=1)
 
+# Made once: to put a statement together takes as long as to run it.
+_ONE_LEASE = select(leases).where(leases.c.id == bindparam("id"))
+_ONE_HOLDS = select(holdings.c.device).where(holdings.c.lease_id == bindparam("id")).order_by(holdings.c.position)
+_STANDING_LEASES = select(leases).where(leases.c.state != "released").order_by(leases.c.number)
+_ALL_HOLD = select(holdings.c.lease_id, holdings.c.device).order_by(holdings.c.position)
+_DEVICES = select(devices).order_by(devices.c.index, devices.c.uuid)
+_QUOTAS = select(quotas).order_by(quotas.c.scope, quotas.c.name)
+_RESERVATIONS = select(reservations).order_by(reservations.c.starts, reservations.c.id)
+_USAGE = select(usage)
+
 
 def find_lease(connection: Connection, lease_id: str) -> Lease | None:
     """Return a lease, ended ones too."""
-    found = read_leases(connection, select(leases).where(leases.c.id == lease_id))
-    return found[0] if found else None
+    row = connection.execute(_ONE_LEASE, {"id": lease_id}).one_or_none()
+    if row is None:
+        return None
+    return _lease(row, connection.scalars(_ONE_HOLDS, {"id": lease_id}).all() if row.state == "granted" else ())
 
 
 def standing_leases(connection: Connection) -> list[Lease]:
     """Return the leases and asks that stand, in the order in which they were asked for."""
-    return read_leases(connection, select(leases).where(leases.c.state != "released").order_by(leases.c.number))
-
-
-def read_leases(connection: Connection, chosen: Select[Any]) -> list[Lease]:
-    """Return leases with what they hold."""
-    rows = connection.execute(chosen).all()
+    rows = connection.execute(_STANDING_LEASES).all()
     held: dict[str, list[str]] = defaultdict(list)
-    if rows:
-        all_held = select(holdings.c.lease_id, holdings.c.device).order_by(holdings.c.position)
-        for lease_id, device in connection.execute(all_held).all():
+    if any(row.state == "granted" for row in rows):
+        for lease_id, device in connection.execute(_ALL_HOLD):
             held[lease_id].append(device)
     return [_lease(row, held[row.id]) for row in rows]
 
@@ -59,17 +65,19 @@ def _lease(row: Row[Any], held: Sequence[str]) -> Lease:
         devices=tuple(held),
         gpus=row.gpus,
         came_from=tuple(row.came_from),
+        saved=row.saved or {},
         asked_at=row.asked_at,
         granted_at=row.granted_at,
         waiting_since=row.waiting_since,
         idle_since=row.idle_since,
+        ends_at=row.ends_at,
         reason=row.reason,
     )
 
 
 def read_devices(connection: Connection) -> list[BookedDevice]:
     """Return the devices by index."""
-    rows = connection.execute(select(devices).order_by(devices.c.index, devices.c.uuid)).all()
+    rows = connection.execute(_DEVICES).all()
     return [BookedDevice(**row._mapping) for row in rows]
 
 
@@ -83,13 +91,13 @@ def read_changes(connection: Connection, chosen: Select[Any]) -> list[Change]:
 
 def read_quotas(connection: Connection) -> list[QuotaRule]:
     """Return all quotas by scope and name."""
-    rows = connection.execute(select(quotas).order_by(quotas.c.scope, quotas.c.name)).all()
+    rows = connection.execute(_QUOTAS).all()
     return [QuotaRule(row.scope, row.name, Quota(row.gpus, row.gpu_hours, row.weight)) for row in rows]
 
 
 def read_reservations(connection: Connection) -> list[Reservation]:
     """Return all reservations, the earliest first."""
-    rows = connection.execute(select(reservations).order_by(reservations.c.starts, reservations.c.id)).all()
+    rows = connection.execute(_RESERVATIONS).all()
     times = ("starts", "ends")
     return [
         Reservation(**{**row._mapping, **{name: datetime.fromisoformat(getattr(row, name)) for name in times}})
@@ -105,7 +113,7 @@ def use_until(lease: Lease, now: datetime) -> Use:
 def recent_use(connection: Connection, standing: Sequence[Lease], now: datetime, half_life: float) -> dict[str, float]:
     """Return each user's recent GPU-seconds, with what is held now."""
     recent: dict[str, float] = defaultdict(float)
-    for row in connection.execute(select(usage)).all():
+    for row in connection.execute(_USAGE).all():
         recent[row.user] = faded(row.recent, now - row.at, half_life)
     for lease in standing:
         if lease.gpus:
@@ -116,7 +124,7 @@ def recent_use(connection: Connection, standing: Sequence[Lease], now: datetime,
 def total_use(connection: Connection, standing: Sequence[Lease], now: datetime) -> dict[str, float]:
     """Return each user's GPU-seconds of all time, with what is held now."""
     total: dict[str, float] = defaultdict(float)
-    total.update((row.user, row.total) for row in connection.execute(select(usage)).all())
+    total.update((row.user, row.total) for row in connection.execute(_USAGE).all())
     for lease in standing:
         if lease.gpus:
             total[lease.user] += use_until(lease, now).seconds

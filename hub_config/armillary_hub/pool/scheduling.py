@@ -49,6 +49,8 @@ class Rules:
         Seconds for which a lease must be idle before it is suspended for others.
     lead
         Seconds before its start that a reservation begins to keep what becomes free.
+    restart_warning
+        Seconds of warning before an idle kernel that cannot be suspended is ended for others; None to end none.
     """
 
     half_life: float = 86400.0
@@ -57,6 +59,7 @@ class Rules:
     head_start: float = 60.0
     idle_after: float = 600.0
     lead: float = 900.0
+    restart_warning: float | None = None
 
     @property
     def lead_time(self) -> timedelta:

@@ -5,16 +5,16 @@ POST   ``leases``                   ask: 201 granted, 202 queued (look at it eve
 GET    ``leases/{id}``              what has become of it
 PATCH  ``leases/{id}``              tie it to the process that uses the GPUs
 DELETE ``leases/{id}``              give it back, or leave the queue; an admin may end anybody's
-POST   ``leases/{id}/release``      the same, for the page's button
+POST   ``leases/{id}/release``      end it and the process that uses its GPUs, for the page's button
 PUT    ``leases/{id}/activity``     say whether the process is busy; idle ones may be suspended for others
 POST   ``leases/{id}/suspend``      suspend it now; an admin may suspend anybody's
 POST   ``leases/{id}/resume``       get GPUs for a suspended one again: 200 granted, 202 queued
-GET    ``/``                        devices, leases, queue: a page, or JSON
 GET    ``history``                  the audit: one's own, an admin's everybody's
 GET    ``health``                   ``{"status": "ok"}``, without sign-in
 ====== ============================ =======================================================================
 
-Quotas and reservations are in `armillary_hub.pool.policy_api`; all of it is described at ``openapi.json``.
+The page is in `armillary_hub.pool.page_api`, quotas and reservations are in `armillary_hub.pool.policy_api`; all of it
+is described at ``openapi.json``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from http import HTTPStatus
 
 from armillary_kernels.errors import ArmillaryError
@@ -34,21 +35,24 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from armillary_hub.accounts.unix_accounts import is_persons
 from armillary_hub.pool import openapi
 from armillary_hub.pool.bodies import ActivityBody, AskBody, BindBody
 from armillary_hub.pool.configuration import GpuSharing
-from armillary_hub.pool.devices import inventory_of
+from armillary_hub.pool.cuda_suspender import CudaSuspender
+from armillary_hub.pool.devices import Inventory, inventory_of
 from armillary_hub.pool.faults import answer_database_fault, fault_of
-from armillary_hub.pool.page import gpus_page
+from armillary_hub.pool.host_memory import HostMemory
+from armillary_hub.pool.page_api import PageApi
 from armillary_hub.pool.policy_api import PolicyApi
-from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, GpuPool, accounts
+from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, SAMPLE_INTERVAL, GpuPool, accounts
 from armillary_hub.pool.records import Lease
-from armillary_hub.pool.requests import body_of, person_of
+from armillary_hub.pool.requests import actor_of, asker_of, body_of, person_of
 from armillary_hub.pool.store import LeaseStore
-from armillary_hub.pool.suspender import NoSuspender, SimulatedSuspender
-from armillary_hub.pool.views import Books
+from armillary_hub.pool.suspender import NoSuspender, SimulatedSuspender, Suspender
+from armillary_hub.pool.views import Beside, Books
 from armillary_hub.settings import Settings
-from armillary_hub.web.errors import EXCEPTION_HANDLERS, wants_page
+from armillary_hub.web.errors import EXCEPTION_HANDLERS
 from armillary_hub.web.identity import HubIdentity
 from armillary_hub.web.language import AnswerInTheirLanguage
 from armillary_hub.web.server import serve
@@ -78,7 +82,6 @@ class PoolApi:
         """Return all routes, below the service's prefix."""
         lease = f"{PREFIX}/leases/{{id}}"
         return [
-            Route(f"{PREFIX}/", self.show, methods=["GET"]),
             Route(f"{PREFIX}/health", self.health, methods=["GET"]),
             Route(f"{PREFIX}/history", self.history, methods=["GET"]),
             Route(f"{PREFIX}/leases", self.ask, methods=["POST"]),
@@ -89,6 +92,7 @@ class PoolApi:
             Route(f"{lease}/activity", self.note_activity, methods=["PUT"]),
             Route(f"{lease}/suspend", self.suspend, methods=["POST"]),
             Route(f"{lease}/resume", self.resume, methods=["POST"]),
+            *PageApi(self.pool).routes(PREFIX),
             *PolicyApi(self.pool).routes(PREFIX),
             *openapi.routes(PREFIX),
         ]
@@ -96,11 +100,6 @@ class PoolApi:
     async def health(self, request: Request) -> Response:
         """Say that the service runs, and nothing else."""
         return JSONResponse({"status": "ok"})
-
-    async def show(self, request: Request) -> Response:
-        """Answer with the page, or with everything as JSON."""
-        books = await self._books(request)
-        return gpus_page(request, books) if wants_page(request) else JSONResponse(books.state())
 
     async def history(self, request: Request) -> Response:
         """Answer with the last changes, oldest first; ``?before=<number>`` leads to earlier ones."""
@@ -114,16 +113,18 @@ class PoolApi:
 
     async def ask(self, request: Request) -> Response:
         """Ask for GPUs."""
-        body, person = await body_of(request, AskBody), person_of(request)
+        body = await body_of(request, AskBody)
+        asker = asker_of(request, body)
         lease = await run_in_threadpool(
             self.pool.ask,
-            person.name,
+            asker.user,
             body.purpose,
             body.label,
             body.devices,
             body.holder.process(),
             memory=body.memory,
-            groups=person.groups,
+            groups=asker.groups,
+            asked_by=asker.actor,
         )
         return await self._answer(request, lease, _created(lease))
 
@@ -158,24 +159,29 @@ class PoolApi:
         return await self._answer(request, await self._end(request))
 
     async def release(self, request: Request) -> Response:
-        """Do the same for the button on the page, and show the page again."""
-        await self._end(request)
-        return RedirectResponse(f"{PREFIX}/", HTTPStatus.SEE_OTHER)
+        """End a lease and the process that uses its GPUs, as the page's button does; a browser sees the page again."""
+        person, lease_id = person_of(request), request.path_params["id"]
+        lease = await run_in_threadpool(self.pool.take_back, person.name, lease_id, anybodys=person.admin)
+        if "text/html" in request.headers.get("accept", ""):
+            return RedirectResponse(f"{PREFIX}/", HTTPStatus.SEE_OTHER)
+        return await self._answer(request, lease)
 
     async def _end(self, request: Request) -> Lease:
-        identity, lease_id = person_of(request), request.path_params["id"]
+        identity, actor, lease_id = request.state.identity, actor_of(request), request.path_params["id"]
         lease = await run_in_threadpool(self.pool.store.get, lease_id)
-        others = lease is not None and lease.user != identity.name
+        others = identity.kind == "user" and lease is not None and lease.user != actor
         do = self.pool.take_back if identity.admin and others else self.pool.give_back
-        return await run_in_threadpool(do, identity.name, lease_id)
+        return await run_in_threadpool(do, actor, lease_id)
 
     async def _do(self, request: Request, what: Callable[..., Lease], *values: object) -> Lease:
-        """Do something with a lease of the person who asks for it."""
-        return await run_in_threadpool(what, person_of(request).name, request.path_params["id"], *values)
+        """Do something with a lease of the person who asks for it, or of the service that asked for a person."""
+        return await run_in_threadpool(what, actor_of(request), request.path_params["id"], *values)
 
     async def _books(self, request: Request) -> Books:
-        situation, lasted = await run_in_threadpool(lambda: (self.pool.situation(), self.pool.store.lasted()))
-        return Books(situation, request.state.identity, lasted)
+        situation = await run_in_threadpool(self.pool.situation)
+        waits = any(lease.waiting_since for lease in situation.leases)
+        lasted = await run_in_threadpool(self.pool.store.lasted) if waits else ()
+        return Books(situation, request.state.identity, Beside(lasted))
 
     async def _answer(self, request: Request, lease: Lease, status: int = HTTPStatus.OK) -> Response:
         return JSONResponse((await self._books(request)).lease(lease), status)
@@ -200,7 +206,12 @@ async def _again_and_again(task: Callable[[], None], seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
-def pool_app(pool: GpuPool, middleware: Sequence[Middleware] = (), routes: Sequence[BaseRoute] = ()) -> Starlette:
+def pool_app(
+    pool: GpuPool,
+    middleware: Sequence[Middleware] = (),
+    routes: Sequence[BaseRoute] = (),
+    sample_interval: float = SAMPLE_INTERVAL,
+) -> Starlette:
     """Return the service: the pool behind a sign-in.
 
     Parameters
@@ -211,6 +222,8 @@ def pool_app(pool: GpuPool, middleware: Sequence[Middleware] = (), routes: Seque
         What puts an `Identity` into ``request.state.identity``.
     routes
         The sign-in's own routes.
+    sample_interval
+        Seconds between two samples of the GPUs.
     """
 
     @contextlib.asynccontextmanager
@@ -220,6 +233,7 @@ def pool_app(pool: GpuPool, middleware: Sequence[Middleware] = (), routes: Seque
         tasks = [
             asyncio.create_task(_again_and_again(pool.watch, LOOK_INTERVAL)),
             asyncio.create_task(_again_and_again(pool.look_at_devices, INVENTORY_AGE)),
+            asyncio.create_task(_again_and_again(pool.take_sample, sample_interval)),
         ]
         yield
         for task in tasks:
@@ -234,6 +248,14 @@ def pool_app(pool: GpuPool, middleware: Sequence[Middleware] = (), routes: Seque
     )
 
 
+def _suspender(settings: Settings, sharing: GpuSharing, inventory: Inventory) -> Suspender:
+    if not sharing.suspend:
+        return NoSuspender("the admin does not want it")
+    if settings.simulate_gpus:
+        return SimulatedSuspender()
+    return CudaSuspender(inventory, HostMemory(int(sharing.host_memory_margin * 1024)))
+
+
 def main() -> None:
     """Serve the pool of the deployment that ``ARMILLARY_HOME`` names."""
     settings = Settings.load()
@@ -242,10 +264,17 @@ def main() -> None:
         store = LeaseStore(sharing.database_url or settings.database_url(SERVICE), rules=sharing.rules())
     except ArmillaryError as error:
         raise SystemExit(f"The GPU pool does not start. {error}") from None
-    suspender = SimulatedSuspender() if settings.simulate_gpus else NoSuspender()
-    pool = GpuPool(store, inventory_of(settings.simulate_gpus), accounts(settings), suspender=suspender)
+    inventory = inventory_of(settings.simulate_gpus)
+    pool = GpuPool(
+        store,
+        inventory,
+        accounts(settings),
+        suspender=_suspender(settings, sharing, inventory),
+        may_end=partial(is_persons, settings) if sharing.stop_unleased else None,
+    )
     sign_in = HubIdentity(settings, SERVICE, public_paths={"health"})
-    serve(pool_app(pool, [sign_in.middleware()], sign_in.routes()), port=settings.port_of(SERVICE))
+    app = pool_app(pool, [sign_in.middleware()], sign_in.routes(), sharing.sample_interval)
+    serve(app, port=settings.port_of(SERVICE))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Each method is one transaction, so that a pool killed at any moment leaves books
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,6 +25,12 @@ from armillary_hub.pool.usage import faded, recent_seconds
 
 #: Uses that tell how long a lease lasts.
 _RECENT_USES = 200
+
+#: What the audit says of the steps of a suspension, and before the reason why one failed.
+SUSPENDED, RESTORED, NOT_SUSPENDED, NOT_RESTORED = "suspended", "restored", "not suspended", "not restored"
+
+#: What the audit says when a suspended lease joins the queue.
+ASKED_BACK = "asks to come back"
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,12 @@ class LeaseStore:
         *,
         memory: int | None = None,
         groups: Sequence[str] = (),
+        asked_by: str = "",
     ) -> Lease:
-        """Put an ask into the queue: for ``wanted`` whole GPUs, or for ``memory`` MiB of one."""
+        """Put an ask into the queue: for ``wanted`` whole GPUs, or for ``memory`` MiB of one.
+
+        Where it is not the user who asks, ``asked_by`` says who; the audit keeps it.
+        """
         lease_id, now = uuid.uuid4().hex, self.clock.now()
         values = {
             "id": lease_id,
@@ -100,7 +110,7 @@ class LeaseStore:
         }
         with self.database.transaction() as connection:
             connection.execute(insert(leases).values(values))
-            return self._note(connection, lease_id, None, user, "asked")
+            return self._note(connection, lease_id, None, asked_by or user, "asked")
 
     def settle(
         self, decide: Callable[[Situation], Decisions], suspendable: frozenset[str] = frozenset(), moves: bool = True
@@ -118,8 +128,6 @@ class LeaseStore:
         """
         with self.database.transaction() as connection:
             standing = rows.standing_leases(connection)
-            if all(lease.waiting_since is None for lease in standing):
-                return Settled()  # the most frequent case by far, twice a second
             situation = self._situation(connection, standing, suspendable, moves)
             decisions = decide(situation)
             by_id = {lease.id: lease for lease in standing}
@@ -129,21 +137,33 @@ class LeaseStore:
         return Settled(tuple(granted), tuple(suspending))
 
     def bind(self, lease_id: str, holder: Process, in_use: bool) -> Lease | None:
-        """Tie a granted lease to another process; None when there is no such granted lease."""
-        chosen = update(leases).where(leases.c.id == lease_id, leases.c.state == "granted")
-        values = {"pid": holder.pid, "start_time": holder.start_time, "in_use": in_use, "step": "", "idle_since": None}
+        """Tie a lease to another process; None when it is neither granted nor queued.
+
+        Nothing uses the GPUs of a queued one, whatever is said.
+        """
+        chosen = update(leases).where(leases.c.id == lease_id, leases.c.state.in_(("granted", "queued")))
+        used = leases.c.state == "granted" if in_use else False
+        idle = {"step": "", "idle_since": None, "ends_at": None}
+        values = {"pid": holder.pid, "start_time": holder.start_time, "in_use": used, **idle}
         with self.database.transaction() as connection:
             changed = connection.execute(chosen.values(values)).rowcount
             return rows.find_lease(connection, lease_id) if changed else None
 
     def note_activity(self, lease_id: str, busy: bool) -> Lease | None:
-        """Note that the holder of a granted lease uses the GPUs, or does nothing from now on."""
+        """Note that the holder of a granted lease uses the GPUs, or does nothing from now on.
+
+        A suspended one that does nothing no longer asks to come back.
+        """
         chosen = update(leases).where(leases.c.id == lease_id, leases.c.state == "granted")
         if not busy:
             chosen = chosen.where(leases.c.idle_since.is_(None))
         with self.database.transaction() as connection:
-            connection.execute(chosen.values(idle_since=None if busy else self.clock.now()))
-            return rows.find_lease(connection, lease_id)
+            connection.execute(chosen.values(idle_since=None if busy else self.clock.now(), ends_at=None))
+            lease = rows.find_lease(connection, lease_id)
+            if lease is None or busy or lease.state != "suspended" or lease.waiting_since is None:
+                return lease
+            _change(connection, lease_id, waiting_since=None)
+            return self._note(connection, lease_id, "suspended", lease.user, "waits no longer")
 
     def begin_suspension(self, lease_id: str, actor: str) -> Lease | None:
         """Note that a lease is being suspended; it holds its devices until that is done. None if it cannot be."""
@@ -153,8 +173,17 @@ class LeaseStore:
                 return None
             return self._begin(connection, lease, actor)
 
-    def end_suspension(self, lease: Lease, failure: str = "") -> Lease | None:
+    def end_suspension(self, lease: Lease, failure: str = "", saved: Mapping[str, int] | None = None) -> Lease | None:
         """Take the devices of a lease whose process is suspended now, or leave them to it where that failed.
+
+        Parameters
+        ----------
+        lease
+            The lease as it was when it began.
+        failure
+            Why it is not suspended.
+        saved
+            MiB of each device that the process needs to come back.
 
         Returns
         -------
@@ -167,10 +196,11 @@ class LeaseStore:
             if failure:
                 # It may be tried again after another while of doing nothing.
                 _change(connection, lease.id, step="", idle_since=self.clock.now())
-                return self._note(connection, lease.id, "granted", "pool", f"not suspended: {failure}")
+                return self._note(connection, lease.id, "granted", "pool", f"{NOT_SUSPENDED}: {failure}")
             self._take(connection, lease)
-            _change(connection, lease.id, state="suspended", step="", came_from=list(lease.devices), gpus=0.0)
-            return self._note(connection, lease.id, "granted", "pool", "suspended")
+            kept = {"came_from": list(lease.devices), "saved": dict(saved or {})}
+            _change(connection, lease.id, state="suspended", step="", gpus=0.0, ends_at=None, **kept)
+            return self._note(connection, lease.id, "granted", "pool", SUSPENDED)
 
     def resume(self, lease_id: str, actor: str) -> Lease | None:
         """Put a suspended lease into the queue again; None when it is not suspended."""
@@ -181,7 +211,7 @@ class LeaseStore:
             if lease.waiting_since is not None:
                 return lease
             _change(connection, lease_id, waiting_since=self.clock.now())
-            return self._note(connection, lease_id, "suspended", actor, "asks to come back")
+            return self._note(connection, lease_id, "suspended", actor, ASKED_BACK)
 
     def end_restoration(self, lease: Lease, failure: str = "") -> Lease | None:
         """Note that a suspended process runs again on its devices, or that it stays suspended for now.
@@ -197,9 +227,9 @@ class LeaseStore:
             if failure:
                 self._take(connection, lease)
                 _change(connection, lease.id, state="suspended", step="", gpus=0.0)
-                return self._note(connection, lease.id, "granted", "pool", f"not restored: {failure}")
-            _change(connection, lease.id, step="", came_from=[])
-            return self._note(connection, lease.id, "granted", "pool", "restored")
+                return self._note(connection, lease.id, "granted", "pool", f"{NOT_RESTORED}: {failure}")
+            _change(connection, lease.id, step="", came_from=[], saved={})
+            return self._note(connection, lease.id, "granted", "pool", RESTORED)
 
     def release(self, lease_id: str, actor: str, reason: str, *, held_by: Process | None = None) -> Lease | None:
         """End a lease or an ask, and take its GPUs back.
@@ -224,7 +254,7 @@ class LeaseStore:
                 return None
             self._take(connection, lease)
             ended = {"state": "released", "step": "", "released_at": self.clock.now(), "in_use": False, "gpus": 0.0}
-            _change(connection, lease_id, **ended, waiting_since=None, idle_since=None)
+            _change(connection, lease_id, **ended, waiting_since=None, idle_since=None, ends_at=None)
             return self._note(connection, lease_id, lease.state, actor, reason)
 
     # Looking -------------------------------------------------------------------------------------------------
@@ -233,6 +263,12 @@ class LeaseStore:
         """Return a lease, released ones too."""
         with self.database.reading() as connection:
             return rows.find_lease(connection, lease_id)
+
+    def asked_by(self, lease_id: str) -> str | None:
+        """Return who asked for a lease: its user, or another for that user."""
+        first = select(audit.c.actor).where(audit.c.lease_id == lease_id, audit.c.before.is_(None))
+        with self.database.reading() as connection:
+            return connection.scalar(first)
 
     def active(self) -> list[Lease]:
         """Return the leases and asks that stand, in the order in which they were asked for."""

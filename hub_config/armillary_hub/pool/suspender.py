@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from armillary_kernels.errors import ArmillaryError
@@ -28,28 +28,53 @@ class SuspensionError(ArmillaryError):
 class Suspender(Protocol):
     """A mechanism that suspends processes. Its calls block, each in a thread of its own.
 
-    Attributes
-    ----------
-    moves
-        Whether a process may come back on another device of the same kind.
+    A call that does what was done already, or half, does the rest: a pool that was killed in the middle of one makes it
+    again.
     """
 
-    moves: bool
+    @property
+    def moves(self) -> bool:
+        """Whether a process may come back on another device of the same kind."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing can be suspended here, or None."""
 
     def refusal(self, process: Process) -> str | None:
-        """Return why a process cannot be suspended, or None when it can. Answers at once."""
+        """Return why a process cannot be suspended, or None when that can be tried. Answers at once."""
 
-    def suspend(self, process: Process) -> None:
+    def suspend(self, process: Process, devices: Sequence[str]) -> Mapping[str, int]:
         """Free the devices of a process; it may do no work on them until it is restored.
+
+        Parameters
+        ----------
+        process
+            The holder of a lease, which stands for all that it has started.
+        devices
+            UUIDs of the lease's devices.
+
+        Returns
+        -------
+        dict of str to int
+            MiB of each device that it will need again.
 
         Raises
         ------
         SuspensionError
-            If that cannot be done; the process runs on.
+            If that cannot be done; unless fatal, the process runs on.
         """
 
-    def restore(self, process: Process, devices: Mapping[str, str]) -> None:
-        """Give a suspended process its devices back: ``devices`` maps the UUIDs that it had to those it has now.
+    def restore(self, process: Process, devices: Mapping[str, str], saved: Mapping[str, int]) -> None:
+        """Give a suspended process devices again.
+
+        Parameters
+        ----------
+        process
+            The holder of a lease.
+        devices
+            The UUIDs of the devices that it had, and of those that it has now.
+        saved
+            What `suspend` returned.
 
         Raises
         ------
@@ -57,52 +82,47 @@ class Suspender(Protocol):
             If that cannot be done; unless fatal, it stays suspended.
         """
 
-    def is_suspended(self, process: Process) -> bool:
-        """Return whether a process is suspended, also after the pool was killed in the middle of it."""
-
 
 class NoSuspender:
-    """Nothing is suspended here: kernels keep their GPUs until they end."""
+    """Nothing is suspended here: kernels keep their GPUs until they end.
+
+    Parameters
+    ----------
+    problem
+        Why.
+    """
 
     moves = True
+
+    def __init__(self, problem: str = "this machine cannot suspend processes") -> None:
+        self.problem = problem
 
     def refusal(self, process: Process) -> str | None:
         """Say why not."""
-        return "this machine cannot suspend processes"
+        return self.problem
 
-    def suspend(self, process: Process) -> None:
+    def suspend(self, process: Process, devices: Sequence[str]) -> Mapping[str, int]:
         """Refuse."""
-        raise SuspensionError("This machine cannot suspend processes.")
+        raise SuspensionError(f"Nothing can be suspended here: {self.problem}.")
 
-    def restore(self, process: Process, devices: Mapping[str, str]) -> None:
+    def restore(self, process: Process, devices: Mapping[str, str], saved: Mapping[str, int]) -> None:
         """Refuse."""
-        raise SuspensionError("This machine cannot restore processes.", fatal=True)
-
-    def is_suspended(self, process: Process) -> bool:
-        """Return that it is not."""
-        return False
+        raise SuspensionError(f"Nothing can be restored here: {self.problem}.")
 
 
 class SimulatedSuspender:
-    """Suspends processes on pretend GPUs: there is nothing to save, so it only remembers which."""
+    """Suspends processes on pretend GPUs: there is nothing to save, so there is nothing to do."""
 
     moves = True
-
-    def __init__(self) -> None:
-        self._suspended: set[Process] = set()
+    problem = None
 
     def refusal(self, process: Process) -> str | None:
         """Refuse nothing."""
         return None
 
-    def suspend(self, process: Process) -> None:
-        """Remember it."""
-        self._suspended.add(process)
+    def suspend(self, process: Process, devices: Sequence[str]) -> Mapping[str, int]:
+        """Do nothing."""
+        return {}
 
-    def restore(self, process: Process, devices: Mapping[str, str]) -> None:
-        """Forget it."""
-        self._suspended.discard(process)
-
-    def is_suspended(self, process: Process) -> bool:
-        """Return whether it is remembered."""
-        return process in self._suspended
+    def restore(self, process: Process, devices: Mapping[str, str], saved: Mapping[str, int]) -> None:
+        """Do nothing."""

@@ -6,12 +6,16 @@ is (a notebook's name) and which process only its owner and admins see.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from armillary_hub.pool.enforcement import UnleasedUse
 from armillary_hub.pool.estimate import estimate
 from armillary_hub.pool.records import BookedDevice, Change, Lease
+from armillary_hub.pool.samples import DeviceSample
 from armillary_hub.pool.scheduling import Situation, order, waits_for
 from armillary_hub.web.identity import Identity
 
@@ -19,6 +23,28 @@ from armillary_hub.web.identity import Identity
 def may_see_details(identity: Identity, lease: Lease | Change) -> bool:
     """Return whether a person may see what exactly a lease is for."""
     return identity.admin or (identity.kind == "user" and identity.name == lease.user)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What is known beside the books' situation.
+
+    Attributes
+    ----------
+    lasted
+        Seconds that recent leases held their GPUs, to estimate waits by.
+    samples
+        The last sample of each GPU, by UUID.
+    suspended_since
+        Since when each suspended lease has been so.
+    unleased
+        Use of GPUs that no lease covers.
+    """
+
+    lasted: Sequence[float] = ()
+    samples: Mapping[str, DeviceSample] = field(default_factory=dict)
+    suspended_since: Mapping[str, datetime] = field(default_factory=dict)
+    unleased: Sequence[UnleasedUse] = ()
 
 
 class Books:
@@ -30,16 +56,16 @@ class Books:
         The books as the scheduler sees them.
     identity
         Who looks.
-    lasted
-        Seconds that recent leases held their GPUs, to estimate waits by.
+    beside
+        What else is known.
     """
 
-    def __init__(self, situation: Situation, identity: Identity, lasted: Sequence[float] = ()) -> None:
+    def __init__(self, situation: Situation, identity: Identity, beside: Beside = Beside()) -> None:
         self.situation = situation
         self.devices = situation.devices
         self.leases = situation.leases
         self.identity = identity
-        self._lasted = lasted
+        self.beside = beside
         self._devices = {device.uuid: device for device in situation.devices}
 
     @cached_property
@@ -54,16 +80,31 @@ class Books:
             "devices": [self.device(device) for device in self.devices],
             "leases": [self.lease(lease) for lease in self.leases if lease.id not in waiting],
             "queue": [self.lease(lease) for lease in self.queue],
+            "unleased": [self.unleased(use) for use in self.beside.unleased],
+        }
+
+    def unleased(self, use: UnleasedUse) -> dict[str, Any]:
+        """Return use of a GPU that no lease covers; the account is empty where it cannot be seen from here."""
+        return {
+            "pid": use.pid,
+            "user": use.account,
+            "device": self._devices[use.uuid].index if use.uuid in self._devices else None,
+            "memory": use.memory * 2**20,
+            "since": use.since.isoformat(),
+            "reason": use.reason,
         }
 
     def device(self, device: BookedDevice) -> dict[str, Any]:
         """Return a GPU and the ids of the leases that hold it."""
         holders = [lease.id for lease in self.holders_of(device)]
+        sample = self.beside.samples.get(device.uuid)
         return {
             "index": device.index,
             "uuid": device.uuid,
             "name": device.name,
             "memory": device.memory * 2**20,
+            "memory_used": None if sample is None else sample.memory * 2**20,
+            "utilisation": None if sample is None else sample.utilisation,
             "state": device.state,
             "trouble": device.trouble,
             "shared": device.shared * 2**20,
@@ -97,19 +138,31 @@ class Books:
             "lost": [self._devices[uuid].index for uuid in lease.devices if self._devices[uuid].state == "lost"],
             "reason": lease.reason,
         }
+        if lease.id in self.beside.suspended_since:
+            shown["suspended_since"] = self.beside.suspended_since[lease.id].isoformat()
+        if lease.ends_at is not None:
+            shown["restart_at"] = lease.ends_at.isoformat()
         if lease.state == "granted":
             shown["environment"] = self.environment(lease)
         if lease.waiting_since is not None:
-            wait = estimate(self.situation, self.queue, lease, self._lasted)
             shown |= {
                 "position": self.position(lease),
-                "waits_for": waits_for(self.situation, lease),
-                "estimate": None if wait is None else wait.total_seconds(),
+                "waits_for": self.waits_for(lease),
+                "estimate": self.estimate(lease),
                 "holders": self.holders(),
             }
         if may_see_details(self.identity, lease):
             shown["holder"] = {"pid": lease.holder.pid, "start_time": lease.holder.start_time, "in_use": lease.in_use}
         return shown
+
+    def waits_for(self, lease: Lease) -> str:
+        """Return what a lease in the queue waits for: its ``"turn"``, its user's ``"quota"`` or ``"devices"``."""
+        return waits_for(self.situation, lease)
+
+    def estimate(self, lease: Lease) -> float | None:
+        """Return how many seconds a lease in the queue will probably wait; None where that cannot be said."""
+        wait = estimate(self.situation, self.queue, lease, self.beside.lasted)
+        return None if wait is None else wait.total_seconds()
 
     def label(self, lease: Lease) -> str:
         """Return what exactly a lease is for, or nothing to a person whom it does not concern."""
@@ -138,6 +191,7 @@ class Books:
         environment = {"CUDA_VISIBLE_DEVICES": visible, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
         if lease.memory is not None:
             environment["ARMILLARY_GPU_MEMORY_MIB"] = str(lease.memory)
+            environment["ARMILLARY_GPU_TOTAL_MIB"] = str(sum(self._devices[uuid].memory for uuid in lease.devices))
         return environment
 
     def change(self, change: Change) -> dict[str, Any]:

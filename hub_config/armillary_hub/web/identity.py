@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-
-from jupyterhub.services.auth import HubOAuth
+from typing import TYPE_CHECKING
 
 from armillary_hub.settings import Settings
 from armillary_hub.web.sign_in import Identity, SignIn
+
+if TYPE_CHECKING:
+    from jupyterhub.services.auth import HubOAuth
 
 __all__ = ["HubIdentity", "Identity"]
 
@@ -37,12 +39,17 @@ class HubIdentity(SignIn):
         public_paths: Collection[str] = (),
         xsrf_cookies: Sequence[str] = ("_xsrf",),
     ) -> None:
-        auth = HubOAuth(
-            api_url=settings.hub_api_url,
-            api_token=settings.secret(service),
-            base_url=f"/services/{service}/",
-            oauth_client_id=f"service-{service}",
-            access_scopes={f"access:services!service={service}"},
-            cache_max_age=CACHE_SECONDS,
-        )
-        super().__init__(auth, public_paths=public_paths, xsrf_cookies=xsrf_cookies)
+        def make_auth() -> HubOAuth:
+            from jupyterhub.services.auth import HubOAuth
+
+            return HubOAuth(
+                api_url=settings.hub_api_url,
+                api_token=settings.secret(service),
+                base_url=prefix,
+                oauth_client_id=f"service-{service}",
+                access_scopes={f"access:services!service={service}"},
+                cache_max_age=CACHE_SECONDS,
+            )
+
+        prefix = f"/services/{service}/"
+        super().__init__(prefix, make_auth, public_paths=public_paths, xsrf_cookies=xsrf_cookies)

@@ -1,28 +1,33 @@
 """Signing people and programs in with the hub: OAuth for browsers, tokens for programs.
 
-The protocol is JupyterHub's own (`jupyterhub.services.auth.HubOAuth`, with PKCE); here it is bound to ASGI.
+The protocol is JupyterHub's own (`jupyterhub.services.auth.HubOAuth`, with PKCE); here it is bound to ASGI. To load it
+takes as long as all the rest of a service: it is loaded once the service answers.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from jupyterhub.services.auth import HubOAuth
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from tornado.web import HTTPError
 
 from armillary_hub.web import xsrf
 from armillary_hub.web.errors import WebError, error_response, wants_page
+
+if TYPE_CHECKING:
+    from jupyterhub.services.auth import HubOAuth
 
 _TOKEN = re.compile(r"(?:token|bearer)\s+(\S+)", re.IGNORECASE)
 
@@ -70,8 +75,10 @@ class SignIn:
 
     Parameters
     ----------
-    auth
-        JupyterHub's OAuth client, configured.
+    prefix
+        The path below which the client lives, such as ``"/services/apps/"``.
+    make_auth
+        Makes JupyterHub's OAuth client, configured; is called when it is first needed.
     public_paths, xsrf_cookies
         As in `armillary_hub.web.identity.HubIdentity`.
     refusal
@@ -80,17 +87,23 @@ class SignIn:
 
     def __init__(
         self,
-        auth: HubOAuth,
+        prefix: str,
+        make_auth: Callable[[], HubOAuth],
         *,
         public_paths: Collection[str] = (),
         xsrf_cookies: Sequence[str] = ("_xsrf",),
         refusal: Refusal = refuse,
     ) -> None:
-        self.auth = auth
-        self.prefix: str = auth.base_url
+        self.prefix = prefix
+        self._make_auth = make_auth
         self.xsrf_cookies = tuple(xsrf_cookies)
         self.refusal = refusal
         self._public_paths = frozenset(public_paths)
+
+    @cached_property
+    def auth(self) -> HubOAuth:
+        """JupyterHub's OAuth client."""
+        return self._make_auth()
 
     # What a service uses ---------------------------------------------------------------------------------
 
@@ -145,6 +158,8 @@ class SignIn:
         return response
 
     async def _callback(self, request: Request) -> Response:
+        from tornado.web import HTTPError
+
         state = request.query_params.get("state", "")
         brought = request.cookies.get(self._state_cookie(state), "")
         verifier = self.auth.get_code_verifier(state)
@@ -180,6 +195,8 @@ class SignIn:
     # The hub ---------------------------------------------------------------------------------------------
 
     async def _ask_hub(self, token: str, session_id: str, xsrf_token: str) -> Identity | None:
+        from tornado.web import HTTPError
+
         try:
             model: dict[str, Any] | None = await self.auth.user_for_token(token, session_id=session_id, sync=False)
         except HTTPError as error:
@@ -212,7 +229,10 @@ class _SignInMiddleware:
         self.sign_in = sign_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or self.sign_in.is_public(scope["path"]):
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, _loading_afterwards(send))
+            return
+        if self.sign_in.is_public(scope["path"]):
             await self.app(scope, receive, send)
             return
         connection = HTTPConnection(scope)
@@ -262,6 +282,17 @@ class _SignInMiddleware:
             await send(message)
 
         return send_with_cookie
+
+
+def _loading_afterwards(send: Send) -> Send:
+    """Load the hub's client in a thread once the service has started: then the first request need not wait for it."""
+
+    async def send_and_load(message: Message) -> None:
+        await send(message)
+        if message["type"] == "lifespan.startup.complete":
+            asyncio.get_running_loop().run_in_executor(None, import_module, "jupyterhub.services.auth")
+
+    return send_and_load
 
 
 def _is_bare(connection: HTTPConnection) -> bool:

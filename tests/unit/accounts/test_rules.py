@@ -1,7 +1,8 @@
 """The rules hold for any authenticator, and none that lacks them lets anybody in."""
 
 import pytest
-from armillary_hub.accounts.rules import AccountRules, apply_account_rules, require_account_rules, with_account_rules
+from armillary_hub.accounts.configuration import apply_account_rules, require_account_rules
+from armillary_hub.accounts.rules import AccountRules, with_account_rules
 from armillary_hub.settings import Settings
 from armillary_kernels.errors import ArmillaryError
 from jupyterhub.auth import DummyAuthenticator

@@ -155,7 +155,7 @@ def test_a_process_that_dies_is_started_again():
     inventory = NvmlInventory([sys.executable, "-c", "input(); print('[]', flush=True)"], patience=30)
     try:
         assert inventory.devices() == ()
-        inventory._process.wait()
+        inventory._child._process.wait()
         assert inventory.devices() == ()
     finally:
         inventory.close()

@@ -138,7 +138,7 @@ def test_a_second_service_does_not_start(tmp_path):
     try:
         path = os.pathsep.join(sys.path)
         second = subprocess.run(
-            [sys.executable, "-m", "support.gpu_pool", "0", str(running.database), "2"],
+            [sys.executable, "-m", "support.gpu_pool", "0", str(running.database), "2", "600", ""],
             env=os.environ | {"PYTHONPATH": path},
             capture_output=True,
             text=True,

@@ -80,8 +80,27 @@ def test_release_only_while_held_by(store):
     assert store.get(lease).state == "granted"
 
 
-def test_only_a_granted_lease_is_bound(store):
-    assert store.bind(ask(store), HOLDER, in_use=True) is None
+def test_a_queued_lease_goes_to_another_process_and_is_not_in_use(store):
+    bound = store.bind(ask(store), Process(5000, 2), in_use=True)
+    assert (bound.holder, bound.in_use, bound.state) == (Process(5000, 2), False, "queued")
+
+
+def test_a_suspended_or_ended_lease_is_not_bound(store):
+    lease = suspended(store)
+    assert store.bind(lease, Process(5000, 2), in_use=True) is None
+    store.release(lease, "alice", "given back")
+    assert store.bind(lease, Process(5000, 2), in_use=True) is None
+
+
+def test_a_suspended_lease_that_waits_leaves_the_queue_when_it_is_idle_again(store):
+    lease = suspended(store)
+    store.resume(lease, "alice")
+    assert store.note_activity(lease, busy=True).waiting_since
+    assert store.note_activity(lease, busy=False).waiting_since is None
+    assert grant(store) == {}
+    assert store.get(lease).state == "suspended"
+    store.resume(lease, "alice")
+    assert grant(store) == {lease: ("a",)}
 
 
 def suspended(store, user="alice"):

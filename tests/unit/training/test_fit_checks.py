@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import keras
@@ -9,10 +10,13 @@ import numpy as np
 import pytest
 import torch
 from armillary import training
+from armillary.clusters.gpu_queue import GpuQueue
+from armillary.clusters.progress import Arrival
 from armillary.errors import TrainingError
 from armillary.training import models
 from armillary.training.check import check_network
 from armillary.training.frameworks import LAYOUTS, blank_batch, network_format
+from armillary.training.places import check_gpus
 from armillary.training.run_folder import RunFolder, runs_folder
 from support.full_disk import file_size_limit
 from support.training_networks import Perceptron
@@ -145,3 +149,56 @@ def test_checkpoints_hold_no_code(digits, tmp_path: Path):
     torch.save({"network": network}, path)
     with pytest.raises(Exception, match="weights_only"):
         network_format("torch").load_weights(network, str(path))
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"gpus": -1, "workers": 2}, "gpus is -1; it must be a whole number, 0 for none"),
+        ({"gpus": 2, "workers": 3}, "gpus is 2 and workers is 3; each worker has one GPU, so leave out workers"),
+        ({"gpus": 2}, "There are no GPUs here to train on. Leave out gpus"),
+    ],
+)
+def test_gpus_that_cannot_be_had(digits, asked, sentence):
+    assert sentence in refusal("cnn", digits, **asked)
+
+
+@pytest.mark.parametrize(
+    ("there", "sentence"), [(2, "Training asks for 3 GPUs; this machine has 2."), (3, ""), (None, "")]
+)
+def test_more_gpus_than_the_pool_has(monkeypatch, there, sentence):
+    monkeypatch.setattr("armillary.training.places.Connection.from_environment", object)
+    monkeypatch.setattr("armillary.clusters.gpu_queue.pool_size", lambda _connection: there)
+    if sentence:
+        with pytest.raises(TrainingError, match=sentence):
+            check_gpus(3, None)
+    else:
+        check_gpus(3, None)
+
+
+def test_a_cluster_without_gpus_is_refused_for_a_run_that_asks_for_some(digits, client):
+    run = training.fit(Perceptron(), digits, gpus=2, cluster=client)
+    with pytest.raises(TrainingError, match="asks for 2 GPUs, but 0 workers of this cluster have one"):
+        run.wait(60)
+
+
+def test_a_run_that_waits_for_its_cluster_can_be_cancelled(digits, monkeypatch):
+    """However long that takes; the run says meanwhile how many workers have come."""
+
+    def never(workers, gpus, report):
+        while True:
+            report(Arrival(1, workers, GpuQueue(1, 3, "turn", None, ("bob",))))
+            time.sleep(0.01)
+
+    monkeypatch.setattr("armillary.clusters.cluster", never)
+    monkeypatch.setattr("armillary.training.fitting.check_gpus", lambda *_: None)
+    run = training.fit(Perceptron(), digits, gpus=2)
+    deadline = time.monotonic() + 10
+    while "place 3 in the queue" not in run.progress.note:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert run.progress.note.startswith("Dask cluster: 1 of 2 workers ready")
+    run.cancel()
+    with pytest.raises(TrainingError, match="was cancelled"):
+        run.wait(10)
+    assert run.status == "cancelled"

@@ -1,0 +1,142 @@
+"""The GPU pool: forty kernels at once, the time to a grant, and what a lease costs a kernel's start.
+
+    python benchmarks/gpu_pool.py [--kernels 40] [--rounds 20]
+
+1. With 4 pretend GPUs, 5 people start 40 kernels at once through a real hub, each runs a cell and ends. All must run,
+   within a quota of 2 GPUs a person and in fair order; the pool's audit is replayed to see it.
+2. The time of the pool's answer to an ask for a GPU that is free, over HTTP, sign-in included.
+3. From the start of a kernel to the end of its first cell: with a lease (our kernel, our provisioner), and the same
+   without (IPython's kernel, Jupyter's provisioner). Rounds alternate, and the medians are compared.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from armillary_kernels.processes import Process
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from jupyter_client import AsyncKernelManager
+from support.crowd import Crowd, Order, history
+from support.deployment import deploy
+from support.gpu_pool import PoolProcess
+from support.person import sign_in
+
+PEOPLE = ("ann", "ben", "cat", "dan", "eve")
+GPUS, QUOTA = 4, 2
+
+
+def milliseconds(seconds) -> float:
+    return statistics.median(seconds) * 1000
+
+
+def forty_at_once(deployment, admin, kernels) -> None:
+    headers = {"Authorization": f"Bearer {admin}"}
+    httpx.put(f"{deployment.url}/services/gpu-pool/quotas/default", headers=headers, json={"gpus": QUOTA})
+    crowd = Crowd(deployment, PEOPLE, kernels // len(PEOPLE))
+    begun = time.perf_counter()
+    printed = crowd.run()
+    took = time.perf_counter() - begun
+    order = Order(history(deployment, admin), GPUS, QUOTA)
+    assert Counter(order.granted) == dict.fromkeys(PEOPLE, kernels // len(PEOPLE))
+    print(f"{len(printed)} kernels of {len(PEOPLE)} people on {GPUS} GPUs: all ran a cell, {took:.1f} s in all")
+    print(f"order of the grants: {' '.join(order.granted)}")
+    print(f"nobody was passed over who had fewer GPUs; nobody had more than {QUOTA}; each GPU was held once")
+    print(f"waits in the queue: median {statistics.median(order.waits):.2f} s, longest {max(order.waits):.2f} s")
+
+
+def grant_times(deployment, rounds) -> list[float]:
+    """Ask for a free GPU as a kernel does, straight at the pool."""
+    server = Process.of(sign_in(deployment, PEOPLE[0]).server.pid)
+    body = {"purpose": "kernel", "devices": 1, "holder": {"pid": server.pid, "start_time": server.start_time}}
+    times = []
+    with httpx.Client(
+        base_url=deployment.settings.direct_url("gpu-pool"),
+        headers={"Authorization": f"Bearer {deployment.token(PEOPLE[0])}"},
+        timeout=60,
+    ) as client:
+        for _ in range(rounds):
+            begun = time.perf_counter()
+            answer = client.post("/leases", json=body)
+            times.append(time.perf_counter() - begun)
+            assert answer.status_code == 201, answer.text
+            client.delete(f"/leases/{answer.json()['id']}").raise_for_status()
+    return times
+
+
+async def first_cell(spec) -> float:
+    """Return the seconds from the start of a kernel to the end of its first cell."""
+    manager = AsyncKernelManager(kernel_name=spec, transport="ipc", connection_file=tempfile.mktemp(suffix=".json"))
+    begun = time.perf_counter()
+    await manager.start_kernel()
+    try:
+        client = manager.client()
+        client.start_channels()
+        await client.wait_for_ready(timeout=120)
+        reply = await client.execute_interactive("1 + 1", timeout=120, output_hook=lambda message: None)
+        took = time.perf_counter() - begun
+        assert reply["content"]["status"] == "ok"
+        client.stop_channels()
+    finally:
+        await manager.shutdown_kernel(now=True)
+    return took
+
+
+@contextmanager
+def bare_kernel(folder):
+    """Put a kernelspec beside ours that runs IPython's kernel on Jupyter's provisioner."""
+    spec = Path(folder) / "kernels" / "bare"
+    spec.mkdir(parents=True)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    (spec / "kernel.json").write_text(json.dumps({"argv": command, "display_name": "bare", "language": "python"}))
+    os.environ["JUPYTER_PATH"] = str(folder)
+    yield "bare"
+    del os.environ["JUPYTER_PATH"]
+
+
+def kernel_starts(rounds) -> tuple[list[float], list[float]]:
+    """Return the seconds with a lease and without."""
+    with tempfile.TemporaryDirectory() as folder, bare_kernel(folder) as bare:
+        pool = PoolProcess(Path(folder), simulate_gpus=GPUS)
+        pool.start()
+        os.environ.update(pool.environment("ann"))
+        leased, unleased = [], []
+        try:
+            for number in range(rounds + 1):
+                pair = asyncio.run(first_cell("python-torch")), asyncio.run(first_cell(bare))
+                if number:  # the first warms the disk
+                    leased.append(pair[0])
+                    unleased.append(pair[1])
+        finally:
+            pool.kill()
+    return leased, unleased
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kernels", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=20)
+    options = parser.parse_args()
+    with deploy(simulate_gpus=GPUS) as deployment:
+        deployment.add_user("root-of-gpus", admin=True)
+        forty_at_once(deployment, deployment.token("root-of-gpus"), options.kernels)
+        grants = grant_times(deployment, 10 * options.rounds)
+    print(f"a free GPU is granted in {milliseconds(grants):.1f} ms (median of {len(grants)}); to be under 20 ms")
+    leased, bare = kernel_starts(options.rounds)
+    more = milliseconds(leased) - milliseconds(bare)
+    print(f"first cell of a kernel: with a lease {milliseconds(leased):.0f} ms, without {milliseconds(bare):.0f} ms")
+    print(f"ratio {milliseconds(leased) / milliseconds(bare):.3f}; slower by {more:.0f} ms; to be under 50 ms")
+
+
+if __name__ == "__main__":
+    main()

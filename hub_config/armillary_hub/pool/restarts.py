@@ -1,0 +1,89 @@
+"""Idle kernels that cannot be suspended: where the admin allows it they are restarted for others, after a warning.
+
+Nobody loses anything in silence: the lease says for minutes when it ends and why, its notebook shows that, and any
+activity calls it off. So does a queue in which nobody waits for these GPUs any more.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+
+from armillary_kernels.restarts import RESTARTED
+from sqlalchemy import update
+
+from armillary_hub.pool import rows
+from armillary_hub.pool.database import leases
+from armillary_hub.pool.records import Lease
+from armillary_hub.pool.scheduling import decide
+from armillary_hub.pool.store import LeaseStore, note
+from armillary_hub.pool.suspension import Suspensions
+
+_log = logging.getLogger(__name__)
+
+
+class Restarts:
+    """The warnings, and what follows them.
+
+    Parameters
+    ----------
+    store
+        The books.
+    suspensions
+        Who cannot be suspended; and what ends processes.
+    """
+
+    def __init__(self, store: LeaseStore, suspensions: Suspensions) -> None:
+        self._store = store
+        self._suspensions = suspensions
+
+    def look(self) -> None:
+        """Warn those whose GPUs others wait for, end those whose time is over, and call off what is not needed."""
+        warning = self._store.rules.restart_warning
+        standing = self._store.active()
+        warned = [lease for lease in standing if lease.ends_at is not None]
+        if warning is None or not (warned or any(lease.waiting_since for lease in standing)):
+            return
+        refusals = self._suspensions.impossible([lease for lease in standing if lease.purpose == "kernel"])
+        needed = self._needed(refusals)
+        for lease in standing:
+            if lease.id in needed and lease.ends_at is None:
+                self._warn(lease, refusals[lease.id], timedelta(seconds=warning))
+            elif lease.id in needed:
+                self._end_in_time(lease)
+            elif lease.ends_at is not None and not lease.step:
+                self._call_off(lease)
+
+    def _needed(self, refusals: Mapping[str, str]) -> frozenset[str]:
+        """Return the leases with whose GPUs somebody who waits could be served, and without them not."""
+        return frozenset(decide(self._store.situation(frozenset(refusals))).suspensions) if refusals else frozenset()
+
+    def _warn(self, lease: Lease, refusal: str, warning: timedelta) -> None:
+        ends_at = self._store.clock.now() + warning
+        why = f"others wait for its GPU, and it cannot be suspended: {refusal}"
+        reason = f"will be restarted at {ends_at:%H:%M} UTC: {why}"
+        if self._change(lease, reason, ends_at=ends_at):
+            _log.warning("%s's %s %s %s", lease.user, lease.purpose, lease.label, reason)
+
+    def _end_in_time(self, lease: Lease) -> None:
+        if lease.ends_at is None or self._store.clock.now() < lease.ends_at:
+            return
+        # From here on its kernel waits with the next cell, for a step is under way.
+        if begun := self._change(lease, "is being restarted", step="suspending"):
+            _log.warning("%s's %s %s is restarted", lease.user, lease.purpose, lease.label)
+            why = "it was idle, could not be suspended, and others waited for its GPU"
+            self._suspensions.end(begun, f"{RESTARTED}{why}")
+
+    def _call_off(self, lease: Lease) -> None:
+        self._change(lease, "is not restarted: nobody waits for its GPU any more", ends_at=None)
+
+    def _change(self, lease: Lease, reason: str, **values: object) -> Lease | None:
+        """Write something down for a lease that is still idle, held by the same process; None where it is not."""
+        with self._store.database.transaction() as connection:
+            now = rows.find_lease(connection, lease.id)
+            if now is None or (now.state, now.step, now.holder) != ("granted", "", lease.holder) or not now.idle_since:
+                return None
+            connection.execute(update(leases).where(leases.c.id == lease.id).values(reason=reason[:200], **values))
+            changed = rows.find_lease(connection, lease.id)
+            return changed and note(connection, changed, now.state, self._store.clock.now(), "pool", reason)

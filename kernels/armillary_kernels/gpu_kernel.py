@@ -1,0 +1,305 @@
+"""IPython's kernel behind the gate: nothing of the person's runs before its GPUs are there.
+
+Named by a kernelspec with ``--IPKernelApp.kernel_class=armillary_kernels.gpu_kernel.GpuKernel``. Cells and what widgets
+send wait; what only helps to write code is answered empty meanwhile, for it may touch the person's objects, too, and a
+CUDA call in a suspended process crashes it. Cells with nothing but ``%armillary`` never wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from ipykernel.ipkernel import IPythonKernel
+
+from armillary_kernels import gate_passes
+from armillary_kernels.connection import Connection
+from armillary_kernels.descriptions import Failure, Text, explain, restart_warning, restarted_text
+from armillary_kernels.gate import Gate
+from armillary_kernels.gpu_environment import ShareLimit, put_into
+from armillary_kernels.kernel_lease import KernelLease
+from armillary_kernels.kernel_notes import Note, Order
+from armillary_kernels.lease_client import LeaseError
+from armillary_kernels.magics import GpuMagic, MagicError, own_lines
+from armillary_kernels.notices import Notice
+from armillary_kernels.texts import translator
+from armillary_kernels.waiting import Wait, WaitInterruptedError
+
+_ = translator(__file__)
+
+#: What a debugger is asked that looks at the person's objects.
+_LOOKING = ("variables", "inspectVariables", "richInspectVariables", "evaluate", "copyToGlobals")
+
+
+class GpuKernel(IPythonKernel):
+    """IPython's kernel on leased GPUs. Without a hub it is IPython's kernel and nothing else."""
+
+    _gate: Gate
+    _magic: GpuMagic
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._is_guarded = False
+        self._user = ""
+        self._restarted = ""
+        self._limit = ShareLimit()
+        self._cell: dict[str, Any] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        order, connection = Order.take(os.environ), Connection.from_environment()
+        if order is not None and connection is not None:
+            self._guard(order, connection)
+
+    def _guard(self, order: Order, connection: Connection) -> None:
+        """Put the gate before everything of the person's."""
+        path = Note.path(self.parent.abs_connection_file)  # type: ignore[union-attr] # the application
+        lease = KernelLease(connection, order, keep=lambda note: note.write(path))
+        self._user, self._restarted = connection.user, order.restarted
+        self._gate = Gate(lease, is_open=order.is_granted, wait_seconds=order.wait_seconds, warn=self._warn)
+        self._magic = GpuMagic(self._gate, connection.user)
+        self._is_guarded = True
+        for kind in ("comm_open", "comm_msg", "comm_close"):
+            self.shell_handlers[kind] = self._gated(self.shell_handlers[kind])
+        self.shell.register_magic_function(  # type: ignore[union-attr] # it is there once the kernel is made
+            self._magic.misplaced, "line", "armillary"
+        )
+
+    # Cells -----------------------------------------------------------------------------------------------
+
+    async def do_execute(
+        self,
+        code: str,
+        silent: bool,
+        store_history: bool = True,
+        user_expressions: dict[str, Any] | None = None,
+        allow_stdin: bool = False,
+        *,
+        cell_meta: dict[str, Any] | None = None,
+        cell_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Run a cell once its GPUs are there, or say why it cannot run."""
+        rest = {"cell_meta": cell_meta, "cell_id": cell_id}
+        if not self._is_guarded:
+            return await super().do_execute(code, silent, store_history, user_expressions, allow_stdin, **rest)
+        mine, code = own_lines(code)
+        interrupted, passed = threading.Event(), False
+        try:
+            with _on_interrupt(interrupted.set):
+                reply = await self._before(mine, bool(code.strip()) or not mine, silent, store_history)
+                if reply is not None:
+                    return reply
+                passed = True
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+            self._prepare(silent)
+            return await super().do_execute(code, silent, store_history, user_expressions, allow_stdin, **rest)
+        except KeyboardInterrupt:  # came before IPython was ready for it; without a reply the cell would never end
+            return self._failed(Failure(_("Interrupted before the cell ran."), (), "KeyboardInterrupt"), silent)
+        finally:
+            if passed:
+                self._gate.leave()
+
+    async def _before(self, mine: list[str], more: bool, silent: bool, store_history: bool) -> dict[str, Any] | None:
+        """Do what stands before the gate and pass it; return the reply to a cell that ends there."""
+        if not silent:
+            self._cell = self.get_parent("shell")
+        try:
+            for line in mine:
+                await self._run_magic(line)
+            if not more:
+                return self._done(store_history)
+            await self._pass(self._notice(silent))
+        except MagicError as error:
+            return self._failed(Failure(error.what, (error.remedy,), "UsageError"), silent)
+        except LeaseError as error:
+            return self._failed(explain(error, self._user), silent)
+        return None
+
+    async def _run_magic(self, line: str) -> None:
+        """Do what a line of ``%armillary`` says, waiting for GPUs that it asks for."""
+        if await self._magic.run(line):
+            await self._pass(self._notice(False))
+            self._gate.leave()
+            self._apply()
+        self.send_response(self.iopub_socket, "stream", {"name": "stdout", "text": self._magic.answer() + "\n"})
+
+    async def _pass(self, notice: Notice | None) -> None:
+        """Pass the gate, waiting with a notice for it to open."""
+        while not self._gate.enter():
+            opening = self._gate.opening()
+            if notice is not None:
+                opening.wait.watch(notice.show)
+            try:
+                await self._interruptible(asyncio.wrap_future(opening.done), opening.wait)
+            finally:
+                if notice is not None:
+                    notice.clear()
+        self._apply()
+
+    async def _interruptible(self, done: asyncio.Future[None], wait: Wait) -> None:
+        """Wait for an end; an interrupt of the kernel ends the wait first."""
+        loop = asyncio.get_running_loop()
+        with _on_interrupt(lambda: loop.call_soon_threadsafe(wait.cancel)):
+            await asyncio.shield(done)
+        if wait.is_cancelled:
+            raise WaitInterruptedError(_("Interrupted just when the GPU came."), _("Run the cell again."))
+
+    def _apply(self) -> None:
+        """Let this process's environment say what the lease's says."""
+        told, self._gate.environment = self._gate.environment, None
+        if told is not None:
+            put_into(os.environ, told)
+
+    def _prepare(self, silent: bool) -> None:
+        try:
+            self._limit.hold()
+        except Exception:
+            self.log.warning("The limit of a share of the GPU could not be set", exc_info=True)
+        if self._restarted and not silent:
+            self._show(restarted_text(self._restarted))
+            self._restarted = ""
+
+    # Other messages --------------------------------------------------------------------------------------
+
+    def _gated(self, handler: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a handler of what widgets send that waits beside the shell, so that cells can be run meanwhile."""
+
+        def handle(stream: Any, ident: Any, message: dict[str, Any]) -> Any:
+            if not self._gate.was_open or self._is_for_nobody(message):
+                return handler(stream, ident, message)
+            if self._gate.enter():
+                return self._inside(handler, stream, ident, message)
+            task = asyncio.get_running_loop().create_task(self._later(handler, stream, ident, message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return None
+
+        return handle
+
+    def _is_for_nobody(self, message: dict[str, Any]) -> bool:
+        """Return whether no code of the person's is behind a message."""
+        content = message["content"]
+        if gate_passes.passes(content.get("comm_id", "")):
+            return True
+        return message["header"]["msg_type"] == "comm_open" and (
+            content.get("target_name") not in self.comm_manager.targets
+        )
+
+    def _inside(self, handler: Callable[..., Any], stream: Any, ident: Any, message: dict[str, Any]) -> Any:
+        try:
+            self._apply()
+            return handler(stream, ident, message)
+        finally:
+            self._gate.leave()
+
+    async def _later(self, handler: Callable[..., Any], stream: Any, ident: Any, message: dict[str, Any]) -> None:
+        notice = Notice(self._send, self._cell, self._user, keeps_output=True)
+        try:
+            while not self._gate.enter():
+                opening = self._gate.opening()
+                opening.wait.watch(notice.show)
+                await asyncio.shield(asyncio.wrap_future(opening.done))
+        except LeaseError as error:
+            self.log.warning("A widget's message was dropped: %s", error)
+            return
+        finally:
+            notice.clear()
+        self._inside(handler, stream, ident, message)
+
+    async def do_complete(self, code: str, cursor_pos: int | None) -> dict[str, Any]:
+        """Complete code, or nothing while the person's objects may not be touched."""
+        if await self._enter_now():
+            try:
+                return super().do_complete(code, cursor_pos)
+            finally:
+                self._leave()
+        cursor = len(code) if cursor_pos is None else cursor_pos
+        return {"matches": [], "cursor_start": cursor, "cursor_end": cursor, "metadata": {}, "status": "ok"}
+
+    async def do_inspect(
+        self, code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()
+    ) -> dict[str, Any]:
+        """Describe an object, or nothing while the person's objects may not be touched."""
+        if await self._enter_now():
+            try:
+                return super().do_inspect(code, cursor_pos, detail_level, omit_sections)
+            finally:
+                self._leave()
+        return {"status": "ok", "data": {}, "metadata": {}, "found": False}
+
+    async def do_debug_request(self, msg: dict[str, Any]) -> Any:
+        """Answer the debugger, or refuse while the person's objects may not be touched."""
+        if msg.get("command") not in _LOOKING:
+            return await super().do_debug_request(msg)
+        if await self._enter_now():
+            try:
+                return await super().do_debug_request(msg)
+            finally:
+                self._leave()
+        refused = {"type": "response", "request_seq": msg.get("seq", 0), "command": msg["command"]}
+        return {**refused, "success": False, "message": _("This kernel's GPU is lent to others."), "body": {}}
+
+    async def _enter_now(self) -> bool:
+        """Pass the gate if that needs no wait."""
+        if not self._is_guarded or self._gate.enter():
+            return True
+        return await asyncio.wrap_future(self._gate.open_if_usable()) and self._gate.enter()
+
+    def _leave(self) -> None:
+        if self._is_guarded:
+            self._gate.leave()
+
+    def do_shutdown(self, restart: bool) -> dict[str, Any]:  # type: ignore[override] # as IPython's is
+        """End; the provisioner has the lease from here on."""
+        if self._is_guarded:
+            self._gate.stop()
+        return super().do_shutdown(restart)
+
+    # What is shown ---------------------------------------------------------------------------------------
+
+    def _notice(self, silent: bool) -> Notice | None:
+        return None if silent else Notice(self._send, self.get_parent("shell"), self._user)
+
+    def _warn(self, at: datetime) -> None:
+        """Show in the last cell's output that the kernel is going to be restarted."""
+        self._show(restart_warning(at), self._cell)
+
+    def _show(self, text: Text, parent: dict[str, Any] | None = None) -> None:
+        content = {"data": text.bundle(), "metadata": {}, "transient": {}}
+        self._send("display_data", content, parent or self.get_parent("shell"))
+
+    def _send(self, kind: str, content: dict[str, Any], parent: dict[str, Any]) -> None:
+        if self.session is not None:
+            self.session.send(self.iopub_socket, kind, content, parent, ident=self._topic(kind))
+
+    def _done(self, store_history: bool) -> dict[str, Any]:
+        """Return the reply to a cell that IPython has not seen."""
+        count = self.execution_count
+        if store_history and self.shell is not None:
+            self.shell.execution_count += 1
+        return {"status": "ok", "execution_count": count, "user_expressions": {}, "payload": []}
+
+    def _failed(self, failure: Failure, silent: bool) -> dict[str, Any]:
+        traceback = [f"{failure.name}: {failure.summary}", *failure.details]
+        error = {"ename": failure.name, "evalue": failure.summary, "traceback": traceback}
+        if not silent:
+            self.send_response(self.iopub_socket, "error", error, ident=self._topic("error"))
+        return {"status": "error", **error, "execution_count": self.execution_count, "user_expressions": {}}
+
+
+@contextmanager
+def _on_interrupt(act: Callable[[], Any]) -> Iterator[None]:
+    """Do something when the process is interrupted, rather than raise KeyboardInterrupt anywhere."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: act())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

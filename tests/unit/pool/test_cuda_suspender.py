@@ -1,0 +1,394 @@
+"""Suspending processes by CUDA's checkpoint calls, over pretend GPUs whose driver keeps the real one's rules."""
+
+import json
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from armillary_hub.pool.cuda_calls import Patience
+from armillary_hub.pool.cuda_suspender import CudaSuspender
+from armillary_hub.pool.devices import NvmlInventory
+from armillary_hub.pool.host_memory import HostMemory, NotEnoughMemoryError
+from armillary_hub.pool.suspender import SuspensionError
+from support.cuda_program import Program
+from support.fake_cuda_driver import command
+from support.fake_gpus import FakeGpus, gpu_uuid
+from support.gpu_pool import eventually
+
+FIRST, SECOND = gpu_uuid(0), gpu_uuid(1)
+WEIGHTS = [0.1 * n for n in range(50)]
+
+
+class Memory(HostMemory):
+    """Host memory of which so much is left."""
+
+    def __init__(self, mebibytes=10**6):
+        super().__init__(margin=1000)
+        self.left = mebibytes
+
+    def room(self, pids):
+        return self.left
+
+
+@pytest.fixture
+def gpus(tmp_path):
+    return FakeGpus.make(tmp_path / "gpus", count=2)
+
+
+@pytest.fixture
+def memory():
+    return Memory()
+
+
+@pytest.fixture
+def inventory(gpus):
+    inventory = NvmlInventory(command(gpus.folder, "nvml"), patience=10)
+    yield inventory
+    inventory.close()
+
+
+@pytest.fixture
+def suspender(gpus, inventory, memory):
+    patience = Patience(call=3.0, lock=0.2, copy=1.0)
+    made = CudaSuspender(inventory, memory, command=command(gpus.folder, "cuda"), patience=patience, room_patience=0.3)
+    made.look_at_driver()
+    return made
+
+
+@pytest.fixture
+def program(gpus):
+    with Program(gpus.folder, devices=[FIRST]) as program:
+        yield program
+
+
+def state(gpus, program):
+    return gpus.process(program.process.pid)["state"]
+
+
+def suspend(suspender, program, devices=(FIRST,)):
+    return suspender.suspend(program.process, devices)
+
+
+def restore(suspender, program, saved, devices=None):
+    suspender.restore(program.process, devices or {FIRST: FIRST}, saved)
+
+
+def refused(action, *, fatal=False):
+    with pytest.raises(SuspensionError) as caught:
+        action()
+    assert caught.value.fatal is fatal
+    return caught.value.what
+
+
+def test_a_process_is_suspended_and_goes_on_as_if_nothing_had_happened(suspender, gpus, program):
+    program.tell("put", "weights", 6000, WEIGHTS)
+    saved = suspend(suspender, program)
+    assert saved == {FIRST: 6000}
+    assert (state(gpus, program), gpus.free(FIRST)) == ("CHECKPOINTED", 8192)
+    with Program(gpus.folder, devices=[FIRST]) as other:
+        other.tell("put", "all", 8192, [])
+    restore(suspender, program, saved)
+    assert state(gpus, program) == "RUNNING"
+    assert program.tell("get", "weights") == WEIGHTS
+
+
+def test_a_call_while_it_is_suspended_would_have_been_its_end(suspender, program):
+    program.tell("put", "weights", 10, WEIGHTS)
+    suspend(suspender, program)
+    program.send("get", "weights")
+    assert program.wait() == -signal.SIGSEGV
+
+
+def test_a_process_without_cuda_has_nothing_to_suspend(suspender, program):
+    assert program.tell("pid") == program.process.pid
+    assert suspend(suspender, program) == {}
+    restore(suspender, program, {})
+
+
+def test_it_comes_back_on_another_gpu_where_the_driver_can(suspender, gpus, program):
+    program.tell("put", "weights", 10, WEIGHTS)
+    saved = suspend(suspender, program)
+    assert suspender.moves
+    restore(suspender, program, saved, {FIRST: SECOND})
+    assert (gpus.free(FIRST), gpus.free(SECOND)) == (8192, 8182)
+    assert program.tell("get", "weights") == WEIGHTS
+
+
+def test_an_older_driver_brings_back_to_the_same_gpu_only(suspender, gpus, program):
+    gpus.set(driver="570.86.10")
+    suspender.look_at_driver()
+    assert (suspender.problem, suspender.moves) == (None, False)
+    program.tell("put", "weights", 10, WEIGHTS)
+    saved = suspend(suspender, program)
+    assert "cannot move it" in refused(lambda: restore(suspender, program, saved, {FIRST: SECOND}))
+    assert state(gpus, program) == "CHECKPOINTED"
+    restore(suspender, program, saved)
+    assert program.tell("get", "weights") == WEIGHTS
+
+
+@pytest.mark.parametrize("driver", ["535.183.01", None])
+def test_where_the_driver_cannot_it_is_said_once(gpus, inventory, program, caplog, driver):
+    gpus.set(driver=driver or "580.65")
+    suspender = CudaSuspender(inventory, command=command(gpus.folder, "cuda") if driver else ("false",))
+    for _ in range(2):
+        suspender.look_at_driver()
+    said = "the NVIDIA driver 535 cannot suspend processes; 570 can" if driver else "the CUDA driver cannot be used"
+    assert said in suspender.refusal(program.process)
+    assert [said in record.message for record in caplog.records] == [True]
+
+
+def test_what_was_not_asked_yet_is_asked_in_time(gpus, inventory, program):
+    suspender = CudaSuspender(inventory, command=command(gpus.folder, "cuda"))
+    assert suspender.refusal(program.process) == "the CUDA driver has not been asked yet"
+    eventually(lambda: suspender.refusal(program.process) is None)
+
+
+def change(gpus, pid, **values):
+    with gpus.changing():
+        process = gpus.process(pid)
+        process.update(values)
+        gpus.keep(process)
+
+
+def use_managed_memory(gpus, pid):
+    change(
+        gpus,
+        pid,
+        allocations={
+            **gpus.process(pid)["allocations"],
+            "m": {"uuid": FIRST, "mebibytes": 1, "managed": True, "values": []},
+        },
+    )
+
+
+def test_managed_memory_is_refused_and_the_process_runs_on(suspender, gpus, program):
+    program.tell("put", "weights", 10, WEIGHTS)
+    use_managed_memory(gpus, program.process.pid)
+    assert "managed memory" in refused(lambda: suspend(suspender, program))
+    assert state(gpus, program) == "RUNNING"
+    assert program.tell("get", "weights") == WEIGHTS
+
+
+def test_what_failed_is_not_tried_again_at_once_and_later_each_time(suspender, gpus, program):
+    now = [0.0]
+    suspender._clock = lambda: now[0]
+    program.tell("put", "weights", 10, WEIGHTS)
+    program.tell("set_busy", True)
+    for lasting in (60, 120, 240):
+        assert suspender.refusal(program.process) is None
+        why = refused(lambda: suspend(suspender, program))
+        assert why == "Its work on the GPU did not end in time."
+        now[0] += lasting - 1
+        assert suspender.refusal(program.process) == why
+        now[0] += 1
+    program.tell("set_busy", False)
+    suspend(suspender, program)
+    assert suspender._backoffs == {}
+
+
+def test_a_stopped_process_is_refused_before_any_call_could_hang(suspender, gpus, program):
+    program.tell("put", "weights", 10, WEIGHTS)
+    program.signal(signal.SIGSTOP)
+    eventually(program.process.is_stopped)
+    assert suspender.refusal(program.process) == "it was stopped by a signal"
+    assert refused(lambda: suspend(suspender, program)).endswith("was stopped by a signal.")
+    program.signal(signal.SIGCONT)
+    assert state(gpus, program) == "RUNNING"
+
+
+def family(gpus, program, count=2):
+    """A process and its children, each with something on the GPU."""
+    program.tell("put", "weights", 100, WEIGHTS)
+    pids = [program.tell("start", str(gpus.folder)) for _ in range(count)]
+    for number in range(count):
+        program.tell("child", number, "put", "weights", 100, WEIGHTS)
+    return [program.process.pid, *pids]
+
+
+def states(gpus, pids):
+    return [gpus.process(pid)["state"] for pid in pids]
+
+
+def test_a_process_and_its_children_are_suspended_together(suspender, gpus, program):
+    pids = family(gpus, program)
+    assert suspend(suspender, program) == {FIRST: 300}
+    assert states(gpus, pids) == ["CHECKPOINTED"] * 3
+    restore(suspender, program, {FIRST: 300})
+    assert states(gpus, pids) == ["RUNNING"] * 3
+    assert program.tell("child", 1, "get", "weights") == WEIGHTS
+
+
+@pytest.mark.parametrize("trouble", ["busy", "managed"])
+def test_all_of_them_or_none(suspender, gpus, program, trouble):
+    pids = family(gpus, program)
+    last = max(pids)
+    if trouble == "busy":
+        change(gpus, last, busy=True)
+    else:
+        use_managed_memory(gpus, last)
+    refused(lambda: suspend(suspender, program))
+    assert states(gpus, pids) == ["RUNNING"] * 3
+    assert program.tell("child", 0, "get", "weights") == WEIGHTS
+
+
+def test_host_memory_is_reserved_before_anything_is_done(suspender, gpus, program, memory):
+    program.tell("put", "weights", 6000, WEIGHTS)
+    memory.left = 6500
+    said = refused(lambda: suspend(suspender, program))
+    assert said == "5500 MiB of host memory are left, and 6000 MiB are needed."
+    assert state(gpus, program) == "RUNNING"
+    memory.left = 7000
+    suspend(suspender, program)
+
+
+def test_what_others_have_reserved_counts(memory):
+    memory.left = 3000
+    with memory.reserved(1500, []):
+        too_much = memory.reserved(600, [])
+        with pytest.raises(NotEnoughMemoryError, match="500 MiB of host memory are left"), too_much:
+            raise AssertionError
+        with memory.reserved(500, []):
+            pass
+    assert memory._reserved == 0
+
+
+def test_a_restore_waits_for_memory_and_is_not_tried_without(suspender, gpus, program):
+    program.tell("put", "weights", 6000, WEIGHTS)
+    saved = suspend(suspender, program)
+    gpus.set(lingers={FIRST: 3000})
+    said = refused(lambda: restore(suspender, program, saved))
+    assert said == f"It stays suspended: 5192 MiB of the GPU {FIRST} are free, and 6000 MiB are needed."
+    assert state(gpus, program) == "CHECKPOINTED"
+    suspender._room_patience = 20.0
+    letting_go = threading.Timer(0.5, lambda: gpus.set(lingers={}))
+    letting_go.start()
+    restore(suspender, program, saved)
+    letting_go.join()
+    assert program.tell("get", "weights") == WEIGHTS
+
+
+def test_a_restore_that_finds_too_little_memory_all_the_same_is_fatal(suspender, gpus, program):
+    program.tell("put", "weights", 6000, WEIGHTS)
+    suspend(suspender, program)
+    gpus.set(lingers={FIRST: 3000})
+    said = refused(lambda: restore(suspender, program, {FIRST: 10}), fatal=True)
+    assert "state was lost" in said
+    assert "lost" in program.tell("get", "weights")["error"]
+
+
+@pytest.mark.parametrize(("call", "when", "goes"), [("lock", "before", False), ("checkpoint", "after", True)])
+def test_a_suspension_that_hangs_is_given_up_and_its_end_found_out(suspender, gpus, program, call, when, goes):
+    program.tell("put", "weights", 100, WEIGHTS)
+    gpus.set(hang={call: when})
+    if goes:
+        assert suspend(suspender, program) == {FIRST: 100}
+    else:
+        assert "has not answered" in refused(lambda: suspend(suspender, program))
+    assert state(gpus, program) == ("CHECKPOINTED" if goes else "RUNNING")
+
+
+@pytest.mark.parametrize(
+    ("call", "when", "goes"),
+    [("restore", "before", False), ("restore", "after", False), ("unlock", "before", False), ("unlock", "after", True)],
+)
+def test_a_restore_that_hangs_is_given_up_and_its_end_found_out(suspender, gpus, program, call, when, goes):
+    program.tell("put", "weights", 100, WEIGHTS)
+    saved = suspend(suspender, program)
+    gpus.set(hang={call: when})
+    if goes:
+        restore(suspender, program, saved)
+    else:
+        assert "has not answered" in refused(lambda: restore(suspender, program, saved))
+        assert state(gpus, program) == "CHECKPOINTED"
+        gpus.set(hang={})
+        restore(suspender, program, saved)
+    assert program.tell("get", "weights") == WEIGHTS
+
+
+def test_a_process_that_is_neither_restored_nor_suspended_is_lost(suspender, gpus, program):
+    program.tell("put", "weights", 100, WEIGHTS)
+    saved = suspend(suspender, program)
+    gpus.set(hang={"unlock": "before", "checkpoint": "before"})
+    assert "state was lost" in refused(lambda: restore(suspender, program, saved), fatal=True)
+
+
+def test_a_driver_that_answers_nothing_at_all_changes_nothing(suspender, gpus, program):
+    program.tell("put", "weights", 100, WEIGHTS)
+    gpus.set(hang={"state": "before"})
+    suspender._patience = Patience(call=0.7, lock=0.1, copy=0.1)
+    assert "has not answered" in refused(lambda: suspend(suspender, program))
+    assert state(gpus, program) == "RUNNING"
+
+
+@pytest.mark.parametrize("step", ["suspend", "restore"])
+def test_a_process_that_ends_meanwhile_is_gone_for_good(suspender, gpus, program, step):
+    program.tell("put", "weights", 100, WEIGHTS)
+    saved = suspend(suspender, program) if step == "restore" else {}
+    program.signal(signal.SIGKILL)
+    program.wait()
+    action = suspend if step == "suspend" else restore
+    arguments = () if step == "suspend" else (saved,)
+    assert refused(lambda: action(suspender, program, *arguments), fatal=True) == "The process has ended."
+
+
+def test_one_that_host_memory_kills_is_gone_for_good(suspender, gpus, program):
+    program.tell("put", "weights", 100, WEIGHTS)
+    gpus.set(host=50)
+    assert refused(lambda: suspend(suspender, program), fatal=True) == "The process has ended."
+
+
+@pytest.mark.parametrize("reached", ["LOCKED", "CHECKPOINTED"])
+def test_a_step_that_the_pool_was_killed_in_is_taken_again(suspender, gpus, program, reached):
+    program.tell("put", "weights", 100, WEIGHTS)
+    change(gpus, program.process.pid, state=reached)
+    saved = suspend(suspender, program)
+    assert state(gpus, program) == "CHECKPOINTED"
+    assert saved[FIRST] > 0
+    restore(suspender, program, saved)
+    change(gpus, program.process.pid, state=reached)
+    restore(suspender, program, saved)
+    assert program.tell("get", "weights") == WEIGHTS
+
+
+def test_what_nvml_does_not_say_of_a_process_is_reckoned_generously(suspender, gpus, program):
+    program.tell("put", "weights", 0, WEIGHTS)
+    gpus.set(lingers={FIRST: 700})
+    assert suspend(suspender, program) == {FIRST: 700}
+
+
+def test_while_nvml_is_silent_nothing_is_tried(suspender, gpus, program, inventory):
+    program.tell("put", "weights", 100, WEIGHTS)
+    gpus.set(hang={"nvml": True})
+    inventory._patience = 0.3
+    assert "NVML has not answered" in refused(lambda: suspend(suspender, program))
+    assert state(gpus, program) == "RUNNING"
+
+
+def test_a_call_that_a_killed_pool_left_behind_is_waited_for(suspender, gpus, program):
+    program.tell("put", "weights", 100, WEIGHTS)
+    gpus.set(hang={"checkpoint": "after"})
+    change(gpus, program.process.pid, state="LOCKED")
+    left = subprocess.Popen(command(gpus.folder, "cuda"), stdin=subprocess.PIPE, text=True)
+    print(json.dumps({"do": "checkpoint", "pid": program.process.pid}), file=left.stdin, flush=True)
+    eventually(lambda: state(gpus, program) == "CHECKPOINTED")
+    gpus.set(hang={})
+    done = []
+    waiting = threading.Thread(target=lambda: done.append(suspend(suspender, program)))
+    waiting.start()
+    eventually(lambda: _locks_waited_for(program), what="the wait for its lock")
+    assert done == []
+    left.kill()
+    left.wait()
+    left.stdin.close()
+    waiting.join()
+    assert len(done) == 1
+    restore(suspender, program, done[0])
+    assert program.tell("get", "weights") == WEIGHTS
+
+
+def _locks_waited_for(program):
+    """Whether somebody waits for a lock on the program's folder in /proc."""
+    inode = Path(f"/proc/{program.process.pid}").stat().st_ino
+    return any(f":{inode} " in line and "->" in line for line in Path("/proc/locks").read_text().splitlines())
