@@ -65,9 +65,9 @@ class DatasetsPanel(widgets.VBox):
         self.name = widgets.Text(description=_("Name"), style=_STYLE, layout={"width": "260px"})
         self.target = widgets.Dropdown(description=_("Column with the class"), style=_STYLE, layout={"width": "320px"})
         self.target.observe(self._target_chosen, "value")
-        stop, skip = (_("stop"), "stop"), (_("leave out"), "skip")
+        choices = [(_("stop"), "stop"), (_("leave out"), "skip"), (_("set aside"), "set_aside")]
         self.on_error = widgets.Dropdown(
-            options=[stop, skip], description=_("Unusable examples"), style=_STYLE, layout={"width": "230px"}
+            options=choices, description=_("Unusable examples"), style=_STYLE, layout={"width": "230px"}
         )
         self.shares = {
             split: widgets.BoundedIntText(percent, min=0, max=100, description=f"{_(split)} %", style=_STYLE)
