@@ -119,8 +119,9 @@ def import_examples(
     >>> datasets.import_examples([{"picture": Path("crow.png"), "caption": "A crow."}], features, "birds", split=None)
     <Dataset birds@1: 1 examples (image + text); train 1>
     """
+    in_words = _("example {n}")  # translated once, not for every row
     rows = (
-        Row(_("example {n}", n=number), lambda example=example: example)  # type: ignore[misc]
+        Row(in_words.format(n=number), lambda example=example: example)  # type: ignore[misc]
         for number, example in enumerate(examples, 1)
     )
     options.setdefault("source", _("examples in memory"))

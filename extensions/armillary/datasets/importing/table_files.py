@@ -178,9 +178,10 @@ def _csv_rows(
     reader: Any, lines: _Lines, columns: int, encoding: str, rejects: Rejects
 ) -> Iterator[tuple[str, list[str]]]:
     """Yield each good row with its first line in the file."""
+    in_words = _("line {line}")  # translated once, not for every row
     while True:
         lines.last = []
-        place = _("line {line}", line=reader.line_num + 1)
+        place = in_words.format(line=reader.line_num + 1)
         row: list[str] = []
         try:
             row = next(reader)
