@@ -199,11 +199,12 @@ class _Finder:
         """Return the files of each example, by the path of the first."""
         first, *others = self._parts
         by_stem = {column: dict(self._stems(self._parts[column])) for column in others}
-        return [
-            _Group(path, {first: path} | {column: by_stem[column].get(stem) for column in others})
-            for stem, path in self._stems(self._parts[first])
-            if self._select.search(path)
-        ]
+        groups = []
+        for stem, path in self._stems(self._parts[first]):
+            files: dict[str, str | None] = {column: by_stem[column].get(stem) for column in others}
+            if self._select.search(path):
+                groups.append(_Group(path, {first: path, **files}))
+        return groups
 
     def _stems(self, end: str) -> list[tuple[str, str]]:
         """Return the files with an end, each after what stands before it, in order."""
