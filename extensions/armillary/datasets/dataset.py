@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,15 @@ from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.datasets import examples, shards, store
-from armillary.datasets.features import Feature, Image
+from armillary.datasets.card import Card, read_card
+from armillary.datasets.features import ClassLabel, Feature, Image
+from armillary.datasets.kinds import kinds_of
 from armillary.datasets.manifest import Manifest, read_manifest
-from armillary.datasets.splits import Assignment, stratified
+from armillary.datasets.media import Medium
+from armillary.datasets.places import Place
+from armillary.datasets.plain_values import plain_value
+from armillary.datasets.saving import Content, Placed, save
+from armillary.datasets.splits import Assignment, at_random, stratified
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import InputSpec, table_spec
 
@@ -35,11 +41,11 @@ class Dataset:
     >>> X, y = ds.arrays("train")
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self.folder = folder
         self.manifest: Manifest = read_manifest(folder)
 
-    def __reduce__(self) -> tuple[type[Dataset], tuple[Path]]:
+    def __reduce__(self) -> tuple[type[Dataset], tuple[Place]]:
         return Dataset, (self.folder,)
 
     @property
@@ -63,13 +69,13 @@ class Dataset:
         return dict(self.manifest.features)
 
     @property
-    def target(self) -> str:
-        """The column with the class."""
+    def target(self) -> str | None:
+        """The column with the class, if there is one."""
         return self.manifest.target
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes; labels are indices into it."""
+        """The classes; labels are indices into it. Empty without a target."""
         return self.manifest.class_names
 
     @property
@@ -79,8 +85,36 @@ class Dataset:
 
     @property
     def input_spec(self) -> InputSpec:
-        """The raw form of an example and how it is normalised."""
+        """The raw form of an example and how it is normalised.
+
+        Raises
+        ------
+        DatasetError
+            When the examples (texts, sounds, images of many sizes) have no form yet that models take.
+        """
+        if self.manifest.input is None:
+            what = _("{dataset} ({kind}) has no form that models take.", dataset=self.reference, kind=self.kind)
+            raise DatasetError(what, _("Read its examples with iterate(), to_pandas() or to_huggingface()."))
         return self.manifest.input
+
+    @property
+    def kind(self) -> str:
+        """What an example consists of: ``"image"``, ``"table"``, ``"text"``, ``"image + audio + text"`` and so on."""
+        return " + ".join(kinds_of(self.features, self.target))
+
+    @property
+    def card(self) -> Card:
+        """The description and tags of this name, which all its versions share."""
+        return read_card(self.folder.parent)
+
+    @property
+    def skipped(self) -> pd.DataFrame:
+        """What the import left out: ``place``, ``reason`` and, where it was set aside, ``data``."""
+        file = self.manifest.skipped_file
+        if file is not None:
+            return shards.read_files(self.folder, [file]).to_pandas()
+        listed = [(entry["file"], entry["reason"], None) for entry in self.report.get("skipped", ())]
+        return pd.DataFrame(listed, columns=["place", "reason", "data"])
 
     @property
     def report(self) -> dict[str, Any]:
@@ -96,10 +130,11 @@ class Dataset:
         return self.manifest.examples
 
     def __repr__(self) -> str:
-        shape = "×".join(map(str, self.input_spec.shape))
+        spec = self.manifest.input
+        form = f" of {'×'.join(map(str, spec.shape))}" if spec else ""
+        classes = f", {len(self.class_names)} classes" if self.class_names else ""
         splits = ", ".join(f"{name} {count:,}" for name, count in self.splits.items())
-        kind = "images" if self.input_spec.kind == "image" else "rows"
-        return f"<Dataset {self.reference}: {len(self):,} {kind} of {shape}, {len(self.class_names)} classes; {splits}>"
+        return f"<Dataset {self.reference}: {len(self):,} examples ({self.kind}){form}{classes}; {splits}>"
 
     @cached_property
     def _assignment(self) -> Assignment:
@@ -130,8 +165,22 @@ class Dataset:
             raise DatasetError(what, _("Use one of these."))
         return self._assignment.rows(split)
 
+    def split_of_rows(self) -> list[str]:
+        """Return the split of every row, in stored order."""
+        return [self._assignment.names[code] for code in self._assignment.codes]
+
     def labels(self, split: str | None = "train") -> NDArray[np.int64]:
-        """Return the class indices of a split, ``(n,)``."""
+        """Return the class indices of a split, ``(n,)``.
+
+        Raises
+        ------
+        DatasetError
+            When the dataset has no target.
+        """
+        if self.target is None:
+            raise DatasetError(
+                _("{dataset} has no column with the class.", dataset=self.reference), _("Import it with a target.")
+            )
         return examples.load_labels(self.folder, self.manifest.created)[self.rows(split)]
 
     def arrays(self, split: str | None = "train") -> tuple[NDArray[Any], NDArray[np.int64]]:
@@ -152,19 +201,47 @@ class Dataset:
         if column is None:
             what = _("{dataset} holds no images.", dataset=self.reference)
             raise DatasetError(what, _("Use to_pandas() to see its rows."))
-        return shards.read_values(self.folder, self.manifest.shards, column, rows)
+        return [example[column].read() for example in self.take(rows, [column])]
 
     def to_pandas(self, split: str | None = None) -> pd.DataFrame:
         """Return the stored columns as a table; classes and categories by name."""
         frame = shards.read_files(self.folder, self.manifest.shards).to_pandas().iloc[self.rows(split)]
         for name, feature in self.features.items():
-            if hasattr(feature, "names"):
+            if isinstance(feature, ClassLabel):
                 codes = frame[name].fillna(-1).to_numpy().astype(int)
                 frame[name] = pd.Categorical.from_codes(codes, list(feature.names))
         return frame
 
+    def iterate(self, split: str | None = None, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the examples of a split (of all for ``None``) one by one, in stored order.
+
+        Classes come by name, images, sounds and videos as `Medium`, whose ``image()``, ``sound()`` and ``frames()``
+        decode them. No more than one row group is in memory.
+        """
+        wanted = np.zeros(len(self), bool)
+        wanted[self.rows(split)] = True
+        features = {name: self.features[name] for name in columns or self.features}
+        first = 0
+        for group in shards.row_groups(self.folder, self.manifest.shards, list(features)):
+            here = np.flatnonzero(wanted[first : first + len(group)])
+            first += len(group)
+            for row in group.take(here).to_pylist():
+                yield {name: plain_value(feature, row[name], self._medium) for name, feature in features.items()}
+
+    def take(self, rows: Sequence[int], columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """Return single examples, as `iterate` yields them; reads only the row groups they lie in."""
+        features = {name: self.features[name] for name in columns or self.features}
+        found = {name: shards.read_values(self.folder, self.manifest.shards, name, rows) for name in features}
+        return [
+            {name: plain_value(feature, found[name][index], self._medium) for name, feature in features.items()}
+            for index in range(len(rows))
+        ]
+
+    def _medium(self, value: dict[str, Any]) -> Medium:
+        return Medium.stored(value, self.folder, self.manifest.media)
+
     def split(self, train: float = 0.8, validation: float = 0.1, test: float = 0.1, *, seed: int = 0) -> Dataset:
-        """Divide the examples anew, stratified by class, and save that as the next version.
+        """Divide the examples anew, stratified by class where there are classes, and save that as the next version.
 
         Raises
         ------
@@ -172,26 +249,46 @@ class Dataset:
             When the shares do not add up to 1 or a class has too few examples.
         """
         shares = {"train": train, "validation": validation, "test": test}
-        labels = self.labels(None)
-        assignment = stratified(labels, self.class_names, shares, seed)
-        content = store.Content(
+        if self.target is None:
+            assignment = at_random(len(self), shares, seed)
+        else:
+            assignment = stratified(self.labels(None), self.class_names, shares, seed)
+        content = Content(
             features=self.features,
             target=self.target,
-            input=self._spec_of(assignment),
-            labels=labels,
-            split=assignment,
-            place_shards=partial(shards.link_shards, source=self.folder, shards=self.manifest.shards),
+            place=lambda folder: self._placed_again(folder, assignment),
             recipe=({"step": "split", **shares, "seed": seed},),
             source=self.manifest.source,
-            report=self.report,
+            licence=self.manifest.licence,
             parent=self.reference,
         )
-        return Dataset(store.save(self.name, content, self.folder.parent.parent))
+        return Dataset(save(self.name, content, self.folder.parent.parent))
 
-    def _spec_of(self, assignment: Assignment) -> InputSpec:
-        if self.input_spec.kind == "image":
-            return self.input_spec
-        return table_spec(self.raw_examples.take(assignment.rows("train")), self.input_spec.columns)
+    def _placed_again(self, folder: Path, assignment: Assignment) -> Placed:
+        """Give ``folder`` the files of this version, divided anew."""
+        manifest = self.manifest
+        skipped = shards.link_files(folder, self.folder, [manifest.skipped_file] if manifest.skipped_file else [])
+        return Placed(
+            shards=shards.link_files(folder, self.folder, manifest.shards),
+            split=assignment,
+            labels=self.labels(None) if self.target is not None else None,
+            input=self._spec_of(assignment),
+            media=shards.link_files(folder, self.folder, manifest.media),
+            skipped_file=next(iter(skipped), None),
+            report=self.report,
+        )
+
+    def _spec_of(self, assignment: Assignment) -> InputSpec | None:
+        spec = self.manifest.input
+        if spec is None or spec.kind == "image":
+            return spec
+        return table_spec(self.raw_examples.take(assignment.rows("train")), spec.columns)
+
+    def to_huggingface(self) -> Any:
+        """Return a ``datasets.DatasetDict``; see `armillary.datasets.to_huggingface`."""
+        from armillary.datasets.huggingface import to_huggingface
+
+        return to_huggingface(self)
 
     def to_torch(self, split: str = "train", batch_size: int = 64, **options: Any) -> Batches:
         """Return PyTorch batches; see `armillary.datasets.to_torch`."""
@@ -243,7 +340,7 @@ def list_datasets() -> list[DatasetInfo]:
     return [info for info in found if info is not None]
 
 
-def _info(folder: Path, name: str) -> DatasetInfo | None:
+def _info(folder: Place, name: str) -> DatasetInfo | None:
     known = store.versions(folder, name)
     try:
         manifest = read_manifest(folder / name / str(known[-1]))
@@ -252,7 +349,7 @@ def _info(folder: Path, name: str) -> DatasetInfo | None:
     return DatasetInfo(
         name,
         tuple(known),
-        manifest.input.kind,
+        " + ".join(kinds_of(manifest.features, manifest.target)),
         manifest.examples,
         len(manifest.class_names),
         manifest.splits,

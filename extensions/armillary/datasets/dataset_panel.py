@@ -13,9 +13,10 @@ from armillary_kernels.texts import translator
 from armillary.datasets import balance
 from armillary.datasets.dataset import Dataset, list_datasets, open_dataset
 from armillary.datasets.dataset_view import DatasetView
-from armillary.datasets.images import import_images
-from armillary.datasets.preview import Preview, is_table, preview
-from armillary.datasets.tables import import_table
+from armillary.datasets.importing.images import import_images
+from armillary.datasets.importing.table_files import is_table
+from armillary.datasets.importing.tables import import_table
+from armillary.datasets.preview import Preview, preview
 from armillary.datasets.uploader import Uploader
 from armillary.errors import ArmillaryError
 
@@ -64,9 +65,9 @@ class DatasetsPanel(widgets.VBox):
         self.name = widgets.Text(description=_("Name"), style=_STYLE, layout={"width": "260px"})
         self.target = widgets.Dropdown(description=_("Column with the class"), style=_STYLE, layout={"width": "320px"})
         self.target.observe(self._target_chosen, "value")
-        stop, skip = (_("stop"), "stop"), (_("leave out"), "skip")
+        choices = [(_("stop"), "stop"), (_("leave out"), "skip"), (_("set aside"), "set_aside")]
         self.on_error = widgets.Dropdown(
-            options=[stop, skip], description=_("Unusable examples"), style=_STYLE, layout={"width": "230px"}
+            options=choices, description=_("Unusable examples"), style=_STYLE, layout={"width": "230px"}
         )
         self.shares = {
             split: widgets.BoundedIntText(percent, min=0, max=100, description=f"{_(split)} %", style=_STYLE)

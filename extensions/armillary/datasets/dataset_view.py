@@ -8,10 +8,12 @@ from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
+import pandas as pd
 from armillary_kernels.texts import translator
 
 from armillary.datasets import balance
 from armillary.datasets.dataset import Dataset
+from armillary.datasets.features import Image
 from armillary.datasets.preview import Preview, thumbnail
 from armillary.datasets.thumbnails import Thumbnails
 
@@ -71,26 +73,27 @@ class DatasetView(widgets.VBox):
         self.split.value = ""
         self.shown_class.options = [(_("all"), _ALL), *((name, i) for i, name in enumerate(dataset.class_names))]
         self.shown_class.value = _ALL
+        self.shown_class.layout.display = None if dataset.class_names else "none"
         self._dataset = dataset
         self.layout.display = None
         self._filters.layout.display = None
         self._summary.value = balance.styled(self._described(dataset))
-        self._show_either(dataset.input_spec.kind)
+        self._show_either(_shown_as(dataset))
         self._filter()
 
     def _described(self, dataset: Dataset) -> str:
-        shape = " × ".join(map(str, dataset.input_spec.shape))
+        spec = dataset.manifest.input
         facts = _(
             "{n} examples of {shape}; saved {time} by {author}",
             n=f"{len(dataset):,}",
-            shape=shape,
+            shape=" × ".join(map(str, spec.shape)) if spec else dataset.kind,
             time=dataset.manifest.created[:16].replace("T", " "),
             author=dataset.manifest.author,
         )
         counts = {split: list(numbers) for split, numbers in dataset.manifest.class_counts.items()}
         notes = _noticed(dataset.report)
         head = f'<h3>{escape(dataset.reference)}</h3><p class="arm-data-facts">{escape(facts)}</p>{notes}'
-        return head + balance.balance(dataset.class_names, counts)
+        return head + (balance.balance(dataset.class_names, counts) if counts else "")
 
     def _show_either(self, kind: str) -> None:
         self.thumbnails.layout.display = None if kind == "image" else "none"
@@ -104,11 +107,11 @@ class DatasetView(widgets.VBox):
         found = dataset.rows(split)
         if self.shown_class.value != _ALL:
             found = found[dataset.labels(split) == self.shown_class.value]
-        elif dataset.input_spec.kind == "image":  # class folders lie one after the other: mix them
+        elif _shown_as(dataset) == "image":  # class folders lie one after the other: mix them
             found = np.random.default_rng(0).permutation(found)
         self._found = found
-        if dataset.input_spec.kind == "table":
-            frame = dataset.to_pandas().iloc[found[:20]]
+        if _shown_as(dataset) == "table":
+            frame = pd.DataFrame(dataset.take(found[:20].tolist()))
             self._table.value = balance.styled(balance.rows(frame, _("The first rows")))
         else:
             self._draw(0)
@@ -123,11 +126,19 @@ class DatasetView(widgets.VBox):
             return
         self._drawn = page
         rows = self._found[page * PAGE : (page + 1) * PAGE]
-        labels = dataset.labels(None)
         images = [thumbnail(data) for data in dataset.encoded_images(rows.tolist())]
-        captions = [dataset.class_names[labels[row]] for row in rows]
+        if dataset.target is None:
+            captions = [_("example {n}", n=row + 1) for row in rows]
+        else:
+            labels = dataset.labels(None)
+            captions = [dataset.class_names[labels[row]] for row in rows]
         title = _("{n} pictures", n=f"{len(self._found):,}")
         self.thumbnails.show(title, images, captions, page, math.ceil(len(self._found) / PAGE))
+
+
+def _shown_as(dataset: Dataset) -> str:
+    """Return ``"image"`` for a dataset with a column of images, else ``"table"``."""
+    return "image" if any(isinstance(feature, Image) for feature in dataset.features.values()) else "table"
 
 
 def _noticed(report: dict[str, Any]) -> str:
@@ -140,5 +151,6 @@ def _noticed(report: dict[str, Any]) -> str:
         entries = report.get(key, [])
         if entries:
             listed = ", ".join(f"{entry['file']} ({entry['reason']})" for entry in entries[:5])
-            lines.append(text.format(files=listed + (f", … ({len(entries)})" if len(entries) > 5 else "")))
+            number = report.get(f"{key}_examples", len(entries))
+            lines.append(text.format(files=listed + (f", … ({number:,})" if number > 5 else "")))
     return "".join(f"<p>{escape(line)}</p>" for line in lines)

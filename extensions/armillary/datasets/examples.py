@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from armillary.datasets.features import ClassLabel, Image, Value
 from armillary.datasets.manifest import Manifest, read_manifest
+from armillary.datasets.places import Place
 from armillary.datasets.shards import read_files
 from armillary.inputs.pictures import as_array, decode, fitted
 
@@ -71,9 +71,11 @@ def decode_pictures(files: list[bytes], shape: tuple[int, ...]) -> NDArray[np.ui
 
 
 @lru_cache(maxsize=2)
-def load_examples(folder: Path, saved: str) -> Examples:
+def load_examples(folder: Place, saved: str) -> Examples:
     """Return the examples of a version; ``saved`` (its time of saving) tells a re-made store from the old one."""
     manifest = read_manifest(folder)
+    if manifest.input is None:
+        raise ValueError(f"{folder} has no form that models take")
     if manifest.input.kind == "table":
         return DecodedExamples(model_columns(read_files(folder, manifest.shards), manifest))
     column = next(name for name, feature in manifest.features.items() if isinstance(feature, Image))
@@ -86,10 +88,10 @@ def load_examples(folder: Path, saved: str) -> Examples:
 
 
 @lru_cache(maxsize=16)
-def load_labels(folder: Path, saved: str) -> NDArray[np.int64]:
+def load_labels(folder: Place, saved: str) -> NDArray[np.int64]:
     """Return the class of every row, ``(n,)``."""
     manifest = read_manifest(folder)
-    column = read_files(folder, manifest.shards, [manifest.target]).column(manifest.target)
+    column = read_files(folder, manifest.shards, [str(manifest.target)]).column(str(manifest.target))
     labels = column.to_numpy().astype(np.int64)
     labels.setflags(write=False)
     return labels

@@ -1,7 +1,21 @@
-"""The typed columns of a dataset, named and stored as in Hugging Face ``datasets``.
+"""The typed columns of a dataset, described as in Hugging Face ``datasets``.
 
-A shard's Parquet schema carries the same description under the key ``huggingface``, so that
+The description of each feature (`to_json`) is the one that ``datasets.Features.to_dict`` gives, so either library reads
+what the other wrote. A shard's Parquet schema carries it under the key ``huggingface``, so that
 ``datasets.load_dataset("parquet", ...)`` finds images and class names without being told.
+
+========================= ====================================================================
+text                      ``Value("string")``
+number, truth value, time ``Value("float64")``, ``Value("bool")``, ``Value("timestamp[s]")``
+class                     `ClassLabel`
+image, sound, video       `Image`, `Audio`, `Video`
+words with a label each   ``Sequence(Value("string"))`` and `TokenLabels`
+objects in an image       `Boxes`
+translation pair          `Translation`
+array of one shape        `Array`
+several values            `Sequence`
+parts with names          `Struct`
+========================= ====================================================================
 """
 
 from __future__ import annotations
@@ -13,21 +27,35 @@ from typing import Any
 
 import pyarrow as pa
 
-_ARROW_TYPES = {"bool": pa.bool_(), "int64": pa.int64(), "float64": pa.float64(), "string": pa.string()}
+from armillary.datasets.arrow_types import arrow_type_of, dtype_of, stored_type
+
+_MEDIA_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+Settings = tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True)
-class Image:
-    """One picture: its encoded bytes (PNG or JPEG) and the path it was imported from."""
+class Value:
+    """A plain value; ``dtype`` is Hugging Face's name of its Arrow type, such as ``"string"`` or ``"float64"``.
+
+    Raises
+    ------
+    ValueError
+        When there is no such type.
+    """
+
+    dtype: str
+
+    def __post_init__(self) -> None:
+        arrow_type_of(self.dtype)
 
     @property
     def arrow_type(self) -> pa.DataType:
-        """``struct<bytes: binary, path: string>``."""
-        return pa.struct({"bytes": pa.binary(), "path": pa.string()})
+        """The Arrow type of the same name."""
+        return arrow_type_of(self.dtype)
 
     def to_json(self) -> dict[str, Any]:
         """Return the Hugging Face description."""
-        return {"_type": "Image"}
+        return {"dtype": self.dtype, "_type": "Value"}
 
 
 @dataclass(frozen=True)
@@ -46,39 +74,282 @@ class ClassLabel:
         return {"names": list(self.names), "_type": "ClassLabel"}
 
 
-@dataclass(frozen=True)
-class Value:
-    """A plain column: ``bool``, ``int64``, ``float64`` or ``string``."""
+@dataclass(frozen=True, repr=False)
+class _Media:
+    """A file of its own: its bytes and the path it was imported from; a long one lies beside the shards.
 
+    ``settings`` are those of Hugging Face's feature that say how it is read there, such as ``("decode", False)``.
+    """
+
+    settings: Settings = ()
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings)
+        return f"{type(self).__name__}({settings})"
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """``struct<bytes: binary, path: string>``."""
+        return _MEDIA_TYPE
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the Hugging Face description."""
+        return {**dict(self.settings), "_type": type(self).__name__}
+
+
+@dataclass(frozen=True, repr=False)
+class Image(_Media):
+    """One picture: its encoded bytes (PNG, JPEG and the like)."""
+
+
+@dataclass(frozen=True, repr=False)
+class Audio(_Media):
+    """One sound: its encoded bytes (WAV, FLAC, Ogg, MP3)."""
+
+
+@dataclass(frozen=True, repr=False)
+class Video(_Media):
+    """One video: its encoded bytes (MP4 and the like)."""
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Several values of one feature; exactly ``length`` of them unless that is -1."""
+
+    feature: Feature
+    length: int = -1
+    large: bool = False
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """A list, a list of fixed size, or one with 64-bit offsets."""
+        if self.large:
+            return pa.large_list(self.feature.arrow_type)
+        return pa.list_(self.feature.arrow_type, self.length)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the Hugging Face description."""
+        length = {} if self.length < 0 else {"length": self.length}
+        return {"feature": self.feature.to_json(), **length, "_type": "LargeList" if self.large else "List"}
+
+
+@dataclass(frozen=True)
+class Struct:
+    """Parts with a name and a feature each."""
+
+    parts: tuple[tuple[str, Feature], ...]
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """A struct with a field for each part."""
+        return pa.struct([(name, feature.arrow_type) for name, feature in self.parts])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the Hugging Face description."""
+        return {name: feature.to_json() for name, feature in self.parts}
+
+
+@dataclass(frozen=True)
+class TokenLabels:
+    """One class for each token of a text: parts of speech, named entities."""
+
+    names: tuple[str, ...]
+
+    @property
+    def plain(self) -> Sequence:
+        """The same without the meaning."""
+        return Sequence(ClassLabel(self.names))
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """``list<int64>``: indices into ``names``."""
+        return self.plain.arrow_type
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the Hugging Face description."""
+        return self.plain.to_json()
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Objects in an image: ``bbox`` ``(x, y, width, height)`` in pixels from the upper left, and ``category``."""
+
+    names: tuple[str, ...]
+
+    @property
+    def plain(self) -> Struct:
+        """The same without the meaning."""
+        box = Sequence(Value("float32"), 4)
+        return Struct((("bbox", Sequence(box)), ("category", Sequence(ClassLabel(self.names)))))
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """``struct<bbox: list<float32[4]>, category: list<int64>>``."""
+        return self.plain.arrow_type
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the Hugging Face description."""
+        return self.plain.to_json()
+
+
+@dataclass(frozen=True)
+class Translation:
+    """One text in several languages.
+
+    Each language stands in every example, unless ``variable``: then an example has some of them, or several
+    translations into one.
+    """
+
+    languages: tuple[str, ...]
+    variable: bool = False
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """A struct with a string per language, or one list of languages and one of texts."""
+        if self.variable:
+            return pa.struct({"language": pa.list_(pa.string()), "translation": pa.list_(pa.string())})
+        return pa.struct({language: pa.string() for language in sorted(self.languages)})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the Hugging Face description."""
+        described: dict[str, Any] = {"languages": list(self.languages)}
+        if self.variable:
+            return {**described, "num_languages": len(self.languages), "_type": "TranslationVariableLanguages"}
+        return {**described, "_type": "Translation"}
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array of 2 to 5 axes; only the first may be of any length (None)."""
+
+    shape: tuple[int | None, ...]
     dtype: str
 
     @property
     def arrow_type(self) -> pa.DataType:
-        """The Arrow type of the same name."""
-        return _ARROW_TYPES[self.dtype]
+        """Lists of lists."""
+        nested = arrow_type_of(self.dtype)
+        for _axis in self.shape:
+            nested = pa.list_(nested)
+        return nested
 
     def to_json(self) -> dict[str, Any]:
         """Return the Hugging Face description."""
-        return {"dtype": self.dtype, "_type": "Value"}
+        return {"shape": list(self.shape), "dtype": self.dtype, "_type": f"Array{len(self.shape)}D"}
 
 
-Feature = Image | ClassLabel | Value
+Feature = Value | ClassLabel | Image | Audio | Video | Sequence | Struct | TokenLabels | Boxes | Translation | Array
+MEDIA: dict[str, type[Image | Audio | Video]] = {"Image": Image, "Audio": Audio, "Video": Video}
 
 
-def feature_from_json(description: Mapping[str, Any]) -> Feature:
-    """Return the feature that ``to_json`` described."""
-    kind = description["_type"]
-    if kind == "Image":
-        return Image()
+def feature_from_json(description: Any) -> Feature:
+    """Return the feature that ``to_json``, or ``datasets.Features.to_dict``, described.
+
+    Raises
+    ------
+    ValueError
+        For a kind that this library does not know.
+    """
+    if isinstance(description, list):  # Hugging Face's older way to write a list
+        return _sequence(feature_from_json(description[0]))
+    kind = description.get("_type")
+    if not isinstance(kind, str):  # no "_type", or a part of that name
+        return _struct(tuple((name, feature_from_json(part)) for name, part in description.items()))
+    if kind in MEDIA:
+        settings = {name: value for name, value in description.items() if name != "_type"}
+        return MEDIA[kind](tuple(sorted(settings.items())))
+    if kind in ("List", "LargeList"):
+        large = kind == "LargeList"
+        return _sequence(feature_from_json(description["feature"]), description.get("length", -1), large)
+    if kind == "Sequence":
+        return _older_sequence(feature_from_json(description["feature"]), description.get("length", -1))
+    return _simple(kind, description)
+
+
+def _simple(kind: str, description: Mapping[str, Any]) -> Feature:
+    if kind == "Value":
+        return Value(description["dtype"])
     if kind == "ClassLabel":
         return ClassLabel(tuple(description["names"]))
-    if kind == "Value" and description["dtype"] in _ARROW_TYPES:
-        return Value(description["dtype"])
-    raise ValueError(f"unknown feature {dict(description)!r}")
+    if kind in ("Translation", "TranslationVariableLanguages"):
+        return Translation(tuple(description["languages"]), variable=kind != "Translation")
+    if kind in ("Array2D", "Array3D", "Array4D", "Array5D"):
+        return Array(tuple(description["shape"]), description["dtype"])
+    raise ValueError(f"unknown feature {kind!r}")
+
+
+def _sequence(feature: Feature, length: int = -1, large: bool = False) -> Sequence | TokenLabels:
+    if isinstance(feature, ClassLabel) and length < 0 and not large:
+        return TokenLabels(feature.names)
+    return Sequence(feature, length, large)
+
+
+def _struct(parts: tuple[tuple[str, Feature], ...]) -> Struct | Boxes:
+    category = dict(parts).get("category")
+    if isinstance(category, TokenLabels) and parts == _canonical(Boxes(category.names)):
+        return Boxes(category.names)
+    return Struct(parts)
+
+
+def _canonical(boxes: Boxes) -> tuple[tuple[str, Feature], ...]:
+    """Return the parts of boxes as they are read from a description."""
+    return tuple((name, feature_from_json(part.to_json())) for name, part in boxes.plain.parts)
+
+
+def _older_sequence(feature: Feature, length: int) -> Feature:
+    """Return what ``Sequence`` meant before ``datasets`` 4: of a struct, a list for each part."""
+    if isinstance(feature, Struct):
+        return _struct(tuple((name, _sequence(part, length)) for name, part in feature.parts))
+    return _sequence(feature, length)
+
+
+def features_to_json(features: Mapping[str, Feature]) -> dict[str, Any]:
+    """Return the Hugging Face description of all columns."""
+    return {name: feature.to_json() for name, feature in features.items()}
+
+
+def features_from_json(description: Mapping[str, Any]) -> dict[str, Feature]:
+    """Return the columns that ``features_to_json`` described."""
+    return {name: feature_from_json(part) for name, part in description.items()}
 
 
 def arrow_schema(features: Mapping[str, Feature]) -> pa.Schema:
     """Return the schema of a shard, with the Hugging Face description in its metadata."""
-    described = {name: feature.to_json() for name, feature in features.items()}
-    metadata = {"huggingface": json.dumps({"info": {"features": described}})}
-    return pa.schema([(name, feature.arrow_type) for name, feature in features.items()], metadata=metadata)
+    metadata = {"huggingface": json.dumps({"info": {"features": features_to_json(features)}})}
+    stored = [(name, stored_type(feature.arrow_type)) for name, feature in features.items()]
+    return pa.schema(stored, metadata=metadata)
+
+
+def features_of_schema(schema: pa.Schema) -> dict[str, Feature]:
+    """Return the features of an Arrow schema: those in its metadata if it has any, else by its types.
+
+    Raises
+    ------
+    ValueError
+        For a type that no feature has; the message names the column.
+    """
+    stored = (schema.metadata or {}).get(b"huggingface")
+    described = json.loads(stored).get("info", {}).get("features") if stored else None
+    if described and list(described) == schema.names:
+        return features_from_json(described)
+    features: dict[str, Feature] = {}
+    for field in schema:
+        try:
+            features[field.name] = feature_of_arrow_type(field.type)
+        except ValueError as error:
+            raise ValueError(f"{field.name}: {error}") from error
+    return features
+
+
+def feature_of_arrow_type(arrow_type: pa.DataType) -> Feature:
+    """Return the feature that stores its values as this Arrow type."""
+    types = pa.types
+    if types.is_dictionary(arrow_type):
+        return feature_of_arrow_type(arrow_type.value_type)
+    if types.is_struct(arrow_type):
+        return Struct(tuple((part.name, feature_of_arrow_type(part.type)) for part in arrow_type))
+    if types.is_fixed_size_list(arrow_type):
+        return Sequence(feature_of_arrow_type(arrow_type.value_type), arrow_type.list_size)
+    if types.is_list(arrow_type) or types.is_large_list(arrow_type):
+        return Sequence(feature_of_arrow_type(arrow_type.value_type), large=types.is_large_list(arrow_type))
+    return Value(dtype_of(arrow_type))

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from armillary_kernels.texts import translator
 
-from armillary.datasets.features import ClassLabel, Feature, feature_from_json
+from armillary.datasets.features import ClassLabel, Feature, features_from_json, features_to_json
+from armillary.datasets.places import Place
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import InputSpec
 
 _ = translator(__file__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FILE_NAME = "manifest.json"
 
 
@@ -36,25 +36,36 @@ class Manifest:
 
     Attributes
     ----------
-    splits
-        Examples per split, in the order train, validation, test.
-    class_counts
-        Per split, the number of examples of each class, in the order of the class names.
+    target
+        The column with the class, or None.
+    input
+        The form in which models take an example, or None for examples that have to be prepared first.
     split_file
         The file that says for each row, in shard order, which split it belongs to.
+    splits
+        Examples per split, in order.
+    class_counts
+        Per split, the number of examples of each class, in the order of the class names; empty without a target.
+    media
+        Long videos and sounds that lie beside the shards, each named by its SHA-256.
+    skipped_file
+        What the import left out: place, reason and, where it was set aside, the data itself.
+    source, licence
+        Where the data came from, and on what terms.
     parent
         The version this one was made from, such as ``"digits@1"``.
     recipe
         The steps that made it, each with its parameters.
     report
-        What the import noticed: ``missing`` values per column, ``skipped`` and ``ignored`` files with reasons.
+        What the import noticed: ``missing`` values per column, ``ignored`` files, and the first that were ``skipped``,
+        with reasons.
     """
 
     name: str
     version: int
     features: dict[str, Feature]
-    target: str
-    input: InputSpec
+    target: str | None
+    input: InputSpec | None
     shards: tuple[StoredFile, ...]
     split_file: StoredFile
     splits: dict[str, int]
@@ -62,6 +73,9 @@ class Manifest:
     author: str
     created: str
     source: str
+    licence: str = ""
+    media: tuple[StoredFile, ...] = ()
+    skipped_file: StoredFile | None = None
     parent: str | None = None
     recipe: tuple[dict[str, Any], ...] = ()
     report: dict[str, Any] = field(default_factory=dict)
@@ -69,8 +83,8 @@ class Manifest:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes of the target."""
-        feature = self.features[self.target]
+        """The names of the classes of the target; none without one."""
+        feature = self.features[self.target] if self.target is not None else None
         return feature.names if isinstance(feature, ClassLabel) else ()
 
     @property
@@ -81,38 +95,51 @@ class Manifest:
     @property
     def content(self) -> tuple[object, ...]:
         """What two equal versions have in common: the bytes of their shards and splits, and how they are read."""
-        hashes = tuple(shard.sha256 for shard in self.shards)
-        return (hashes, self.split_file.sha256, self.input, self.target, tuple(self.features.items()))
+        hashes = tuple(file.sha256 for file in (*self.shards, *self.media, self.split_file))
+        return (hashes, self.input, self.target, tuple(self.features.items()))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return values | {
-            "features": {name: feature.to_json() for name, feature in self.features.items()},
-            "input": self.input.to_json(),
+            "features": features_to_json(self.features),
+            "input": self.input.to_json() if self.input else None,
             "shards": [asdict(shard) for shard in self.shards],
+            "media": [asdict(file) for file in self.media],
             "split_file": asdict(self.split_file),
+            "skipped_file": asdict(self.skipped_file) if self.skipped_file else None,
             "class_counts": {split: list(counts) for split, counts in self.class_counts.items()},
             "recipe": list(self.recipe),
         }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Manifest:
-        """Return the manifest that ``to_json`` wrote."""
+        """Return the manifest that ``to_json`` wrote, now or in an older version of this format."""
+        values = _upgraded(values)
         return cls(
-            **dict(values)
+            **values
             | {
-                "features": {name: feature_from_json(value) for name, value in values["features"].items()},
-                "input": InputSpec.from_json(values["input"]),
-                "shards": tuple(StoredFile(**shard) for shard in values["shards"]),
+                "features": features_from_json(values["features"]),
+                "input": InputSpec.from_json(values["input"]) if values["input"] else None,
+                "shards": tuple(StoredFile(**file) for file in values["shards"]),
+                "media": tuple(StoredFile(**file) for file in values["media"]),
                 "split_file": StoredFile(**values["split_file"]),
+                "skipped_file": StoredFile(**values["skipped_file"]) if values["skipped_file"] else None,
                 "class_counts": {split: tuple(counts) for split, counts in values["class_counts"].items()},
                 "recipe": tuple(values["recipe"]),
             }
         )
 
 
-def read_manifest(folder: Path) -> Manifest:
+def _upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a manifest's values in the present format: 1 knew no media, licence or file of what was left out."""
+    if values["format_version"] == 1:
+        added: dict[str, Any] = {"media": [], "licence": "", "skipped_file": None, "format_version": FORMAT_VERSION}
+        return {**values, **added}
+    return dict(values)
+
+
+def read_manifest(folder: Place) -> Manifest:
     """Return the manifest of a version's folder.
 
     Raises

@@ -11,22 +11,17 @@ import numpy as np
 import pandas as pd
 from armillary_kernels.texts import translator
 
-from armillary.datasets.image_sources import (
-    MAX_MEMBERS,
-    MAX_UNPACKED_BYTES,
-    ImageSource,
-    Member,
-    open_source,
-    pictures_by_class,
-)
-from armillary.datasets.labels import MAX_CLASSES
-from armillary.datasets.tables import read_table
+from armillary.datasets.importing.columns import PLACE
+from armillary.datasets.importing.images import Member, pictures_by_class
+from armillary.datasets.importing.labels import MAX_CLASSES
+from armillary.datasets.importing.rejects import Rejects
+from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
+from armillary.datasets.importing.table_files import is_table, read_rows
 from armillary.errors import DatasetError
 from armillary.inputs.pictures import BadPictureError, decode, encode_png, fitted
 
 _ = translator(__file__)
 
-TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".pq"})
 THUMBNAIL_SIDE = 96
 
 
@@ -65,11 +60,6 @@ class Preview:
     rows: pd.DataFrame | None = None
 
 
-def is_table(path: str | Path) -> bool:
-    """Return whether a file is a table by its name."""
-    return Path(path).suffix.lower() in TABLE_SUFFIXES
-
-
 def preview(path: str | Path, target: str | None = None, *, samples: int = 60) -> Preview:
     """Look at a folder, zip, CSV or Parquet file without saving anything.
 
@@ -81,8 +71,8 @@ def preview(path: str | Path, target: str | None = None, *, samples: int = 60) -
     path = Path(path).expanduser()
     if is_table(path):
         return _preview_table(path, target)
-    with open_source(path, MAX_UNPACKED_BYTES, MAX_MEMBERS) as source:
-        members, _ignored = pictures_by_class(source.paths())
+    with open_source(path) as source:
+        members, _ignored = pictures_by_class(source)
         if not members:
             raise DatasetError(
                 _("{place} has no pictures in class folders.", place=path.name),
@@ -94,10 +84,10 @@ def preview(path: str | Path, target: str | None = None, *, samples: int = 60) -
     return Preview("image", dict(sorted(counts.items())), pictures)
 
 
-def _sample(source: ImageSource, member: Member) -> Sample:
+def _sample(source: FileSource, member: Member) -> Sample:
     try:
         return Sample(thumbnail(source.read(member.path)), member.class_name, member.path)
-    except BadPictureError:
+    except (BadPictureError, BadFileError):
         return Sample(b"", member.class_name, member.path)
 
 
@@ -110,7 +100,7 @@ def thumbnail(data: bytes) -> bytes:
 
 
 def _preview_table(path: Path, target: str | None) -> Preview:
-    frame = read_table(path)
+    frame = read_rows(path, "utf-8-sig", Rejects("skip", path.name)).drop(columns=PLACE, errors="ignore")
     chosen = target if target is not None and target in frame.columns else str(frame.columns[-1])
     counts = frame[chosen].value_counts(dropna=True).sort_index().head(MAX_CLASSES)
     named = {str(value): int(count) for value, count in counts.items()}

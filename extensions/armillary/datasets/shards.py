@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
-from armillary.datasets.durable_files import copy, new_file, sha256_of
+from armillary.datasets.durable_files import copy, new_file
 from armillary.datasets.manifest import StoredFile
-from armillary.errors import DatasetError
-
-_ = translator(__file__)
+from armillary.datasets.places import Place, is_local
+from armillary.datasets.verified_files import verified_file
 
 ROW_GROUP = 256
 SHARD_BYTES = 256 * 2**20
@@ -41,14 +39,17 @@ def write_shards(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBat
     return tuple(shards)
 
 
-def link_shards(folder: Path, source: Path, shards: Sequence[StoredFile]) -> tuple[StoredFile, ...]:
-    """Give ``folder`` the shards of another version; immutable files are shared rather than copied where possible."""
-    for shard in shards:
+def link_files(folder: Path, source: Place, files: Sequence[StoredFile]) -> tuple[StoredFile, ...]:
+    """Give ``folder`` files of another version; immutable files are shared rather than copied where possible."""
+    for file in files:
+        path = source / file.file if is_local(source) else verified_file(source, file)
+        new = folder / file.file
+        new.parent.mkdir(exist_ok=True)
         try:
-            os.link(source / shard.file, folder / shard.file)
+            os.link(path, new)
         except OSError:
-            copy(source / shard.file, folder / shard.file)
-    return tuple(shards)
+            copy(path, new)
+    return tuple(files)
 
 
 def write_split(folder: Path, names: Sequence[str], codes: NDArray[np.int64]) -> StoredFile:
@@ -59,7 +60,7 @@ def write_split(folder: Path, names: Sequence[str], codes: NDArray[np.int64]) ->
         return file.commit(len(codes))
 
 
-def read_files(folder: Path, files: Sequence[StoredFile], columns: Sequence[str] | None = None) -> pa.Table:
+def read_files(folder: Place, files: Sequence[StoredFile], columns: Sequence[str] | None = None) -> pa.Table:
     """Return the rows of verified Parquet files, in order.
 
     Raises
@@ -67,48 +68,33 @@ def read_files(folder: Path, files: Sequence[StoredFile], columns: Sequence[str]
     DatasetError
         When a file is missing or its bytes are not those that were saved.
     """
+    paths = [verified_file(folder, file) for file in files]
+    return pa.concat_tables(pq.read_table(path, columns=columns, memory_map=True) for path in paths)
+
+
+def row_groups(folder: Place, files: Sequence[StoredFile], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Yield the rows of verified Parquet files, one row group at a time."""
     for file in files:
-        _verify(folder, file)
-    return pa.concat_tables(pq.read_table(folder / file.file, columns=columns, memory_map=True) for file in files)
+        with pq.ParquetFile(verified_file(folder, file), memory_map=True) as parquet:
+            for index in range(parquet.num_row_groups):
+                yield parquet.read_row_group(index, columns=columns)
 
 
-def _verify(folder: Path, file: StoredFile) -> None:
-    path = folder / file.file
-    try:
-        status = path.stat()
-        found = _hash_once(path, status.st_ino, status.st_size, status.st_mtime_ns)
-    except OSError as error:
-        what = _("{path} cannot be read: {reason}.", path=path, reason=error.strerror)
-        raise DatasetError(what, _("Restore it from a backup.")) from error
-    if found != file.sha256:
-        raise DatasetError(
-            _("{path} is damaged: its SHA-256 is not the one in the manifest.", path=path),
-            _("Restore the file from a backup or import the data anew."),
-        )
-
-
-@cache
-def _hash_once(path: Path, inode: int, size: int, changed: int) -> str:
-    """Hash a file once per process, and again when it changed."""
-    return sha256_of(path)
-
-
-def read_values(folder: Path, files: Sequence[StoredFile], column: str, rows: Sequence[int]) -> list[bytes]:
-    """Return the bytes of single pictures, reading no more than the row groups they lie in."""
-    found: dict[int, bytes] = {}
+def read_values(folder: Place, files: Sequence[StoredFile], column: str, rows: Sequence[int]) -> list[Any]:
+    """Return one column of single rows, reading no more than the row groups they lie in."""
+    found: dict[int, Any] = {}
     wanted = np.unique(np.asarray(rows, np.int64))
     first = 0
     for file in files:
         here = wanted[(wanted >= first) & (wanted < first + file.rows)] - first
         if len(here):
-            _verify(folder, file)
-            values = _values_of_rows(folder / file.file, column, here)
+            values = _values_of_rows(verified_file(folder, file), column, here)
             found.update({first + int(row): value for row, value in zip(here, values, strict=True)})
         first += file.rows
     return [found[int(row)] for row in rows]
 
 
-def _values_of_rows(path: Path, column: str, rows: NDArray[np.int64]) -> list[bytes]:
+def _values_of_rows(path: Path, column: str, rows: NDArray[np.int64]) -> list[Any]:
     with pq.ParquetFile(path) as parquet:
         sizes = [parquet.metadata.row_group(index).num_rows for index in range(parquet.num_row_groups)]
         starts = np.concatenate([[0], np.cumsum(sizes)])
@@ -116,7 +102,4 @@ def _values_of_rows(path: Path, column: str, rows: NDArray[np.int64]) -> list[by
         needed = np.unique(groups)
         offsets = dict(zip(needed.tolist(), np.cumsum([0, *(sizes[group] for group in needed[:-1])]), strict=True))
         values = parquet.read_row_groups(needed.tolist(), columns=[column]).column(column)
-    return [
-        values[int(offsets[group] + row - starts[group])].as_py()["bytes"]
-        for row, group in zip(rows, groups, strict=True)
-    ]
+    return [values[int(offsets[group] + row - starts[group])].as_py() for row, group in zip(rows, groups, strict=True)]

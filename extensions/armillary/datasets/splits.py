@@ -95,8 +95,7 @@ def stratified(
         shares or the seed are wrong.
     """
     parts = checked_shares(shares)
-    if not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise DatasetError(_("The seed is {seed!r}.", seed=seed), _("Give a whole number, 0 or more."))
+    _check_seed(seed)
     _refuse_rare_classes(labels, class_names, parts)
     codes = np.zeros(len(labels), np.int64)
     random = np.random.default_rng(seed)
@@ -105,6 +104,29 @@ def stratified(
         ends = np.cumsum(_apportioned(len(rows), list(parts.values())))
         codes[rows] = np.searchsorted(ends, np.arange(len(rows)), side="right")
     return Assignment(tuple(parts), codes)
+
+
+def at_random(examples: int, shares: Mapping[str, float] | None, seed: int) -> Assignment:
+    """Split rows that have no class; parameters and errors as of `stratified`, but few examples are no error."""
+    parts = checked_shares(shares)
+    _check_seed(seed)
+    codes = np.zeros(examples, np.int64)
+    ends = np.cumsum(_apportioned(examples, list(parts.values())))
+    order = np.random.default_rng(seed).permutation(examples)
+    codes[order] = np.searchsorted(ends, np.arange(examples), side="right")
+    return Assignment(tuple(parts), codes)
+
+
+def given(names: Sequence[str]) -> Assignment:
+    """Return the split that names one for every row; train, validation and test come first."""
+    distinct = sorted(set(names), key=lambda name: (NAMES.index(name) if name in NAMES else len(NAMES), name))
+    index = {name: code for code, name in enumerate(distinct)}
+    return Assignment(tuple(distinct), np.array([index[name] for name in names], np.int64))
+
+
+def _check_seed(seed: Any) -> None:
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise DatasetError(_("The seed is {seed!r}.", seed=seed), _("Give a whole number, 0 or more."))
 
 
 def _refuse_rare_classes(labels: NDArray[np.int64], class_names: Sequence[str], parts: Mapping[str, float]) -> None:

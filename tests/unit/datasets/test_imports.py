@@ -80,11 +80,13 @@ def test_rows_without_a_target_stop_or_are_skipped_and_counted(store, iris_csv):
     frame = pd.read_csv(iris_csv)
     frame.loc[[3, 77], "species"] = None
     frame.to_csv(iris_csv, index=False)
-    with pytest.raises(DatasetError, match=r"2 rows of iris.csv have no 'species' \(data row 4, 78\)"):
+    with pytest.raises(
+        DatasetError, match=r"2 of 150 examples in iris.csv cannot be used: line 5: no value for 'species'; line 79"
+    ):
         datasets.import_table(iris_csv, "iris", "species")
     ds = datasets.import_table(iris_csv, "iris", "species", on_error="skip")
     assert len(ds) == 148
-    assert [entry["file"] for entry in ds.report["skipped"]] == ["iris.csv, data row 4", "iris.csv, data row 78"]
+    assert ds.skipped["place"].tolist() == ["line 5", "line 79"]
 
 
 def test_continuous_targets_are_refused(store, iris_csv):
@@ -97,8 +99,8 @@ def test_continuous_targets_are_refused(store, iris_csv):
     [
         (b"", "cannot be read as a table"),
         (b"a,b\n", "has no rows"),
-        (b'a,b\n"1,2\n', "cannot be read as a table"),
-        ("颜色,kind\n红,1\n".encode("gb18030"), "is not encoded in utf-8-sig .* Name its encoding"),
+        (b'a,b\n"1,2\n', r"1 of 1 examples in bad.csv cannot be used: line 2: it cannot be divided into columns"),
+        ("颜色,kind\n红,1\n".encode("gb18030"), "is not encoded in utf-8-sig.* Name its encoding"),
     ],
 )
 def test_unreadable_tables_say_why(store, tmp_path, content, message):

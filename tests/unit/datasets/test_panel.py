@@ -146,3 +146,18 @@ def test_the_panel_speaks_chinese(digits, monkeypatch):
     assert panel.chooser.description == "数据集"
     assert "各类别样本数" in panel.view._summary.value
     assert panel.uploader.texts["choose"] == "选择文件"
+
+
+def test_datasets_that_are_no_classification_are_shown_too(store, png):
+    features = {"image": datasets.Image(), "caption": datasets.Value("string")}
+    rows = [{"image": png(color=10 * number), "caption": f"picture {number}"} for number in range(5)]
+    datasets.import_examples(rows, features, "captions")
+    pairs = [{"pair": {"en": "bird", "zh": "鸟"}}] * 5
+    datasets.import_examples(pairs, {"pair": datasets.Translation(("en", "zh"))}, "pairs")
+    panel = datasets.panel("captions")
+    assert len(panel.view.thumbnails.images) == 5
+    assert "5 examples of image + text" in panel.view._summary.value
+    panel.chooser.value = "pairs"
+    assert "鸟" in panel.view._table.value
+    assert panel.view.shown == "pairs@1"
+    assert not [text for text in panel.message.value.split(">") if text == '<p role="alert"']

@@ -28,7 +28,7 @@ def test_a_version_keeps_every_example_and_says_where_it_came_from(store, mnist)
     np.testing.assert_array_equal(pictures[..., 0], x)
     np.testing.assert_array_equal(labels, y)
     manifest = json.loads((store / "digits/1/manifest.json").read_text())
-    assert manifest["format_version"] == 1
+    assert manifest["format_version"] == 2
     assert manifest["recipe"][0]["step"] == "import_arrays"
     assert manifest["author"]
     assert (ds.class_counts.loc["7"] == [400, 50, 50]).all()
@@ -137,6 +137,31 @@ def start(code, *arguments):
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
+
+
+def test_a_version_that_was_saved_in_the_first_format_opens_and_goes_on(digits, store):
+    path = store / "digits/1/manifest.json"
+    newer = {"media", "licence", "skipped_file"}
+    first = {key: value for key, value in json.loads(path.read_text()).items() if key not in newer}
+    first |= {"format_version": 1, "report": {"skipped": [{"file": "a.png", "reason": "the file is empty"}]}}
+    path.chmod(0o644)
+    path.write_text(json.dumps(first))
+    old = datasets.open("digits@1")
+    assert (old.manifest.format_version, old.manifest.media, old.manifest.licence) == (2, (), "")
+    assert old.skipped.iloc[0].tolist() == ["a.png", "the file is empty", None]
+    assert old.arrays("train")[0].shape == (100, 28, 28, 1)
+    new = old.split(seed=5)
+    assert (new.reference, new.manifest.parent) == ("digits@2", "digits@1")
+    assert json.loads((store / "digits/2/manifest.json").read_text())["format_version"] == 2
+    assert json.loads(path.read_text()) == first, "an old version is not rewritten"
+
+
+def test_a_manifest_of_a_newer_armillary_is_not_guessed_at(digits, store):
+    path = store / "digits/1/manifest.json"
+    path.chmod(0o644)
+    path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 3'))
+    with pytest.raises(DatasetError, match=r"manifest.json was written by a newer Armillary. Upgrade"):
+        datasets.open("digits@1")
 
 
 def test_a_write_that_fails_midway_leaves_nothing(digits, store, mnist):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,13 @@ import pyarrow as pa
 from armillary_kernels.texts import translator
 from numpy.typing import ArrayLike, NDArray
 
-from armillary.datasets import labels as class_labels
-from armillary.datasets import store
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import ClassLabel, Feature, Image, arrow_schema
+from armillary.datasets.importing import labels as class_labels
+from armillary.datasets.saving import Content, Placed, save
 from armillary.datasets.shards import ROW_GROUP, write_shards
 from armillary.datasets.splits import DEFAULT_SHARES, stratified
+from armillary.datasets.store import check_name
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import image_spec
 from armillary.inputs.pictures import encode_array
@@ -36,6 +37,8 @@ def import_arrays(
     columns: Sequence[str] | None = None,
     split: Mapping[str, float] | None = DEFAULT_SHARES,
     seed: int = 0,
+    source: str = "",
+    licence: str = "",
     progress: Progress | None = None,
 ) -> Dataset:
     """Save arrays as a dataset.
@@ -55,6 +58,8 @@ def import_arrays(
         Tables: the name of each column.
     split
         Share of each split, stratified by class; ``None`` puts everything into train.
+    source, licence
+        Where the data came from, and on what terms they may be used.
 
     Returns
     -------
@@ -66,27 +71,29 @@ def import_arrays(
     DatasetError
         When shapes, values or classes do not fit, the name is taken by another form, or nothing can be written.
     """
-    store.check_name(name)
+    check_name(name)
     array = _as_array(X)
     _check_shapes(array, np.asarray(y))
     if array.ndim == 2:
-        return _import_matrix(X, array, y, name, class_names, columns, split, seed, progress)
+        return _import_matrix(X, array, y, name, class_names, columns, split, seed, source, licence, progress)
     pixels = _as_pixels(array)
     codes, names = class_labels.encode(y, class_names, _("the labels in y"))
     features: dict[str, Feature] = {"image": Image(), "label": ClassLabel(names)}
-    content = store.Content(
+    assignment = stratified(codes, names, split, seed)
+
+    def place(folder: Path) -> Placed:
+        shards = write_shards(folder, arrow_schema(features), _picture_batches(pixels, codes, features, progress))
+        return Placed(shards, assignment, codes, image_spec(*pixels.shape[1:]))
+
+    content = Content(
         features=features,
         target="label",
-        input=image_spec(*pixels.shape[1:]),
-        labels=codes,
-        split=stratified(codes, names, split, seed),
-        place_shards=partial(
-            write_shards, schema=arrow_schema(features), batches=_picture_batches(pixels, codes, features, progress)
-        ),
+        place=place,
         recipe=({"step": "import_arrays", "split": dict(split) if split else None, "seed": seed},),
-        source=f"arrays in memory, {array.dtype} {array.shape}",
+        source=source or f"arrays in memory, {array.dtype} {array.shape}",
+        licence=licence,
     )
-    return Dataset(store.save(name, content))
+    return Dataset(save(name, content))
 
 
 def _as_array(X: ArrayLike) -> NDArray[Any]:  # noqa: N803 (scikit-learn's name for a matrix of examples)
@@ -153,16 +160,17 @@ def _import_matrix(
     columns: Sequence[str] | None,
     split: Mapping[str, float] | None,
     seed: int,
+    source: str,
+    licence: str,
     progress: Progress | None,
 ) -> Dataset:
-    from armillary.datasets.tables import save_frame
+    from armillary.datasets.importing.tables import save_frame
 
     frame = X.copy() if isinstance(X, pd.DataFrame) else pd.DataFrame(array, columns=_column_names(array, columns))
     frame.columns = [str(column) for column in frame.columns]
     if "target" in frame.columns:
         raise DatasetError(_("X has a column named 'target', the name that y gets."), _("Rename that column."))
     codes, names = class_labels.encode(y, class_names, _("the labels in y"))
-    source = f"arrays in memory, {array.dtype} {array.shape}"
     return save_frame(
         frame,
         codes,
@@ -172,7 +180,8 @@ def _import_matrix(
         split=split,
         seed=seed,
         step="import_arrays",
-        source=source,
+        source=source or f"arrays in memory, {array.dtype} {array.shape}",
+        licence=licence,
         progress=progress,
     )
 

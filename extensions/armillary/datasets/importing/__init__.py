@@ -1,0 +1,1 @@
+"""Import: files of every kind become examples with typed features, checked one by one."""

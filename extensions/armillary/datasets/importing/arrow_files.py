@@ -1,0 +1,114 @@
+"""Import of Parquet and Arrow files as they declare their columns: images, lists and all, row group by row group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Unpack
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from armillary_kernels.texts import translator
+
+from armillary.datasets.dataset import Dataset
+from armillary.datasets.features import Feature, features_of_schema
+from armillary.datasets.importing.examples import Row, SaveOptions, save_rows
+from armillary.datasets.shards import ROW_GROUP
+from armillary.errors import DatasetError
+
+_ = translator(__file__)
+
+PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
+ARROW_SUFFIXES = frozenset({".arrow", ".feather", ".ipc"})
+
+
+def import_arrow(path: str | Path, name: str, *, target: str | None = None, **options: Unpack[SaveOptions]) -> Dataset:
+    """Save a Parquet or Arrow file with the features that it declares, or else those of its types.
+
+    Other than `import_table`, it neither guesses categories nor makes an input for models. A part is read at a time:
+    the file may be larger than memory.
+
+    Parameters
+    ----------
+    path
+        A file, or a folder of such files of one schema, which are read in the order of their names.
+    name
+        The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
+    target
+        The column with the class, if there is one.
+    options
+        See `SaveOptions`.
+
+    Raises
+    ------
+    DatasetError
+        When a file is damaged or of another schema, a column has a type that no feature has, an example cannot be used,
+        or nothing can be written.
+    """
+    path = Path(path).expanduser()
+    options.setdefault("source", str(path))
+    files = _files(path)
+    features = _features(files[0])
+    other = next((file for file in files if _features(file) != features), None)
+    if other is not None:
+        what = _("{file} has other columns than {first}.", file=other.name, first=files[0].name)
+        raise DatasetError(what, _("Import it by itself."))
+    rows = (row for file in files for row in _rows(file, features))
+    return save_rows(rows, features, name, target, {"step": "import_arrow"}, **options)
+
+
+def _files(path: Path) -> list[Path]:
+    known = PARQUET_SUFFIXES | ARROW_SUFFIXES
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in known) if path.is_dir() else [path]
+    if not files or files[0].suffix.lower() not in known:
+        raise DatasetError(
+            _("{place} is no Parquet or Arrow file, nor a folder of them.", place=path.name), _("Check the path.")
+        )
+    return files
+
+
+def _features(file: Path) -> dict[str, Feature]:
+    try:
+        return features_of_schema(next(_batches(file, schema_alone=True)).schema)
+    except ValueError as error:
+        raise _unreadable(file, error) from error
+
+
+def _rows(file: Path, features: Mapping[str, Feature]) -> Iterator[Row]:
+    number = 0
+    for batch in _batches(file):
+        for example in batch.to_pylist():
+            number += 1
+            yield Row(_("{file}, row {row}", file=file.name, row=number), _reader(example))
+
+
+def _reader(example: dict[str, Any]) -> Any:
+    return lambda: example
+
+
+def _batches(file: Path, schema_alone: bool = False) -> Iterator[pa.RecordBatch]:
+    """Yield a file in parts, or one empty part with its schema."""
+    try:
+        if file.suffix.lower() in PARQUET_SUFFIXES:
+            with pq.ParquetFile(file) as parquet:
+                yield from _none_of(parquet.schema_arrow) if schema_alone else parquet.iter_batches(ROW_GROUP)
+            return
+        with pa.memory_map(str(file)) as mapped:
+            try:
+                stream = pa.ipc.open_file(mapped)
+                parts = (stream.get_batch(index) for index in range(stream.num_record_batches))
+            except pa.ArrowInvalid:
+                mapped.seek(0)
+                stream = parts = pa.ipc.open_stream(mapped)
+            yield from _none_of(stream.schema) if schema_alone else parts
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(file, error) from error
+
+
+def _none_of(schema: pa.Schema) -> list[pa.RecordBatch]:
+    return [pa.RecordBatch.from_pylist([], schema=schema)]
+
+
+def _unreadable(file: Path, error: Exception) -> DatasetError:
+    what = _("{file} cannot be read: {error}.", file=file.name, error=error)
+    return DatasetError(what, _("Check the path, or get the file again."))

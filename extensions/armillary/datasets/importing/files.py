@@ -1,0 +1,264 @@
+"""Import of images, sounds, videos and texts that are files of their own, with what is known of each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, Unpack
+
+from armillary_kernels.texts import translator
+
+from armillary.datasets.dataset import Dataset
+from armillary.datasets.features import Audio, ClassLabel, Feature, Image, Value, Video
+from armillary.datasets.importing.examples import Row, SaveOptions, save_rows
+from armillary.datasets.importing.rejects import BadExampleError
+from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
+from armillary.datasets.media import SUFFIXES
+from armillary.errors import DatasetError
+
+_ = translator(__file__)
+
+FOLDER_LABEL = "folder"
+_FEATURES: dict[str, Feature] = {"image": Image(), "audio": Audio(), "video": Video(), "text": Value("string")}
+_SUFFIXES = {kind.__name__.lower(): suffixes for kind, suffixes in SUFFIXES.items()} | {
+    "text": frozenset({".txt", ".md"})
+}
+#: Hugging Face's names of the file that says more of each file of a folder.
+_METADATA = ("metadata.csv", "metadata.jsonl")
+_FILE_NAME = "file_name"
+
+
+def import_files(
+    path: str | Path,
+    name: str,
+    parts: Mapping[str, str],
+    *,
+    label: str | re.Pattern[str] | None = None,
+    select: str | re.Pattern[str] = "",
+    text_from: Callable[[str], str] | None = None,
+    encoding: str = "utf-8-sig",
+    **options: Unpack[SaveOptions],
+) -> Dataset:
+    """Save files of a folder, zip or tar as a dataset, one example for each file or group of files.
+
+    Parameters
+    ----------
+    path
+        A folder or archive; an archive is read in place.
+    name
+        The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
+    parts
+        What an example consists of: for each column the end of its file's name, after a stem that the files of one
+        example share. The kind is told by the name: ``{"image": ".png", "text": ".txt", "audio": "_desc_fr.ogg"}``
+        makes one example of ``crow.png``, ``crow.txt`` and ``crow_desc_fr.ogg``. ``"image"``, ``"audio"``, ``"video"``
+        and ``"text"`` stand for every ending of that kind. A group that lacks a file is rejected, if it has the first.
+    label
+        Where the class comes from: ``"folder"``, the folder that a file lies in; a pattern that is searched in the
+        path and has a group named ``label``, such as ``r"(?P<label>[a-z]+)_[^/]*$"``; or the name of a column of
+        the folder's ``metadata.csv`` or ``metadata.jsonl``. None: there is no class.
+    select
+        Only files whose path this pattern is found in.
+    text_from
+        Makes of a text file's whole text the text that is kept; the default strips white space at both ends.
+    encoding
+        Of text files.
+    options
+        See `SaveOptions`.
+
+    Notes
+    -----
+    A ``metadata.csv`` or ``metadata.jsonl`` at the top, with a column ``file_name`` (the path of the first part), adds
+    its other columns as text to each example, as in Hugging Face's folders.
+
+    Raises
+    ------
+    DatasetError
+        When the archive is unsafe, there are no such files, one cannot be used, or nothing can be written.
+    """
+    path = Path(path).expanduser()
+    _check_parts(parts)
+    options.setdefault("source", str(path))
+    with open_source(path) as source:
+        finder = _Finder(source, dict(parts), _compiled(select), encoding, text_from or str.strip)
+        groups = finder.groups()
+        if not groups:
+            raise DatasetError(
+                _("{place} has no files that end in {ends}.", place=path.name, ends=", ".join(parts.values())),
+                _("Check the path and the parts."),
+            )
+        metadata = finder.metadata()
+        columns = sorted({key for values in metadata.values() for key in values})
+        labels = [_label(label, group.first, metadata) for group in groups]
+        features = _features(parts, columns, label, labels)
+        rows = [finder.row(group, metadata, labels[index], label) for index, group in enumerate(groups)]
+        return save_rows(
+            rows, features, name, "label" if label is not None else None,
+            {"step": "import_files", "parts": dict(parts)}, total=len(rows), ignored=source.ignored(), **options,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The files of one example: by column, None for one that is not there."""
+
+    first: str
+    files: dict[str, str | None]
+
+
+def _check_parts(parts: Mapping[str, str]) -> None:
+    for column, end in parts.items():
+        if _kind(end) is None:
+            raise DatasetError(
+                _("The part {column!r} ends in {end!r}, which tells no kind of file.", column=column, end=end),
+                _("Give an ending such as .png, .flac, .mp4 or .txt."),
+            )
+    if not parts:
+        raise DatasetError(_("There are no parts."), _("Give for instance {example}.", example='{"image": ".png"}'))
+
+
+def _kind(end: str) -> str | None:
+    suffix = PurePosixPath(f"x{end}").suffix.lower()
+    return end if end in _SUFFIXES else next((kind for kind, ends in _SUFFIXES.items() if suffix in ends), None)
+
+
+def _stem(path: str, end: str) -> str | None:
+    """Return what stands before an end, None for another file."""
+    if end not in _SUFFIXES:
+        return path.removesuffix(end) if path.endswith(end) else None
+    suffix = PurePosixPath(path).suffix
+    return path.removesuffix(suffix) if suffix.lower() in _SUFFIXES[end] else None
+
+
+def _compiled(pattern: str | re.Pattern[str]) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise DatasetError(
+            _("{pattern!r} is no pattern: {error}.", pattern=pattern, error=error), _("Write a regular expression.")
+        ) from error
+
+
+def _features(
+    parts: Mapping[str, str], columns: Sequence[str], label: Any, labels: Sequence[str | None]
+) -> dict[str, Feature]:
+    features = {column: _FEATURES[str(_kind(end))] for column, end in parts.items()}
+    features |= {column: Value("string") for column in columns if column != label}
+    if label is not None:
+        names = tuple(sorted({name for name in labels if name is not None}))
+        if len(names) < 2:
+            raise DatasetError(
+                _("The labels name {n} class; a classifier needs two.", n=len(names)),
+                _("Check the label, or give none."),
+            )
+        features["label"] = ClassLabel(names)
+    return features
+
+
+def _label(label: str | re.Pattern[str] | None, path: str, metadata: Mapping[str, Mapping[str, str]]) -> str | None:
+    if label is None:
+        return None
+    if label == FOLDER_LABEL:
+        parent = PurePosixPath(path).parent.name
+        return parent or None
+    if any(label in values for values in metadata.values()):
+        return metadata.get(path, {}).get(str(label)) or None
+    pattern = _compiled(label)
+    if "label" not in pattern.groupindex:
+        raise DatasetError(
+            _(
+                "The label {label!r} is neither \"folder\", nor a column, nor a pattern with a group 'label'.",
+                label=label,
+            ),
+            _("Write it for instance as {example}.", example=r"(?P<label>[a-z]+)_[^/]*$"),
+        )
+    found = pattern.search(path)
+    return found["label"] if found else None
+
+
+class _Finder:
+    """Finds the files of each example and reads them."""
+
+    def __init__(
+        self,
+        source: FileSource,
+        parts: dict[str, str],
+        select: re.Pattern[str],
+        encoding: str,
+        text_from: Callable[[str], str],
+    ) -> None:
+        self._source, self._parts, self._select = source, parts, select
+        self._encoding, self._text_from = encoding, text_from
+
+    def groups(self) -> list[_Group]:
+        """Return the files of each example, by the path of the first."""
+        first, *others = self._parts
+        by_stem = {column: dict(self._stems(self._parts[column])) for column in others}
+        groups = []
+        for stem, path in self._stems(self._parts[first]):
+            files: dict[str, str | None] = {column: by_stem[column].get(stem) for column in others}
+            if self._select.search(path):
+                groups.append(_Group(path, {first: path, **files}))
+        return groups
+
+    def _stems(self, end: str) -> list[tuple[str, str]]:
+        """Return the files with an end, each after what stands before it, in order."""
+        paths = [path for path in self._source.paths() if path not in _METADATA]
+        return [(stem, path) for path in paths if (stem := _stem(path, end)) is not None]
+
+    def metadata(self) -> dict[str, dict[str, str]]:
+        """Return the columns of a metadata file by the path of the file that they are about."""
+        name = next((name for name in _METADATA if name in self._source.paths()), None)
+        if name is None:
+            return {}
+        try:
+            text = self._source.read(name).decode(self._encoding)
+            rows = list(csv.DictReader(io.StringIO(text))) if name.endswith(".csv") else _json_lines(text)
+            return {row.pop(_FILE_NAME): {key: str(value) for key, value in row.items()} for row in rows}
+        except (BadFileError, ValueError, KeyError, csv.Error, AttributeError) as error:
+            raise DatasetError(
+                _("{file} cannot be read: {error}.", file=name, error=error),
+                _("It needs a column {column!r} and one row for each file.", column=_FILE_NAME),
+            ) from error
+
+    def row(self, group: _Group, metadata: Mapping[str, Mapping[str, str]], label: str | None, wanted: Any) -> Row:
+        """Return the row of one example."""
+
+        def read() -> dict[str, Any]:
+            values = {column: self._value(column, file) for column, file in group.files.items()}
+            values |= {key: value for key, value in metadata.get(group.first, {}).items() if key != wanted}
+            return values if wanted is None else {**values, "label": label}
+
+        return Row(group.first, read, partial(self._source.read, group.first))
+
+    def _value(self, column: str, file: str | None) -> Any:
+        if file is None:
+            raise BadExampleError(_("there is no file for {column!r} ({end})", column=column, end=self._parts[column]))
+        try:
+            data = self._source.read(file)
+        except BadFileError as error:
+            raise BadExampleError(str(error)) from error
+        if _kind(self._parts[column]) != "text":
+            return {"bytes": data, "path": file} if data else b""
+        return self._text(file, data)
+
+    def _text(self, file: str, data: bytes) -> str:
+        try:
+            text = self._text_from(data.decode(self._encoding))
+        except UnicodeDecodeError as error:
+            reason = _("{file} is not encoded in {encoding}", file=file, encoding=self._encoding)
+            raise BadExampleError(reason) from error
+        if not text:
+            raise BadExampleError(_("{file} is empty", file=file))
+        if "\0" in text:
+            raise BadExampleError(_("there is a NUL byte in {file}", file=file))
+        return text
+
+
+def _json_lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines() if line.strip()]

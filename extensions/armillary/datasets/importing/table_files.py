@@ -1,0 +1,264 @@
+"""Rows of CSV, JSON, Parquet and Arrow files; each bad row is told by its place in the file."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import json
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather as feather
+import pyarrow.parquet as pq
+from armillary_kernels.texts import translator
+
+from armillary.datasets.importing.arrow_files import ARROW_SUFFIXES, PARQUET_SUFFIXES
+from armillary.datasets.importing.columns import PLACE
+from armillary.datasets.importing.rejects import Rejects
+from armillary.errors import DatasetError
+
+_ = translator(__file__)
+
+MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"})
+MAX_FIELD = 16 * 2**20
+_HEADER = 2**16
+_JSON_LINES = frozenset({".jsonl", ".ndjson"})
+_OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".json", *PARQUET_SUFFIXES, *ARROW_SUFFIXES, *_JSON_LINES})
+_ESCAPED = range(0xDC80, 0xDD00)  # where surrogateescape puts bytes that do not fit the encoding
+
+
+def is_table(path: str | Path) -> bool:
+    """Return whether a file is a table by its name."""
+    return _suffix(Path(path)) in SUFFIXES
+
+
+def _suffix(path: Path) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    return suffixes[-2] if len(suffixes) > 1 and suffixes[-1] in _OPENERS else "".join(suffixes[-1:])
+
+
+def read_rows(path: Path, encoding: str, rejects: Rejects) -> pd.DataFrame:
+    """Return a table as it is; its column `PLACE` says where each row stands in the file.
+
+    CSV columns are text. Rows that cannot be read are added to ``rejects``.
+
+    Raises
+    ------
+    DatasetError
+        When the file cannot be read as a table, or has no rows.
+    """
+    suffix = _suffix(path)
+    with _explained(path, encoding):
+        if suffix in PARQUET_SUFFIXES:
+            frame = pq.read_table(path).to_pandas()
+        elif suffix in ARROW_SUFFIXES:
+            frame = _read_arrow(path)
+        elif suffix in _JSON_LINES:
+            frame = _frame(_json_lines(path, encoding, rejects))
+        elif suffix == ".json":
+            frame = _frame(_json_list(path, encoding, rejects))
+        else:
+            frame = _read_csv(path, encoding, rejects)
+    if frame.empty:
+        rejects.check(len(rejects))
+        raise DatasetError(
+            _("{file} has no rows.", file=path.name), _("Give a table with a header and at least one row.")
+        )
+    frame.columns = [str(column) for column in frame.columns]
+    return frame
+
+
+def _read_arrow(path: Path) -> pd.DataFrame:
+    try:
+        return feather.read_table(path).to_pandas()
+    except pa.ArrowInvalid:
+        with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
+            return stream.read_all().to_pandas()
+
+
+def _frame(rows: Iterator[tuple[str, dict[str, Any]]]) -> pd.DataFrame:
+    found = list(rows)
+    frame = pd.DataFrame([row for _place, row in found])
+    return frame.assign(**{PLACE: [place for place, _row in found]}) if found else frame
+
+
+def _json_lines(path: Path, encoding: str, rejects: Rejects) -> Iterator[tuple[str, dict[str, Any]]]:
+    with _open_text(path, encoding) as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            place = _("line {line}", line=number)
+            try:
+                row = json.loads(line)
+                reason = _json_fault(row) or _text_fault([line], encoding)
+            except (ValueError, RecursionError) as error:
+                reason = _("it is no JSON ({error})", error=error)
+            if reason:
+                rejects.add(place, reason, partial(_bytes, [line]))
+            else:
+                yield place, row
+
+
+def _json_list(path: Path, encoding: str, rejects: Rejects) -> Iterator[tuple[str, dict[str, Any]]]:
+    with _open_text(path, encoding, errors="strict") as file:
+        rows = json.load(file)
+    if not isinstance(rows, list):
+        raise ValueError(_("it is no list of objects"))
+    for number, row in enumerate(rows, 1):
+        place = _("row {row}", row=number)
+        if reason := _json_fault(row):
+            rejects.add(place, reason, lambda row=row: json.dumps(row).encode())  # type: ignore[misc]
+        else:
+            yield place, row
+
+
+def _json_fault(row: Any) -> str:
+    if not isinstance(row, dict):
+        return _("it is no object with columns")
+    return _("a column has no name") if "" in row else ""
+
+
+def _read_csv(path: Path, encoding: str, rejects: Rejects) -> pd.DataFrame:
+    with _open_text(path, encoding) as file, _field_limit():
+        first = file.readline(_HEADER)
+        file.seek(0)
+        lines = _Lines(file)
+        reader = csv.reader(lines, delimiter=next((mark for mark in ",\t;" if mark in first), ","), strict=True)
+        header = _header(reader, encoding)
+        rows = _csv_rows(reader, lines, len(header), encoding, rejects)
+        columns: list[list[str | None]] = [[] for _name in header]
+        places: list[str] = []
+        for place, row in rows:
+            places.append(place)
+            for column, value in zip(columns, row, strict=True):
+                column.append(None if value in MISSING else value)
+    frame = pd.DataFrame({index: pd.Series(column, dtype="str") for index, column in enumerate(columns)})
+    frame.columns = pd.Index(header)
+    return frame.assign(**{PLACE: places}) if places else frame
+
+
+def _header(reader: Any, encoding: str) -> list[str]:
+    header = next(reader, None)
+    if not header:
+        raise ValueError(_("it is empty"))
+    if fault := _text_fault(header, encoding):
+        raise DatasetError(
+            _("The header cannot be read: {reason}.", reason=fault),
+            _('Name its encoding, such as encoding="gb18030" or encoding="latin-1".'),
+        )
+    return [name or f"column {number}" for number, name in enumerate(header, 1)]
+
+
+class _Lines:
+    """The lines of a file; ``last`` keeps those of the row that was read last."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self.last: list[str] = []
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._file)
+        self.last.append(line)
+        return line
+
+
+def _csv_rows(
+    reader: Any, lines: _Lines, columns: int, encoding: str, rejects: Rejects
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield each good row with its first line in the file."""
+    in_words = _("line {line}")  # translated once, not for every row
+    while True:
+        lines.last = []
+        place = in_words.format(line=reader.line_num + 1)
+        row: list[str] = []
+        try:
+            row = next(reader)
+            fault = _row_fault(row, columns) or _text_fault(row, encoding) if row else None
+        except StopIteration:
+            return
+        except csv.Error as error:
+            fault = _("it cannot be divided into columns ({error})", error=error)
+        if fault:
+            rejects.add(place, fault, partial(_bytes, lines.last))
+        elif row:
+            yield place, row
+
+
+def _row_fault(row: list[str], columns: int) -> str:
+    if len(row) == columns:
+        return ""
+    return _("{n} values for {columns} columns", n=len(row), columns=columns)
+
+
+def _text_fault(row: list[str], encoding: str) -> str:
+    text = "".join(row)
+    if "\0" in text:
+        return _("there is a NUL byte in it")
+    if not text.isascii() and any(ord(character) in _ESCAPED for character in text):
+        return _("it is not encoded in {encoding}", encoding=encoding)
+    return ""
+
+
+def _bytes(lines: list[str]) -> bytes:
+    return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+@contextmanager
+def _field_limit() -> Iterator[None]:
+    """Let a field be as long as a book; beyond that the csv module reports its row."""
+    before = csv.field_size_limit(MAX_FIELD)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _open_text(path: Path, encoding: str, errors: str = "surrogateescape") -> IO[str]:
+    """Open a text file, perhaps compressed; a byte order mark of UTF-16 says its encoding itself."""
+    opener = _OPENERS.get(path.suffix.lower(), open)
+    with opener(path, "rb") as file:
+        mark = file.read(2)
+    if mark in (b"\xff\xfe", b"\xfe\xff"):
+        encoding, errors = "utf-16", "strict"
+    return opener(path, "rt", encoding=encoding, errors=errors, newline="")
+
+
+@contextmanager
+def _explained(path: Path, encoding: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DatasetError(_("There is no file {path}.", path=path), _("Check the path.")) from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(
+            _("{file} is not encoded in {encoding} (byte {n}).", file=path.name, encoding=encoding, n=error.start),
+            _('Name its encoding, such as encoding="gb18030" or encoding="latin-1".'),
+        ) from error
+    except DatasetError:
+        raise
+    except (
+        OSError,
+        EOFError,
+        zlib.error,
+        lzma.LZMAError,
+        ValueError,
+        LookupError,
+        RecursionError,
+        pa.ArrowException,
+    ) as error:
+        raise DatasetError(
+            _("{file} cannot be read as a table: {error}.", file=path.name, error=error),
+            _('Repair the file, or name its encoding, such as encoding="gb18030".'),
+        ) from error

@@ -1,0 +1,168 @@
+"""Import of tables from CSV, JSON, Parquet or Arrow files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from armillary_kernels.texts import translator
+from numpy.typing import NDArray
+
+from armillary.datasets.dataset import Dataset
+from armillary.datasets.examples import stacked_columns
+from armillary.datasets.features import ClassLabel, Feature, arrow_schema
+from armillary.datasets.importing import labels as class_labels
+from armillary.datasets.importing.columns import typed_columns
+from armillary.datasets.importing.rejects import OnError, Rejects
+from armillary.datasets.importing.table_files import read_rows
+from armillary.datasets.saving import Content, Placed, save
+from armillary.datasets.shards import ROW_GROUP, write_shards
+from armillary.datasets.splits import DEFAULT_SHARES, Assignment, at_random, stratified
+from armillary.datasets.store import check_name
+from armillary.errors import DatasetError
+from armillary.inputs.input_spec import table_spec
+
+_ = translator(__file__)
+
+
+def import_table(
+    path: str | Path,
+    name: str,
+    target: str | None = None,
+    *,
+    text: Sequence[str] = (),
+    split: Mapping[str, float] | None = DEFAULT_SHARES,
+    seed: int = 0,
+    encoding: str = "utf-8-sig",
+    on_error: OnError = "stop",
+    licence: str = "",
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Save a CSV, JSON, Parquet or Arrow file as a dataset.
+
+    Numbers stay numbers; text with at most 50 different, repeated values becomes a category; other text is kept
+    as such. Missing values are kept, counted in ``report["missing"]`` and read as the column's mean. In a column of
+    numbers (at least nine of ten), a text is an error of its row.
+
+    Parameters
+    ----------
+    path
+        The file, its kind told by its name: ``.parquet``; ``.arrow`` or ``.feather``; ``.json`` (a list of objects)
+        or ``.jsonl`` (one object a line); else CSV with a header, its columns divided by commas, tabs or semicolons,
+        also compressed (``.csv.gz``, ``.bz2``, ``.xz``).
+    name
+        The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
+    target
+        The column with the class, if there is one.
+    text
+        Columns that are text even where they look like numbers or categories.
+    split
+        Share of each split, stratified by class; ``None`` puts everything into train.
+    encoding
+        Of a CSV or JSON file. A byte order mark is understood.
+    on_error
+        What happens to rows that cannot be used (too few or too many columns, wrong bytes, text among numbers, no
+        class): they ``"stop"`` the import, which lists them; ``"skip"`` leaves them out and keeps place and reason in
+        `Dataset.skipped`; ``"set_aside"`` keeps the rows there too.
+    licence
+        On what terms the data may be used.
+
+    Raises
+    ------
+    DatasetError
+        When the file cannot be read, has no such target or bad rows, a class has too few examples, or nothing can be
+        written.
+    """
+    check_name(name)
+    path = Path(path).expanduser()
+    rejects = Rejects(on_error, path.name)
+    frame = read_rows(path, encoding, rejects)
+    total = len(frame) + len(rejects)
+    _check_columns(frame, path.name, [*([target] if target is not None else []), *text])
+    features, columns = typed_columns(frame, rejects, text=text, target=target)
+    rejects.check(total)
+    codes: NDArray[np.int64] | None = None
+    names: tuple[str, ...] = ()
+    if target is not None:
+        what = _("the values of column {column!r}", column=target)
+        codes, names = class_labels.encode(columns.pop(target), None, what)
+        features = {**{key: feature for key, feature in features.items() if key != target}, target: ClassLabel(names)}
+    return save_frame(
+        columns, codes, names, name, target, features=features, split=split, seed=seed, step="import_table",
+        source=str(path), licence=licence, rejects=rejects, progress=progress,
+    )  # fmt: skip
+
+
+def _check_columns(frame: pd.DataFrame, file: str, wanted: Sequence[str]) -> None:
+    missing = [column for column in wanted if column not in frame.columns]
+    if missing:
+        listed = ", ".join(map(repr, frame.columns[:50]))
+        raise DatasetError(
+            _("{file} has no column {target!r}; columns: {listed}.", file=file, target=missing[0], listed=listed),
+            _("Name one of these."),
+        )
+
+
+def save_frame(
+    frame: pd.DataFrame,
+    codes: NDArray[np.int64] | None,
+    class_names: tuple[str, ...],
+    name: str,
+    target: str | None,
+    *,
+    split: Mapping[str, float] | None,
+    seed: int,
+    step: str,
+    source: str,
+    features: Mapping[str, Feature] | None = None,
+    licence: str = "",
+    rejects: Rejects | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Save the input columns ``frame`` and the classes ``codes`` ``(n,)`` as the next version of ``name``."""
+    if features is None:
+        features, frame = typed_columns(frame, Rejects("stop", source))
+        features = {**features, str(target): ClassLabel(class_names)}
+    form = dict(features)
+    inputs = {key: feature for key, feature in form.items() if key != target}
+    values, names = stacked_columns(frame, inputs)
+    assignment = at_random(len(frame), split, seed) if codes is None else stratified(codes, class_names, split, seed)
+    table = frame if codes is None else frame.assign(**{str(target): codes})
+
+    def place(folder: Path) -> Placed:
+        return Placed(
+            shards=write_shards(folder, arrow_schema(form), _batches(table, arrow_schema(form), progress)),
+            split=assignment,
+            labels=codes,
+            input=_spec(values, names, assignment) if codes is not None and names else None,
+            skipped_file=rejects.write(folder) if rejects else None,
+            report={"missing": _missing(frame), **(rejects.report() if rejects else {})},
+        )
+
+    recipe = {"step": step, "target": target, "split": dict(split) if split else None, "seed": seed}
+    return Dataset(save(name, Content(form, target, place, (recipe,), source, licence)))
+
+
+def _spec(values: NDArray[np.float32], names: tuple[str, ...], assignment: Assignment) -> Any:
+    return table_spec(values[assignment.rows("train")], names)
+
+
+def _missing(frame: pd.DataFrame) -> dict[str, int]:
+    absent = {str(name): int(frame[name].isna().sum()) for name in frame.columns}
+    return {name: count for name, count in absent.items() if count}
+
+
+def _batches(
+    frame: pd.DataFrame, schema: pa.Schema, progress: Callable[[int, int], None] | None
+) -> Iterator[pa.RecordBatch]:
+    for first in range(0, len(frame), ROW_GROUP):
+        part = frame.iloc[first : first + ROW_GROUP]
+        if progress:
+            progress(first + len(part), len(frame))
+        yield pa.RecordBatch.from_pandas(part, schema=schema, preserve_index=False).replace_schema_metadata(
+            schema.metadata
+        )

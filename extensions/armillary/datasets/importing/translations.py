@@ -1,0 +1,240 @@
+"""Import of translation pairs from gettext's .po files and from TMX (Translation Memory eXchange 1.4b)."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Unpack
+from xml.etree.ElementTree import Element, ParseError
+
+from armillary_kernels.texts import translator
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+
+from armillary.datasets.dataset import Dataset
+from armillary.datasets.features import Feature, Translation
+from armillary.datasets.importing.examples import Row, SaveOptions, save_rows
+from armillary.datasets.importing.rejects import BadExampleError
+from armillary.datasets.importing.sources import BadFileError, open_source
+from armillary.errors import DatasetError
+
+_ = translator(__file__)
+
+_LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
+_SPECIALS = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
+
+
+def import_translations(
+    path: str | Path, name: str, languages: tuple[str, str], **options: Unpack[SaveOptions]
+) -> Dataset:
+    """Save translation pairs as a dataset.
+
+    Parameters
+    ----------
+    path
+        A ``.po`` or ``.tmx`` file, or a folder, zip or tar with such files.
+    name
+        The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
+    languages
+        The language of the originals and that of the translations, such as ``("en", "zh")``. In TMX ``"zh"`` finds
+        ``zh-CN`` too.
+    options
+        See `SaveOptions`.
+
+    Returns
+    -------
+    Dataset
+        Its column ``translation`` has a text in each language. Entries of a .po file that are fuzzy, obsolete or not
+        translated are no pairs; of plural forms the first and the last one are taken.
+
+    Raises
+    ------
+    DatasetError
+        When there are no pairs, a file or an entry cannot be used, or nothing can be written.
+    """
+    path = Path(path).expanduser()
+    if len(set(languages)) != 2:
+        raise DatasetError(
+            _("The languages are {languages}.", languages=languages), _('Give two, such as ("en", "zh").')
+        )
+    options.setdefault("source", str(path))
+    features: dict[str, Feature] = {"translation": Translation(languages)}
+    step = {"step": "import_translations", "languages": list(languages)}
+    rows = list(_rows(path, languages))
+    if not rows:
+        raise DatasetError(
+            _("{place} has no translations into {code!r}.", place=path.name, code=languages[1]),
+            _("Give .po or .tmx files of these languages."),
+        )
+    return save_rows(rows, features, name, None, step, total=len(rows), **options)
+
+
+def _rows(path: Path, languages: tuple[str, str]) -> Iterator[Row]:
+    if path.suffix.lower() in (".po", ".tmx"):
+        try:
+            yield from _rows_of(path.name, path.read_bytes(), languages)
+        except OSError as error:
+            what = _("{path} cannot be read: {reason}.", path=path, reason=error.strerror)
+            raise DatasetError(what, _("Check the path.")) from error
+        return
+    with open_source(path) as source:
+        for file in source.paths():
+            if file.lower().endswith((".po", ".tmx")):
+                try:
+                    yield from _rows_of(file, source.read(file), languages)
+                except BadFileError as error:
+                    yield _bad(file, str(error))
+
+
+def _rows_of(file: str, data: bytes, languages: tuple[str, str]) -> Iterator[Row]:
+    yield from _po_rows(file, data, languages) if file.lower().endswith(".po") else _tmx_rows(file, data, languages)
+
+
+def _pair(place: str, languages: tuple[str, str], original: str, translated: str) -> Row:
+    pair = dict(zip(languages, (original, translated), strict=True))
+    return Row(place, lambda: {"translation": pair})
+
+
+def _bad(place: str, reason: str, raw: str = "") -> Row:
+    def read() -> dict[str, str]:
+        raise BadExampleError(reason)
+
+    return Row(place, read, lambda: raw.encode("utf-8", "surrogateescape"))
+
+
+# .po --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Entry:
+    """One entry of a .po file: the texts by keyword (``msgid``, ``msgstr[1]``), and its first line."""
+
+    line: int
+    texts: dict[str, str] = field(default_factory=dict)
+    fuzzy: bool = False
+    fault: str = ""
+    raw: list[str] = field(default_factory=list)
+
+
+def _po_rows(file: str, data: bytes, languages: tuple[str, str]) -> Iterator[Row]:
+    if not data.strip():
+        yield _bad(file, _("the file is empty"))
+        return
+    for entry in _entries(data.decode(_po_encoding(data), "surrogateescape")):
+        place = _("{file}, line {line}", file=file, line=entry.line)
+        fault = entry.fault or _po_fault(entry)
+        if fault:
+            yield _bad(place, fault, "\n".join(entry.raw))
+        elif not entry.fuzzy and entry.texts.get("msgid"):
+            yield from _po_pairs(place, entry, languages)
+
+
+def _po_fault(entry: _Entry) -> str:
+    text = "".join(entry.texts.values())
+    if not text.isprintable() and "\0" in text:
+        return _("there is a NUL byte in it")
+    if any("\udc80" <= character <= "\udcff" for character in text):
+        return _("it is not in the encoding that the file declares")
+    return "" if "msgid" in entry.texts and any(key.startswith("msgstr") for key in entry.texts) else _("it is cut")
+
+
+def _po_pairs(place: str, entry: _Entry, languages: tuple[str, str]) -> Iterator[Row]:
+    texts = entry.texts
+    forms = [key for key in texts if key.startswith("msgstr")]
+    pairs = [(texts["msgid"], texts[forms[0]])]
+    if "msgid_plural" in texts and (len(forms) > 1 or forms[0] != "msgstr"):
+        pairs.append((texts["msgid_plural"], texts[forms[-1]]))
+    for original, translated in dict.fromkeys(pairs):
+        if translated:
+            yield _pair(place, languages, original, translated)
+
+
+def _po_encoding(data: bytes) -> str:
+    """Return the encoding of the header's Content-Type, UTF-8 without one."""
+    _before, found, after = data[:4096].partition(b"charset=")
+    name = after.split(b"\\n")[0].split(b'"')[0].decode("ascii", "replace").strip() if found else "utf-8"
+    try:
+        return "utf-8-sig" if codecs.lookup(name).name == "utf-8" else name
+    except LookupError:
+        return "utf-8-sig"
+
+
+def _entries(text: str) -> Iterator[_Entry]:
+    """Yield the entries of a .po file (GNU gettext manual, section 3)."""
+    entry, keyword, fuzzy = _Entry(0), "", False
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.strip()
+        begins = line.startswith(("msgctxt", "msgid ")) and not (keyword == "msgctxt" and line.startswith("msgid "))
+        if begins or not line:
+            if entry.texts or entry.fault:
+                yield entry
+            entry, keyword = _Entry(number, fuzzy=fuzzy), ""
+            fuzzy = fuzzy and not line
+        if line.startswith("#"):
+            fuzzy = fuzzy or (line.startswith("#,") and "fuzzy" in line)
+        elif line:
+            keyword = _take(entry, keyword, line)
+            entry.raw.append(line)
+    if entry.texts or entry.fault:
+        yield entry
+
+
+def _take(entry: _Entry, keyword: str, line: str) -> str:
+    """Add a line to its entry and return the keyword that the next line goes on with."""
+    if not line.startswith('"'):
+        keyword, _space, line = line.partition(" ")
+    if not keyword or len(line) < 2 or not (line.startswith('"') and line.endswith('"')):
+        entry.fault = _("a text without quotes")
+    else:
+        entry.texts[keyword] = entry.texts.get(keyword, "") + _unescaped(line[1:-1])
+    return keyword
+
+
+def _unescaped(text: str) -> str:
+    if "\\" not in text:
+        return text
+    result, characters = [], iter(text)
+    for character in characters:
+        if character == "\\":
+            following = next(characters, "")
+            result.append(_SPECIALS.get(following, "\\" + following))
+        else:
+            result.append(character)
+    return "".join(result)
+
+
+# TMX --------------------------------------------------------------------------------------------------------
+
+
+def _tmx_rows(file: str, data: bytes, languages: tuple[str, str]) -> Iterator[Row]:
+    try:
+        root = fromstring(data, forbid_dtd=False)
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
+        yield _bad(file, _("it is no TMX ({error})", error=error))
+        return
+    for number, unit in enumerate(root.iter("tu"), 1):
+        place = _("{file}, unit {n}", file=file, n=number)
+        texts = _tmx_texts(unit)
+        pair = [_in_language(texts, language) for language in languages]
+        if all(pair):
+            yield _pair(place, languages, str(pair[0]), str(pair[1]))
+        else:
+            lacking = languages[0] if not pair[0] else languages[1]
+            yield _bad(place, _("no text in {code!r}", code=lacking))
+
+
+def _tmx_texts(unit: Element) -> dict[str, str]:
+    texts = {}
+    for variant in unit.iter("tuv"):
+        segment = variant.find("seg")
+        language = variant.get(_LANGUAGE) or variant.get("lang") or ""
+        if segment is not None:
+            texts[language.lower()] = "".join(segment.itertext()).strip()
+    return texts
+
+
+def _in_language(texts: dict[str, str], language: str) -> str | None:
+    wanted = language.lower()
+    return texts.get(wanted) or next((text for key, text in texts.items() if key.split("-")[0] == wanted), None)

@@ -1,0 +1,48 @@
+"""What the examples of a dataset consist of, in a word or a few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from armillary.datasets.features import (
+    Audio,
+    Boxes,
+    Feature,
+    Image,
+    Sequence,
+    Struct,
+    TokenLabels,
+    Translation,
+    Value,
+    Video,
+)
+
+_ORDER = ("image", "video", "audio", "text", "translation")
+_TEXT = frozenset({"string", "large_string", "string_view"})
+
+
+def kinds_of(features: Mapping[str, Feature], target: str | None = None) -> tuple[str, ...]:
+    """Return ``("image",)``, ``("image", "audio", "text")`` and so on; ``("table",)`` where there are numbers beside.
+
+    >>> kinds_of({"image": Image(), "label": ClassLabel(("cat", "dog"))}, "label")
+    ('image',)
+    """
+    inputs = [feature for name, feature in features.items() if name != target]
+    found = {kind for feature in inputs for kind in _kinds(feature)}
+    media = tuple(kind for kind in _ORDER if kind in found)
+    has_table = not media or (media == ("text",) and any(not list(_kinds(feature)) for feature in inputs))
+    return ("table",) if has_table else media
+
+
+def _kinds(feature: Feature) -> Iterator[str]:
+    if isinstance(feature, (Image, Audio, Video, Translation)):
+        yield type(feature).__name__.lower()
+    elif isinstance(feature, Value) and feature.dtype in _TEXT:
+        yield "text"
+    elif isinstance(feature, Sequence):
+        yield from _kinds(feature.feature)
+    elif isinstance(feature, Struct):
+        for _name, part in feature.parts:
+            yield from _kinds(part)
+    elif isinstance(feature, (TokenLabels, Boxes)):
+        yield from ()

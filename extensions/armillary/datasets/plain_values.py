@@ -1,0 +1,25 @@
+"""Stored values as a person reads them: classes by name, media as objects that decode themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from armillary.datasets.features import MEDIA, Boxes, ClassLabel, Feature, Sequence, Struct, TokenLabels
+
+
+def plain_value(feature: Feature, value: Any, medium: Callable[[dict[str, Any]], Any]) -> Any:
+    """Return a stored value with the names of its classes; ``medium`` makes an object of each image, sound or video."""
+    if value is None:
+        return None
+    if isinstance(feature, ClassLabel):
+        return feature.names[value] if value >= 0 else None
+    if isinstance(feature, tuple(MEDIA.values())):
+        return medium(value)
+    if isinstance(feature, (TokenLabels, Boxes)):
+        return plain_value(feature.plain, value, medium)
+    if isinstance(feature, Sequence):
+        return [plain_value(feature.feature, part, medium) for part in value]
+    if isinstance(feature, Struct):
+        return {name: plain_value(part, value[name], medium) for name, part in feature.parts}
+    return value

