@@ -56,8 +56,8 @@ class TokenIsTheName:
 
 def serve_pool(port, database, simulate_gpus, idle_after, cuda):
     from armillary_hub.pool.pool import GpuPool
-    from armillary_hub.pool.scheduling import Rules
     from armillary_hub.pool.service import pool_app
+    from armillary_hub.pool.situation import Rules
     from armillary_hub.pool.store import LeaseStore
     from armillary_hub.web.server import serve
 

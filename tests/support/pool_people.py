@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from armillary_hub.pool.pool import SILENCE
-from armillary_hub.pool.scheduling import Rules
+from armillary_hub.pool.situation import Rules
 
 from support.pool_world import World
 

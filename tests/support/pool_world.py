@@ -19,8 +19,8 @@ from armillary_hub.pool.clock import BookClock
 from armillary_hub.pool.devices import Device, NvmlSilentError
 from armillary_hub.pool.opening import OpenDatabase
 from armillary_hub.pool.pool import GpuPool
-from armillary_hub.pool.scheduling import Rules
 from armillary_hub.pool.service import PREFIX, pool_app
+from armillary_hub.pool.situation import Rules
 from armillary_hub.pool.store import LeaseStore
 from armillary_hub.pool.suspender import SuspensionError
 from armillary_kernels.processes import Process

@@ -11,6 +11,7 @@ from armillary_kernels.processes import Process
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from armillary_hub.pool.quotas import Quota
+from armillary_hub.pool.records import Together
 from armillary_hub.pool.reservations import Reservation
 
 
@@ -29,6 +30,17 @@ class HolderBody(_Body):
         return Process(self.pid, self.start_time)
 
 
+class TogetherBody(_Body):
+    """The asks of one person that are granted together or not at all; the newest one says how many they are."""
+
+    id: str = Field(pattern=r"^[0-9a-f]{1,32}$", description="any name, the same in each of them")
+    size: int = Field(ge=1, le=1024, description="how many there are, each for as many devices")
+
+    def together(self) -> Together:
+        """Return the group."""
+        return Together(self.id, self.size)
+
+
 class AskBody(_Body):
     """An ask for whole GPUs, or for some of the memory of one."""
 
@@ -39,11 +51,14 @@ class AskBody(_Body):
     holder: HolderBody
     user: str | None = Field(default=None, min_length=1, max_length=255, description="for whom; services alone say it")
     groups: list[str] | None = Field(default=None, max_length=1000, description="that user's groups")
+    together: TogetherBody | None = None
 
     @model_validator(mode="after")
     def _share_of_one(self) -> Self:
         if self.memory is not None and self.devices != 1:
             raise ValueError("a share is of one GPU: leave out devices")
+        if self.memory is not None and self.together is not None:
+            raise ValueError("shares are asked for one by one: leave out together")
         return self
 
 

@@ -7,7 +7,7 @@ from traitlets import Bool, Float, TraitError, Unicode
 from traitlets.config import Configurable
 from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
-from armillary_hub.pool.scheduling import Rules
+from armillary_hub.pool.situation import Rules
 from armillary_hub.settings import Settings
 
 _HOUR, _MINUTE = 3600.0, 60.0

@@ -81,6 +81,8 @@ leases = Table(
     Column("waiting_since", Moment),
     Column("idle_since", Moment),
     Column("ends_at", Moment),
+    Column("together", String(32)),  # the group that it was asked for with, named by its user
+    Column("together_size", Integer),
     Column("released_at", Moment),
     Column("reason", String(200), nullable=False),
     CheckConstraint("state IN ('queued', 'granted', 'suspended', 'released')", name="a_lease_state"),

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from armillary_hub.pool.records import Lease
-from armillary_hub.pool.scheduling import Situation, waits_for
+from armillary_hub.pool.scheduling import waits_for
+from armillary_hub.pool.situation import Situation
+from armillary_hub.pool.together import ask_of
 
 #: Ended uses that must have lasted as long as one that stands for the rest of that one to be guessed.
 FEWEST = 5
@@ -33,8 +35,9 @@ def estimate(situation: Situation, queue: Sequence[Lease], lease: Lease, lasted:
     """
     if lease.memory is not None or waits_for(situation, lease) != "turn":
         return None
-    ahead = queue[: next(place for place, one in enumerate(queue) if one.id == lease.id)]
-    missing = lease.wanted + sum(one.wanted for one in ahead if one.memory is None)
+    members = {one.id for one in ask_of(situation, lease).members}
+    last = max(place for place, one in enumerate(queue) if one.id in members)
+    missing = sum(one.wanted for one in queue[: last + 1] if one.memory is None)
     held = {device for one in situation.leases for device in one.devices}
     missing -= sum(device.state == "working" and device.uuid not in held for device in situation.devices)
     if missing <= 0:

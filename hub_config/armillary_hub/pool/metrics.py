@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 from armillary_hub.pool.audit_counts import BOUNDS, AuditCounts
 from armillary_hub.pool.records import DeviceState, State
 from armillary_hub.pool.reports import Reports
-from armillary_hub.pool.scheduling import Situation
+from armillary_hub.pool.situation import Situation
 
 if TYPE_CHECKING:
     from armillary_hub.pool.pool import GpuPool

@@ -25,10 +25,11 @@ from armillary_hub.pool.idleness import Idleness
 from armillary_hub.pool.machine import Machine, ThisMachine
 from armillary_hub.pool.policy import PolicyStore
 from armillary_hub.pool.quotas import quota_of
-from armillary_hub.pool.records import BookedDevice, Lease
+from armillary_hub.pool.records import BookedDevice, Lease, Together
 from armillary_hub.pool.restarts import Restarts
 from armillary_hub.pool.samples import SampleLog, Sampler
-from armillary_hub.pool.scheduling import Situation, decide
+from armillary_hub.pool.scheduling import decide
+from armillary_hub.pool.situation import Situation
 from armillary_hub.pool.store import LeaseStore
 from armillary_hub.pool.suspender import NoSuspender, Suspender
 from armillary_hub.pool.suspension import Suspensions
@@ -168,9 +169,11 @@ class GpuPool:
         memory: int | None = None,
         groups: Sequence[str] = (),
         asked_by: str = "",
+        together: Together | None = None,
     ) -> Lease:
         """Ask for whole GPUs, or for ``memory`` MiB of one; the lease is granted at once or queued.
 
+        Asks that belong ``together`` are granted in one round; see `armillary_hub.pool.together`.
         A service that asks for a user (``asked_by="services/<name>"``) holds the place in the queue itself.
 
         Raises
@@ -180,9 +183,11 @@ class GpuPool:
             account's process.
         """
         self._check_holder(user, holder, or_services=asked_by not in ("", user))
-        self._check_wanted(wanted, memory)
-        self._check_quota(user, groups, wanted, memory)
-        lease = self.store.ask(user, purpose, label, wanted, holder, memory=memory, groups=groups, asked_by=asked_by)
+        gpus = wanted * (together.size if together else 1)
+        self._check_wanted(gpus, memory)
+        self._check_quota(user, groups, gpus, memory)
+        asked = (user, purpose, label, wanted, holder, together)
+        lease = self.store.ask(*asked, memory=memory, groups=groups, asked_by=asked_by)
         self._hear(lease.id)
         self.grant()
         return self._known(lease.id)

@@ -15,6 +15,14 @@ DeviceState = Literal["working", "failing", "lost"]
 
 
 @dataclass(frozen=True)
+class Together:
+    """A group of asks that are granted together or not at all: its name, and how many belong to it."""
+
+    id: str
+    size: int
+
+
+@dataclass(frozen=True)
 class Lease:
     """The right of one process to use some GPUs, or its place in the queue for them.
 
@@ -54,6 +62,8 @@ class Lease:
         Since when its holder does nothing with the GPUs; None when it is busy or nobody says.
     ends_at
         When its idle holder is ended, for others wait and it cannot be suspended; None for nearly all.
+    together
+        The group of its user's asks that it was asked for with; None where it was asked for alone.
     reason
         Why it ended, or why its last change was made.
     """
@@ -79,6 +89,7 @@ class Lease:
     waiting_since: datetime | None
     idle_since: datetime | None
     ends_at: datetime | None = field(default=None, kw_only=True)
+    together: Together | None = field(default=None, kw_only=True)
     reason: str
 
     @property

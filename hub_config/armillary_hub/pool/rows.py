@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from armillary_hub.pool.database import audit, devices, holdings, leases, quotas, reservations, usage, uses
 from armillary_hub.pool.quotas import Quota, QuotaRule
-from armillary_hub.pool.records import BookedDevice, Change, Lease
+from armillary_hub.pool.records import BookedDevice, Change, Lease, Together
 from armillary_hub.pool.reservations import Reservation
 from armillary_hub.pool.usage import Use, faded, recent_seconds
 
@@ -71,6 +71,7 @@ def _lease(row: Row[Any], held: Sequence[str]) -> Lease:
         waiting_since=row.waiting_since,
         idle_since=row.idle_since,
         ends_at=row.ends_at,
+        together=Together(row.together, row.together_size) if row.together else None,
         reason=row.reason,
     )
 

@@ -125,6 +125,7 @@ class PoolApi:
             memory=body.memory,
             groups=asker.groups,
             asked_by=asker.actor,
+            together=body.together.together() if body.together else None,
         )
         return await self._answer(request, lease, _created(lease))
 

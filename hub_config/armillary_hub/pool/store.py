@@ -16,12 +16,13 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from armillary_hub.pool import rows
 from armillary_hub.pool.clock import BookClock
-from armillary_hub.pool.database import audit, holdings, leases, usage, uses
+from armillary_hub.pool.database import audit, holdings, leases, uses
 from armillary_hub.pool.opening import OpenDatabase
-from armillary_hub.pool.records import Change, Lease, State
+from armillary_hub.pool.records import Change, Lease, State, Together
 from armillary_hub.pool.reservations import in_force
-from armillary_hub.pool.scheduling import Decisions, Rules, Situation
-from armillary_hub.pool.usage import faded, recent_seconds
+from armillary_hub.pool.scheduling import Decisions
+from armillary_hub.pool.situation import Rules, Situation
+from armillary_hub.pool.use_books import note_use
 
 #: Uses that tell how long a lease lasts.
 _RECENT_USES = 200
@@ -79,6 +80,7 @@ class LeaseStore:
         label: str,
         wanted: int,
         holder: Process,
+        together: Together | None = None,
         *,
         memory: int | None = None,
         groups: Sequence[str] = (),
@@ -106,6 +108,8 @@ class LeaseStore:
             "came_from": [],
             "asked_at": now,
             "waiting_since": now,
+            "together": together and together.id,
+            "together_size": together and together.size,
             "reason": "",
         }
         with self.database.transaction() as connection:
@@ -349,22 +353,8 @@ class LeaseStore:
     def _take(self, connection: Connection, lease: Lease) -> None:
         """Take a lease's devices and count their use."""
         connection.execute(delete(holdings).where(holdings.c.lease_id == lease.id))
-        if not lease.gpus:
-            return
-        now = self.clock.now()
-        use = rows.use_until(lease, now)
-        values = {"user": use.user, "gpus": use.gpus, "since": use.since, "until": use.until}
-        connection.execute(insert(uses).values(lease_id=lease.id, purpose=lease.purpose, **values))
-        recent, half_life = recent_seconds(use, now, self.rules.half_life), self.rules.half_life
-        before = connection.execute(select(usage).where(usage.c.user == use.user)).one_or_none()
-        if before is None:
-            connection.execute(insert(usage).values(user=use.user, at=now, recent=recent, total=use.seconds))
-            return
-        sums = {
-            "recent": faded(before.recent, now - before.at, half_life) + recent,
-            "total": before.total + use.seconds,
-        }
-        connection.execute(update(usage).where(usage.c.user == use.user).values(at=now, **sums))
+        if lease.gpus:
+            note_use(connection, lease, self.clock.now(), self.rules.half_life)
 
     def _is_still(self, connection: Connection, lease: Lease, step: str) -> bool:
         now = rows.find_lease(connection, lease.id)

@@ -16,7 +16,8 @@ from armillary_hub.pool.enforcement import UnleasedUse
 from armillary_hub.pool.estimate import estimate
 from armillary_hub.pool.records import BookedDevice, Change, Lease
 from armillary_hub.pool.samples import DeviceSample
-from armillary_hub.pool.scheduling import Situation, order, waits_for
+from armillary_hub.pool.scheduling import order, waits_for
+from armillary_hub.pool.situation import Situation
 from armillary_hub.web.identity import Identity
 
 
@@ -142,6 +143,8 @@ class Books:
             shown["suspended_since"] = self.beside.suspended_since[lease.id].isoformat()
         if lease.ends_at is not None:
             shown["restart_at"] = lease.ends_at.isoformat()
+        if lease.together is not None:
+            shown["together"] = {"id": lease.together.id, "size": lease.together.size}
         if lease.state == "granted":
             shown["environment"] = self.environment(lease)
         if lease.waiting_since is not None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 from armillary_hub.pool.devices import GpuProcess, Reading, Readings
-from armillary_hub.pool.scheduling import Rules
+from armillary_hub.pool.situation import Rules
 from armillary_kernels.restarts import is_restart
 from support.pool_world import World
 

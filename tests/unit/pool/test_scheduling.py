@@ -8,7 +8,8 @@ from armillary_hub.pool.estimate import FEWEST, estimate
 from armillary_hub.pool.quotas import Quota, QuotaRule
 from armillary_hub.pool.records import BookedDevice, Lease
 from armillary_hub.pool.reservations import Reservation
-from armillary_hub.pool.scheduling import Rules, Situation, decide, order, waits_for
+from armillary_hub.pool.scheduling import decide, order, waits_for
+from armillary_hub.pool.situation import Rules, Situation
 from armillary_kernels.processes import Process
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)

@@ -1,0 +1,29 @@
+"""Writing down what was used of the GPUs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from armillary_hub.pool import rows
+from armillary_hub.pool.database import usage, uses
+from armillary_hub.pool.records import Lease
+from armillary_hub.pool.usage import faded, recent_seconds
+
+
+def note_use(connection: Connection, lease: Lease, now: datetime, half_life: float) -> None:
+    """Count what a lease has used since it was granted, which is all that it will."""
+    use = rows.use_until(lease, now)
+    values = {"user": use.user, "gpus": use.gpus, "since": use.since, "until": use.until}
+    connection.execute(insert(uses).values(lease_id=lease.id, purpose=lease.purpose, **values))
+    recent = recent_seconds(use, now, half_life)
+    before = connection.execute(select(usage).where(usage.c.user == use.user)).one_or_none()
+    if before is None:
+        connection.execute(insert(usage).values(user=use.user, at=now, recent=recent, total=use.seconds))
+        return
+    sums = {
+        "recent": faded(before.recent, now - before.at, half_life) + recent,
+        "total": before.total + use.seconds,
+    }
+    connection.execute(update(usage).where(usage.c.user == use.user).values(at=now, **sums))
