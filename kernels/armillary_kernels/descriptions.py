@@ -8,14 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 
-from armillary_kernels.lease_client import (
-    DeviceHolder,
-    Lease,
-    LeaseError,
-    LeaseLostError,
-    PoolUnreachableError,
-    QueuePlace,
-)
+from armillary_kernels.leases import DeviceHolder, Lease, LeaseError, LeaseLostError, PoolUnreachableError, QueuePlace
 from armillary_kernels.restarts import is_restart
 from armillary_kernels.texts import translator
 from armillary_kernels.waiting import NoGpuFreeError, Standing, WaitInterruptedError

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from armillary_kernels.kernel_lease import KernelLease
-from armillary_kernels.lease_client import Lease, LeaseError, PoolUnreachableError, QueuePlace
+from armillary_kernels.leases import Lease, LeaseError, PoolUnreachableError, QueuePlace
 from armillary_kernels.waiting import Wait
 from armillary_kernels.wishes import GpuWish
 
@@ -213,6 +213,7 @@ class Gate:
 
     def _act(self) -> None:
         now = time.monotonic()
+        self.lease.tidy()
         if not self.lease.wish.devices or self.lease.id is None:
             return
         if self._open:

@@ -25,7 +25,7 @@ from armillary_kernels.gate import Gate
 from armillary_kernels.gpu_environment import ShareLimit, put_into
 from armillary_kernels.kernel_lease import KernelLease
 from armillary_kernels.kernel_notes import Note, Order
-from armillary_kernels.lease_client import LeaseError
+from armillary_kernels.leases import LeaseError
 from armillary_kernels.magics import GpuMagic, MagicError, own_lines
 from armillary_kernels.notices import Notice
 from armillary_kernels.texts import translator

@@ -12,13 +12,15 @@ from functools import cached_property
 from armillary_kernels.connection import Connection
 from armillary_kernels.gpu_environment import uses_cuda
 from armillary_kernels.kernel_notes import Note, Order
-from armillary_kernels.lease_client import (
+from armillary_kernels.lease_client import LeaseClient
+from armillary_kernels.leases import (
     Lease,
-    LeaseClient,
     LeaseError,
     LeaseLostError,
+    LeaseRefusedError,
     PoolUnreachableError,
     QueuePlace,
+    new_lease_id,
 )
 from armillary_kernels.processes import Process
 from armillary_kernels.texts import translator
@@ -53,6 +55,8 @@ class KernelLease:
         self._ended: LeaseLostError | None = None
         self._was_usable = order.is_granted
         self._used_cuda = False
+        self._is_booked = order.is_booked
+        self._left: list[str] = []  # leases that are still to be given back
         self.id = order.lease
         self.wish = order.wish
         self.choice: GpuWish | None = None
@@ -118,17 +122,18 @@ class KernelLease:
 
     def withdraw(self) -> None:
         """Leave the queue. A suspended process keeps its state, and asks again when the next cell comes."""
-        if self.id is None or not isinstance(self.standing, QueuePlace):
+        if self.id is None or (self._is_booked and not isinstance(self.standing, QueuePlace)):
             return
-        try:
-            if self.standing.is_suspended:
+        if isinstance(self.standing, QueuePlace) and self.standing.is_suspended:
+            try:
                 self._see(self._pool.note_activity(self.id, busy=False))
-                return
-            self._pool.give_back(self.id)
-        except LeaseError as error:
-            _log.warning("The place in the queue could not be given up; the pool will notice: %s", error)
-        if not self.standing.is_suspended:
-            self._hold(None, self.wish)
+            except LeaseError as error:
+                _log.warning("The place in the queue could not be given up; the pool will notice: %s", error)
+            return
+        self._left.append(self.id)
+        self._hold(None, self.wish)
+        if self._is_booked:  # else the pool is silent, and the person who has interrupted waits no longer for it
+            self.tidy()
 
     def choose(self, wish: GpuWish) -> None:
         """Exchange the lease for another one, which may have to be waited for.
@@ -138,15 +143,13 @@ class KernelLease:
         LeaseError
             If the pool refuses or does not answer; everything stays as it was.
         """
-        fresh = self._ask(wish) if wish.devices else None
+        fresh = self._ask_besides(wish) if wish.devices else None
         before, self.choice = self.id, wish
         self._hold(fresh.id if fresh else None, wish)
-        self.standing = fresh
+        self.standing, self._is_booked = fresh, True
         if before is not None:
-            try:
-                self._pool.give_back(before)
-            except LeaseError as error:
-                _log.warning("The earlier lease could not be given back: %s", error)
+            self._left.append(before)
+            self.tidy()
 
     def choose_for_restart(self, wish: GpuWish) -> None:
         """Let the kernel that is started in this one's place have other GPUs."""
@@ -166,11 +169,23 @@ class KernelLease:
         if self.id is None:
             return None
         try:
-            answer = self._see(self._pool.look(self.id))
+            answer = self._see(self._pool.look(self.id)) if self._is_booked else self._ask_own()
             return answer if isinstance(answer, QueuePlace) or answer.step else self._tie(answer)
         except LeaseLostError as error:
             self._lose(error)
             raise
+
+    def tidy(self) -> None:
+        """Give back what is not wanted any more; where the pool does not answer, it is tried again the next time."""
+        while self._left:
+            try:
+                self._pool.give_back(self._left[0])
+            except PoolUnreachableError as error:
+                _log.warning("A lease could not be given back yet: %s", error)
+                return
+            except LeaseError as error:
+                _log.info("A lease had ended before it was given back: %s", error)
+            del self._left[0]
 
     def rest(self) -> None:
         """Say that this process does nothing: when somebody waits, it may be suspended."""
@@ -189,9 +204,8 @@ class KernelLease:
         """Take the next step towards GPUs."""
         if self._ended is not None:
             raise self._ended
-        if self.id is None:
-            answer = self._see(self._ask(self.wish))
-            self._hold(answer.id, self.wish)
+        if self.id is None or not self._is_booked:
+            answer = self._ask_own()
         elif self.is_tied:
             answer = self._see(self._pool.note_activity(self.id, busy=True))
         else:
@@ -211,9 +225,33 @@ class KernelLease:
             return lease
         return self._see(self._pool.bind(lease.id, self._own))
 
-    def _ask(self, wish: GpuWish) -> Lease | QueuePlace:
+    def _ask_own(self) -> Lease | QueuePlace:
+        """Ask for what this kernel is to have; where the answer is lost, the same ask is made again the next time."""
+        if self.id is None:
+            self._is_booked = False
+            self._hold(new_lease_id(), self.wish)
+        try:
+            answer = self._see(self._ask(self.id or "", self.wish))
+        except LeaseRefusedError:
+            self._hold(None, self.wish)
+            raise
+        self._is_booked = True
+        return answer
+
+    def _ask_besides(self, wish: GpuWish) -> Lease | QueuePlace:
+        """Ask for another lease while one is in force; where the answer is lost, what was asked for is given back."""
+        lease_id = new_lease_id()
+        try:
+            return self._ask(lease_id, wish)
+        except PoolUnreachableError:
+            self._left.append(lease_id)
+            raise
+
+    def _ask(self, lease_id: str, wish: GpuWish) -> Lease | QueuePlace:
         order = self._order
-        return self._pool.ask(order.purpose, wish.devices, order.label, self._own, memory=wish.memory)
+        return self._pool.ask(
+            order.purpose, wish.devices, order.label, self._own, memory=wish.memory, lease_id=lease_id
+        )
 
     def _see(self, answer: Lease | QueuePlace) -> Lease | QueuePlace:
         self.standing = answer

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from armillary_kernels.lease_client import Purpose
+from armillary_kernels.leases import Purpose
 from armillary_kernels.plain_files import read_plain_file
 from armillary_kernels.wishes import GpuWish
 
@@ -41,6 +41,8 @@ class Order:
         Its lease's id; None where the pool gave none.
     is_granted
         Whether the lease was granted when the kernel was started; its environment then says so already.
+    is_booked
+        Whether the pool has it in its books for certain: an ask that was not answered is repeated by the kernel.
     restarted
         Why the pool, or an admin, ended the kernel before this one; empty where nobody did.
     """
@@ -51,6 +53,7 @@ class Order:
     wait_seconds: float | None = None
     lease: str | None = None
     is_granted: bool = False
+    is_booked: bool = True
     restarted: str = ""
 
     def variables(self) -> dict[str, str]:
@@ -61,6 +64,7 @@ class Order:
             "label": self.label,
             "wait_seconds": self.wait_seconds,
             "is_granted": self.is_granted,
+            "is_booked": self.is_booked,
             "restarted": self.restarted,
         }
         return {LEASE_VARIABLE: self.lease or "", ORDER_VARIABLE: json.dumps(rest)}

@@ -1,26 +1,33 @@
 """Asking the GPU pool for leases, from kernels, workers, apps and jobs.
 
-`LeaseClient` and `AsyncLeaseClient` say the same things to the pool, one blocking and one not::
+`LeaseClient` and `AsyncLeaseClient` say the same things to the pool, one blocking and one not.
 
-    LeaseError                     the root, an ArmillaryError
-    ├── PoolUnreachableError       no answer, or not one of the pool's
-    ├── LeaseRefusedError          the pool says no: too many GPUs asked, not your process
-    └── LeaseLostError             the lease is no longer yours: given back, expired, or released by an admin
+An answer may be lost after the pool has done what was asked. Who chooses the id of a lease (`new_lease_id`) may ask
+with it again: the pool answers with the lease as it stands. Giving back one that the pool does not know is no error.
 """
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cache
 from http import HTTPStatus
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from armillary_kernels.connection import Connection
-from armillary_kernels.errors import ArmillaryError
+from armillary_kernels.leases import (
+    Lease,
+    LeaseLostError,
+    LeaseRefusedError,
+    Person,
+    PoolUnreachableError,
+    Purpose,
+    QueuePlace,
+    new_lease_id,
+    read_lease,
+)
 from armillary_kernels.processes import Process
 from armillary_kernels.texts import own_language, translator
 
@@ -29,112 +36,8 @@ if TYPE_CHECKING:
 
 _ = translator(__file__)
 
-Purpose = Literal["kernel", "worker", "app", "job"]
-
 #: Seconds that one request to the pool, which is on this machine, may take.
 TIMEOUT = 5.0
-
-
-class LeaseError(ArmillaryError):
-    """A lease could not be had, or kept."""
-
-
-class PoolUnreachableError(LeaseError):
-    """The GPU pool does not answer."""
-
-
-class LeaseRefusedError(LeaseError):
-    """The GPU pool refuses what was asked."""
-
-
-class LeaseLostError(LeaseError):
-    """The lease is no longer ours.
-
-    Attributes
-    ----------
-    reason
-        Why it ended, as the pool's books say; empty where they do not.
-    """
-
-    reason = ""
-
-
-@dataclass(frozen=True)
-class Lease:
-    """The right to use some GPUs.
-
-    Attributes
-    ----------
-    id
-        Its name in the pool.
-    devices
-        Indices of the GPUs, as CUDA counts them in PCI bus order; empty on a machine without any.
-    environment
-        What the holder's environment must say.
-    state
-        ``"suspended"`` while its GPUs are lent to others and its process's GPU memory lies in host memory.
-    step
-        The change that is under way: ``"suspending"`` or ``"restoring"``.
-    holder, in_use
-        The process on whose life it depends, and whether that is the one that uses the GPUs.
-    is_idle
-        Whether the pool believes that its holder does nothing.
-    restart_at
-        When the pool will restart an idle holder that it cannot suspend; None when it will not.
-    """
-
-    id: str
-    devices: tuple[int, ...]
-    environment: Mapping[str, str]
-    state: Literal["granted", "suspended"] = "granted"
-    step: str = ""
-    holder: Process | None = None
-    in_use: bool = False
-    is_idle: bool = False
-    restart_at: datetime | None = None
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether its process may use its GPUs now."""
-        return self.state == "granted" and not self.step
-
-
-@dataclass(frozen=True)
-class DeviceHolder:
-    """Somebody who holds GPUs."""
-
-    user: str
-    label: str
-    since: datetime
-    devices: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class QueuePlace:
-    """A place in the queue for GPUs.
-
-    Attributes
-    ----------
-    id
-        The lease's name in the pool, once it is granted.
-    position
-        1 for the next in line.
-    holders
-        Who holds the GPUs now.
-    waits_for
-        Its ``"turn"``, its user's own ``"quota"``, or ``"devices"`` that are not there or are reserved.
-    estimate
-        Seconds until its turn; None where that cannot be said.
-    is_suspended
-        Whether it is a suspended process that asks to come back.
-    """
-
-    id: str
-    position: int
-    holders: tuple[DeviceHolder, ...]
-    waits_for: str = "turn"
-    estimate: float | None = None
-    is_suspended: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,6 +48,7 @@ class _Call:
     path: str
     body: dict[str, Any] | None = None
     read: Callable[[dict[str, Any]], Any] = field(default=lambda answer: None)
+    may_be_unknown: bool = False
 
 
 @cache
@@ -159,64 +63,15 @@ def _client_options(connection: Connection) -> dict[str, Any]:
     # trust_env=False: a person's HTTP_PROXY must not lead requests off this machine, token and all.
     return {
         "base_url": f"{connection.pool_url}/",
-        "headers": {**connection.headers, "Accept": "application/json", "Accept-Language": own_language()},
+        "headers": {**connection.headers, "Accept": "application/json"},
         "timeout": TIMEOUT,
         "trust_env": False,
         "verify": _tls() if connection.pool_url.startswith("https:") else False,
     }
 
 
-def _read_lease(answer: dict[str, Any]) -> Lease | QueuePlace:
-    if answer["state"] == "released":
-        raise _lost(answer["reason"])
-    if "position" in answer:
-        return _read_place(answer)
-    holder, restart_at = answer.get("holder"), answer.get("restart_at")
-    return Lease(
-        id=answer["id"],
-        devices=tuple(answer["devices"]),
-        environment=answer.get("environment", {}),
-        state=answer["state"],
-        step=answer["step"],
-        holder=Process(holder["pid"], holder["start_time"]) if holder else None,
-        in_use=bool(holder and holder["in_use"]),
-        is_idle=answer["idle_since"] is not None,
-        restart_at=datetime.fromisoformat(restart_at) if restart_at else None,
-    )
-
-
-def _lost(reason: str) -> LeaseLostError:
-    error = LeaseLostError(_("The lease has ended: {reason}.", reason=reason), _("Ask for another one."))
-    error.reason = reason
-    return error
-
-
-def _read_place(answer: dict[str, Any]) -> QueuePlace:
-    return QueuePlace(
-        id=answer["id"],
-        position=answer["position"],
-        holders=tuple(_read_holder(one) for one in answer["holders"]),
-        waits_for=answer["waits_for"],
-        estimate=answer["estimate"],
-        is_suspended=answer["state"] == "suspended",
-    )
-
-
-def _read_holder(answer: dict[str, Any]) -> DeviceHolder:
-    since = datetime.fromisoformat(answer["since"])
-    return DeviceHolder(answer["user"], answer["label"], since, tuple(answer["devices"]))
-
-
 def _process(process: Process) -> dict[str, int]:
     return {"pid": process.pid, "start_time": process.start_time}
-
-
-@dataclass(frozen=True)
-class Person:
-    """Whom a service asks for: a hub user, and the user's groups."""
-
-    name: str
-    groups: tuple[str, ...] = ()
 
 
 def _ask(
@@ -226,29 +81,36 @@ def _ask(
     holder: Process,
     memory: int | None = None,
     person: Person | None = None,
+    lease_id: str | None = None,
 ) -> _Call:
-    body: dict[str, Any] = {"purpose": purpose, "devices": devices, "label": label, "holder": _process(holder)}
+    body: dict[str, Any] = {
+        "id": lease_id or new_lease_id(),
+        "purpose": purpose,
+        "devices": devices,
+        "label": label,
+        "holder": _process(holder),
+    }
     if memory is not None:
         body["memory"] = memory
     if person is not None:
         body |= {"user": person.name, "groups": list(person.groups)}
-    return _Call("POST", "leases", body, _read_lease)
+    return _Call("POST", "leases", body, read_lease)
 
 
 def _look(lease_id: str) -> _Call:
-    return _Call("GET", f"leases/{lease_id}", read=_read_lease)
+    return _Call("GET", f"leases/{lease_id}", read=read_lease)
 
 
 def _bind(lease_id: str, holder: Process, in_use: bool) -> _Call:
-    return _Call("PATCH", f"leases/{lease_id}", {"holder": _process(holder), "in_use": in_use}, _read_lease)
+    return _Call("PATCH", f"leases/{lease_id}", {"holder": _process(holder), "in_use": in_use}, read_lease)
 
 
 def _note_activity(lease_id: str, busy: bool) -> _Call:
-    return _Call("PUT", f"leases/{lease_id}/activity", {"busy": busy}, _read_lease)
+    return _Call("PUT", f"leases/{lease_id}/activity", {"busy": busy}, read_lease)
 
 
 def _resume(lease_id: str) -> _Call:
-    return _Call("POST", f"leases/{lease_id}/resume", read=_read_lease)
+    return _Call("POST", f"leases/{lease_id}/resume", read=read_lease)
 
 
 def _gpu_memories() -> _Call:
@@ -256,7 +118,12 @@ def _gpu_memories() -> _Call:
 
 
 def _give_back(lease_id: str) -> _Call:
-    return _Call("DELETE", f"leases/{lease_id}")
+    return _Call("DELETE", f"leases/{lease_id}", may_be_unknown=True)
+
+
+def _request(call: _Call) -> dict[str, Any]:
+    language = {"Accept-Language": own_language()}  # whom a shared client asks for is not known when it is made
+    return {"method": call.method, "url": call.path, "json": call.body, "headers": language}
 
 
 def _read(call: _Call, response: httpx.Response) -> Any:
@@ -270,6 +137,8 @@ def _read(call: _Call, response: httpx.Response) -> Any:
         raise PoolUnreachableError(what, _("Check ARMILLARY_POOL_URL.")) from None
     if response.is_success:
         return call.read(answer)
+    if call.may_be_unknown and response.status_code == HTTPStatus.NOT_FOUND:
+        return None
     error = answer["error"]
     lost = response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
     raise (LeaseLostError if lost else LeaseRefusedError)(error["what"], error.get("remedy", ""))
@@ -297,13 +166,24 @@ class LeaseClient:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
         self._client.close()
 
     def ask(
-        self, purpose: Purpose, devices: int, label: str, holder: Process, *, memory: int | None = None
+        self,
+        purpose: Purpose,
+        devices: int,
+        label: str,
+        holder: Process,
+        *,
+        memory: int | None = None,
+        lease_id: str | None = None,
     ) -> Lease | QueuePlace:
         """Ask for GPUs, or for ``memory`` MiB of one; a `QueuePlace` must be looked at every few seconds."""
-        return self._send(_ask(purpose, devices, label, holder, memory))
+        return self._send(_ask(purpose, devices, label, holder, memory, lease_id=lease_id))
 
     def look(self, lease_id: str) -> Lease | QueuePlace:
         """Return what has become of a lease."""
@@ -349,7 +229,7 @@ class LeaseClient:
         import httpx
 
         try:
-            response = self._client.request(call.method, call.path, json=call.body)
+            response = self._client.request(**_request(call))
         except httpx.TransportError as error:
             raise _unreachable(self._connection, error) from error
         return _read(call, response)
@@ -381,9 +261,10 @@ class AsyncLeaseClient:
         *,
         memory: int | None = None,
         person: Person | None = None,
+        lease_id: str | None = None,
     ) -> Lease | QueuePlace:
         """Ask for GPUs, as a service for a person; see `LeaseClient.ask`."""
-        return await self._send(_ask(purpose, devices, label, holder, memory, person))
+        return await self._send(_ask(purpose, devices, label, holder, memory, person, lease_id))
 
     async def look(self, lease_id: str) -> Lease | QueuePlace:
         """Return what has become of a lease."""
@@ -401,7 +282,7 @@ class AsyncLeaseClient:
         import httpx
 
         try:
-            response = await self._client.request(call.method, call.path, json=call.body)
+            response = await self._client.request(**_request(call))
         except httpx.TransportError as error:
             raise _unreachable(self._connection, error) from error
         return _read(call, response)

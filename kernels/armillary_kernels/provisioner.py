@@ -30,8 +30,16 @@ from armillary_kernels.descriptions import announce
 from armillary_kernels.gpu_environment import put_into
 from armillary_kernels.kernel_notes import Note, Order
 from armillary_kernels.launchers import Launcher, SpawnLauncher
-from armillary_kernels.lease_client import AsyncLeaseClient, Lease, LeaseError, LeaseLostError, QueuePlace
+from armillary_kernels.leases import (
+    Lease,
+    LeaseError,
+    LeaseLostError,
+    PoolUnreachableError,
+    QueuePlace,
+    new_lease_id,
+)
 from armillary_kernels.processes import Process
+from armillary_kernels.server_client import ServerClient, server_client
 from armillary_kernels.waiting import NoGpuFreeError
 from armillary_kernels.wishes import GpuWish
 
@@ -70,6 +78,7 @@ class LeasedProvisioner(LocalProvisioner):
     _lease: str | None = None
     _leased = GpuWish(0)  # what the lease is for
     _is_granted = False
+    _is_booked = True
     _started = False
     _lost: str | None = None  # a lease that the kernel's note may still name
     _restarted = ""
@@ -143,19 +152,20 @@ class LeasedProvisioner(LocalProvisioner):
             wait_seconds=float(wait) if wait else self.wait_seconds,
         )
         answer = await self._answer(order, connection.user)
-        self._lease, self._leased = answer.id if answer else None, wish
-        self._is_granted = isinstance(answer, Lease)
+        self._leased, self._is_granted = wish, isinstance(answer, Lease)
         if note is not None:
             Note(self._lease, wish, note.choice).write(self._note_path)
-        order = replace(order, lease=self._lease, is_granted=self._is_granted, restarted=self._restarted)
+        order = replace(order, lease=self._lease, is_granted=self._is_granted, is_booked=self._is_booked)
+        order = replace(order, restarted=self._restarted)
         self._restarted = ""
         return order, dict(answer.environment) if isinstance(answer, Lease) else {}
 
     async def _answer(self, order: Order, user: str) -> Lease | QueuePlace | None:
         """Return the lease that outlived a restart, or a new one.
 
-        None where the pool gives none: the kernel's first cell asks again, and says why.
+        None where the pool gives none, or does not answer: the kernel asks again, and its first cell says why.
         """
+        self._is_booked = True
         kept = await self._keep()
         if kept is not None and self._leased == order.wish:
             return kept
@@ -165,10 +175,17 @@ class LeasedProvisioner(LocalProvisioner):
         try:
             answer = await self._ask(order)
         except LeaseError as error:
+            self._is_booked = not isinstance(error, PoolUnreachableError)
+            if self._is_booked:
+                self._lease = None  # the pool said no
             if not self._waits:
+                await self._give_back()
                 raise
             self.log.warning("Kernel %s has no lease yet: %s", self.kernel_id, error)
             return None
+        except BaseException:
+            await self._give_back()
+            raise
         if isinstance(answer, QueuePlace):
             logging.getLogger(WAITING_LOG).info(announce(answer, user, order.wait_seconds))
             if not self._waits:
@@ -177,11 +194,11 @@ class LeasedProvisioner(LocalProvisioner):
         return answer
 
     async def _ask(self, order: Order) -> Lease | QueuePlace:
-        async with self._pool() as pool:
-            wish = order.wish
-            answer = await pool.ask(order.purpose, wish.devices, order.label, Process.own(), memory=wish.memory)
-        self._lease = answer.id
-        return answer
+        """Ask; from now on the lease is ours, whether an answer comes or not."""
+        self._lease, wish = new_lease_id(), order.wish
+        return await self._pool.ask(
+            self._lease, order.purpose, wish.devices, order.label, Process.own(), memory=wish.memory
+        )
 
     @property
     def _waits(self) -> bool:
@@ -201,10 +218,11 @@ class LeasedProvisioner(LocalProvisioner):
 
     # The lease -------------------------------------------------------------------------------------------
 
-    def _pool(self) -> AsyncLeaseClient:
+    @property
+    def _pool(self) -> ServerClient:
         if self._connection is None:
             raise RuntimeError("there is no lease without a hub")
-        return AsyncLeaseClient(self._connection)
+        return server_client(self._connection)
 
     @property
     def _note_path(self) -> Path:
@@ -226,11 +244,10 @@ class LeasedProvisioner(LocalProvisioner):
             If it went to somebody else meanwhile; the kernel is ended, for it would use another one's GPU.
         """
         kernel = Process.of(self.pid) if self.pid else None
-        if self._lease is None or kernel is None:
+        if self._lease is None or kernel is None or not self._is_booked:
             return
         try:
-            async with self._pool() as pool:
-                await pool.bind(self._lease, kernel)
+            await self._pool.bind(self._lease, kernel)
         except LeaseLostError:
             self._lease = None
             if self._is_granted:
@@ -245,8 +262,7 @@ class LeasedProvisioner(LocalProvisioner):
         if self._lease is None:
             return None
         try:
-            async with self._pool() as pool:
-                return await pool.bind(self._lease, Process.own(), in_use=False)
+            return await self._pool.bind(self._lease, Process.own(), in_use=False)
         except LeaseLostError:
             await self._lose(self._lease)
         except LeaseError as error:
@@ -257,9 +273,8 @@ class LeasedProvisioner(LocalProvisioner):
     async def _lose(self, lease: str) -> None:
         """Learn why a lease ended; that of a suspended kernel ends now, for its state is gone with the process."""
         try:
-            async with self._pool() as pool:
-                await pool.look(lease)
-                await pool.give_back(lease)
+            await self._pool.look(lease)
+            await self._pool.give_back(lease)
         except LeaseLostError as error:
             if error.reason not in ("given back", "its process ended"):
                 self._restarted = error.reason
@@ -277,7 +292,6 @@ class LeasedProvisioner(LocalProvisioner):
         lease = self._lease
         self._lose_sight()
         try:
-            async with self._pool() as pool:
-                await pool.give_back(lease)
+            await self._pool.give_back(lease)
         except LeaseError as error:
             self.log.info("The lease of kernel %s was not given back by us: %s", self.kernel_id, error)

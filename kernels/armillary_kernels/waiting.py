@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from armillary_kernels.lease_client import Lease, LeaseError, PoolUnreachableError, QueuePlace
+from armillary_kernels.leases import Lease, LeaseError, PoolUnreachableError, QueuePlace
 from armillary_kernels.texts import translator
 
 _ = translator(__file__)

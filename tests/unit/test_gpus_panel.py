@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from armillary.gpu_pool.panel import GpuPanel
 from armillary_kernels import gate_passes
-from armillary_kernels.lease_client import LeaseClient, LeaseLostError
+from armillary_kernels.lease_client import LeaseClient
+from armillary_kernels.leases import LeaseLostError
 from armillary_kernels.processes import Process
 from support.gpu_pool import PoolProcess
 

@@ -7,7 +7,8 @@ import contextlib
 import time
 
 from armillary_kernels.connection import Connection
-from armillary_kernels.lease_client import AsyncLeaseClient, Lease, LeaseError, PoolUnreachableError, QueuePlace
+from armillary_kernels.lease_client import AsyncLeaseClient
+from armillary_kernels.leases import Lease, LeaseError, PoolUnreachableError, QueuePlace, new_lease_id
 from armillary_kernels.processes import Process
 from armillary_kernels.waiting import NoGpuFreeError
 
@@ -70,9 +71,10 @@ class GpuWait:
 
     async def _stand_in_line(self) -> Lease:
         deadline = time.monotonic() + self.seconds
+        lease_id = new_lease_id()
         async with AsyncLeaseClient(self._connection) as pool:
-            answer = await pool.ask("app", 1, self._label, Process.own())
             try:
+                answer = await pool.ask("app", 1, self._label, Process.own(), lease_id=lease_id)
                 while isinstance(answer, QueuePlace):
                     self.place = answer
                     self.asked.set()
@@ -80,12 +82,12 @@ class GpuWait:
                         raise NoGpuFreeError(answer, self.seconds)
                     await asyncio.sleep(LOOK_PERIOD)
                     with contextlib.suppress(PoolUnreachableError):  # it is started again; the wait is bounded
-                        answer = await pool.look(answer.id)
-                return _granted(await pool.bind(answer.id, Process.own()))
+                        answer = await pool.look(lease_id)
+                return _granted(await pool.bind(lease_id, Process.own()))
             except BaseException:
-                # Also when the server ends meanwhile: the place must not stay taken.
+                # Also when the server ends meanwhile, or no answer came: the place must not stay taken.
                 with contextlib.suppress(LeaseError):
-                    await asyncio.shield(pool.give_back(answer.id))
+                    await asyncio.shield(pool.give_back(lease_id))
                 raise
 
 

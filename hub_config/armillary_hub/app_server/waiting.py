@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from armillary_kernels.lease_client import LeaseError
 from armillary_kernels.lease_words import estimate_words
+from armillary_kernels.leases import LeaseError
 from armillary_kernels.release import Release
 from armillary_kernels.texts import language_of, translator
 from armillary_kernels.waiting import NoGpuFreeError

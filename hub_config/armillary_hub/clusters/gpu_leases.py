@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-from armillary_kernels.lease_client import Lease, LeaseError, LeaseLostError, QueuePlace
+from armillary_kernels.leases import Lease, LeaseError, PoolUnreachableError, QueuePlace, new_lease_id
 
 from armillary_hub.clusters.gpu_pool import GpuPoolDoor, give_back_quietly
 from armillary_hub.clusters.process_groups import recorded_process
@@ -86,30 +86,32 @@ class WorkerLeases:
 
     async def _obtain(self, worker: Any) -> None:
         """Stand in line until the GPUs are there; a worker whose place is lost asks anew."""
-        said = ""
+        said, lease_id = "", new_lease_id()
         while True:
             try:
-                self._granted[worker.name] = await self._stand_in_line(worker)
+                self._granted[worker.name] = await self._stand_in_line(worker, lease_id)
                 break
             except (LeaseError, httpx.HTTPError) as error:
+                if not isinstance(error, PoolUnreachableError):  # else the place may still be ours
+                    lease_id = new_lease_id()
                 if str(error) != said:
                     _log.warning("Worker %s of %s gets no GPU yet: %s", worker.name, worker.cluster.username, error)
                 said = str(error)
             await asyncio.sleep(ASK_AGAIN)
         self._ready(worker)
 
-    async def _stand_in_line(self, worker: Any) -> Lease:
+    async def _stand_in_line(self, worker: Any, lease_id: str) -> Lease:
         cluster = worker.cluster
-        answer = await self._pool.ask(cluster.username, gpus_of(cluster), label_of(cluster))
         try:
+            answer = await self._pool.ask(lease_id, cluster.username, gpus_of(cluster), label_of(cluster))
             while isinstance(answer, QueuePlace):
                 await asyncio.sleep(LOOK_PERIOD)
-                answer = await self._pool.look(answer.id)
-        except LeaseLostError:
+                answer = await self._pool.look(lease_id)
+        except (LeaseError, httpx.HTTPError):
             raise
         except BaseException:
-            # Also when the worker is stopped meanwhile: its place must not stay taken.
-            await asyncio.shield(self._give_back(answer.id))
+            # When the worker is stopped meanwhile its place must not stay taken.
+            await asyncio.shield(self._give_back(lease_id))
             raise
         return answer
 

@@ -10,14 +10,8 @@ from typing import TypeVar
 
 import httpx
 from armillary_kernels.connection import Connection
-from armillary_kernels.lease_client import (
-    AsyncLeaseClient,
-    Lease,
-    LeaseError,
-    Person,
-    PoolUnreachableError,
-    QueuePlace,
-)
+from armillary_kernels.lease_client import AsyncLeaseClient
+from armillary_kernels.leases import Lease, LeaseError, Person, PoolUnreachableError, QueuePlace
 from armillary_kernels.processes import Process
 from armillary_kernels.texts import translator
 
@@ -60,12 +54,13 @@ class GpuPoolDoor:
         others = dict.fromkeys(("user", "public_url", "gateway_url", "apps_url", "tracking_url"), "")
         self._connection = Connection(pool_url=pool_url, hub_api_url=hub_api_url, token=token, **others)
 
-    async def ask(self, user: str, gpus: int, label: str) -> Lease | QueuePlace:
-        """Ask for a worker of a user; this process holds the place in the queue."""
+    async def ask(self, lease_id: str, user: str, gpus: int, label: str) -> Lease | QueuePlace:
+        """Ask for a worker of a user; this process holds the place in the queue. A pool that died is waited for."""
         async with self._http() as http:
             person = Person(user, await self._groups_of(http, user))
         async with AsyncLeaseClient(self._connection) as pool:
-            return await pool.ask("worker", gpus, label, Process.own(), person=person)
+            ask = partial(pool.ask, "worker", gpus, label, Process.own(), person=person, lease_id=lease_id)
+            return await _patiently(ask)
 
     async def look(self, lease_id: str) -> Lease | QueuePlace:
         """Return what has become of a lease; a pool that died is waited for."""

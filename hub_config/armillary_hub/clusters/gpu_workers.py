@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from armillary_kernels.lease_client import PoolUnreachableError
+from armillary_kernels.leases import PoolUnreachableError
 from armillary_kernels.processes import Process
 from armillary_kernels.texts import translator
 from dask_gateway_server.backends.base import ClusterConfig, PublicException

@@ -44,6 +44,7 @@ class TogetherBody(_Body):
 class AskBody(_Body):
     """An ask for whole GPUs, or for some of the memory of one."""
 
+    id: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$", description="the lease's; said again, nothing new")
     purpose: Literal["kernel", "worker", "app", "job"]
     devices: int = Field(default=1, ge=1, le=1024)
     memory: int | None = Field(default=None, ge=1, le=2**24, description="MiB of one GPU, shared with others")

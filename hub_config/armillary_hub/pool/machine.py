@@ -5,12 +5,29 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from armillary_kernels.processes import Process
 
+from armillary_hub.accounts.unix_accounts import account_of
+from armillary_hub.settings import Settings
+
 #: Seconds that a process gets to end by itself when an admin takes its GPUs.
 TERMINATION_GRACE = 5.0
+
+AccountOf = Callable[[str], int]
+
+
+def accounts(settings: Settings) -> AccountOf:
+    """Return the function from a hub user to the uid of the account that the user's processes run as.
+
+    It raises `armillary_hub.accounts.errors.AccountError` for a user without one.
+    """
+    if settings.mode == "solo":
+        own = os.getuid()
+        return lambda user: own
+    return lambda user: account_of(settings, user).pw_uid
 
 
 class Machine(Protocol):

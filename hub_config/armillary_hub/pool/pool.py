@@ -17,15 +17,15 @@ from http import HTTPStatus
 from armillary_kernels.processes import Process
 from armillary_kernels.texts import translator
 
-from armillary_hub.accounts.unix_accounts import account_of
 from armillary_hub.pool.device_books import DeviceBooks
 from armillary_hub.pool.devices import Inventory, NvmlSilentError
 from armillary_hub.pool.enforcement import Enforcement
 from armillary_hub.pool.idleness import Idleness
-from armillary_hub.pool.machine import Machine, ThisMachine
+from armillary_hub.pool.machine import AccountOf, Machine, ThisMachine
 from armillary_hub.pool.policy import PolicyStore
 from armillary_hub.pool.quotas import quota_of
 from armillary_hub.pool.records import BookedDevice, Lease, Together
+from armillary_hub.pool.repeats import GivenUp, check_asker
 from armillary_hub.pool.restarts import Restarts
 from armillary_hub.pool.samples import SampleLog, Sampler
 from armillary_hub.pool.scheduling import decide
@@ -33,7 +33,6 @@ from armillary_hub.pool.situation import Situation
 from armillary_hub.pool.store import LeaseStore
 from armillary_hub.pool.suspender import NoSuspender, Suspender
 from armillary_hub.pool.suspension import Suspensions
-from armillary_hub.settings import Settings
 from armillary_hub.web.errors import WebError
 
 _ = translator(__file__)
@@ -52,19 +51,6 @@ INVENTORY_AGE = 15.0
 
 #: Seconds between two samples of what the GPUs do.
 SAMPLE_INTERVAL = 5.0
-
-AccountOf = Callable[[str], int]
-
-
-def accounts(settings: Settings) -> AccountOf:
-    """Return the function from a hub user to the uid of the account that the user's processes run as.
-
-    It raises `armillary_hub.accounts.errors.AccountError` for a user without one.
-    """
-    if settings.mode == "solo":
-        own = os.getuid()
-        return lambda user: own
-    return lambda user: account_of(settings, user).pw_uid
 
 
 class GpuPool:
@@ -117,6 +103,7 @@ class GpuPool:
         self._looked = False
         self._heard: dict[str, float] = {}
         self._missing: dict[str, Process] = {}
+        self._given_up = GivenUp()
 
     # What there is ---------------------------------------------------------------------------------------
 
@@ -170,27 +157,30 @@ class GpuPool:
         groups: Sequence[str] = (),
         asked_by: str = "",
         together: Together | None = None,
+        lease_id: str | None = None,
     ) -> Lease:
         """Ask for whole GPUs, or for ``memory`` MiB of one; the lease is granted at once or queued.
 
         Asks that belong ``together`` are granted in one round; see `armillary_hub.pool.together`.
         A service that asks for a user (``asked_by="services/<name>"``) holds the place in the queue itself.
+        An ask that comes again, with the id that its asker chose, is answered with the lease as it stands.
 
         Raises
         ------
         WebError
             422 for more than there is or than the user's quota allows, or for a holder that is dead; 403 for another
-            account's process.
+            account's process; 409 for an id of somebody else's.
         """
+        if lease_id and self.store.get(lease_id) is not None:
+            return self._repeated(lease_id, user, asked_by or user)
         self._check_holder(user, holder, or_services=asked_by not in ("", user))
         gpus = wanted * (together.size if together else 1)
         self._check_wanted(gpus, memory)
         self._check_quota(user, groups, gpus, memory)
         asked = (user, purpose, label, wanted, holder, together)
-        lease = self.store.ask(*asked, memory=memory, groups=groups, asked_by=asked_by)
-        self._hear(lease.id)
+        lease = self.store.ask(*asked, memory=memory, groups=groups, asked_by=asked_by, lease_id=lease_id)
         self.grant()
-        return self._known(lease.id)
+        return self._repeated(lease.id, user, asked_by or user)
 
     def look(self, user: str, lease_id: str) -> Lease:
         """Return a user's lease, and note that its asker is there."""
@@ -254,6 +244,8 @@ class GpuPool:
 
     def give_back(self, user: str, lease_id: str) -> Lease:
         """End a user's own lease."""
+        if self.store.get(lease_id) is None:
+            self._given_up.add(user, lease_id)
         self._own(user, lease_id)
         return self._release(lease_id, user, "given back")
 
@@ -329,6 +321,16 @@ class GpuPool:
         self._forget(lease_id)
         self.grant()
         return released or self._known(lease_id)
+
+    def _repeated(self, lease_id: str, user: str, actor: str) -> Lease:
+        """Return a lease that was asked for, now or before; one that was given back even before that has ended."""
+        lease = self._known(lease_id)
+        check_asker(lease, self.store.asked_by(lease_id), user, actor)
+        if self._given_up.take(actor, lease_id):
+            return self._release(lease_id, actor, "given back")
+        if lease.state != "released":
+            self._hear(lease_id)
+        return lease
 
     def _known(self, lease_id: str) -> Lease:
         lease = self.store.get(lease_id)

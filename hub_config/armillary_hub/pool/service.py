@@ -1,7 +1,8 @@
 """The GPU pool's REST API and page, a hub service: ``python -m armillary_hub.pool.service``.
 
 ====== ============================ =======================================================================
-POST   ``leases``                   ask: 201 granted, 202 queued (look at it every second, else it is lost)
+POST   ``leases``                   ask: 201 granted, 202 queued (look at it every second, else it is lost);
+                                    repeated with the same id it answers with the lease as it stands
 GET    ``leases/{id}``              what has become of it
 PATCH  ``leases/{id}``              tie it to the process that uses the GPUs
 DELETE ``leases/{id}``              give it back, or leave the queue; an admin may end anybody's
@@ -43,9 +44,10 @@ from armillary_hub.pool.cuda_suspender import CudaSuspender
 from armillary_hub.pool.devices import Inventory, inventory_of
 from armillary_hub.pool.faults import answer_database_fault, fault_of
 from armillary_hub.pool.host_memory import HostMemory
+from armillary_hub.pool.machine import accounts
 from armillary_hub.pool.page_api import PageApi
 from armillary_hub.pool.policy_api import PolicyApi
-from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, SAMPLE_INTERVAL, GpuPool, accounts
+from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, SAMPLE_INTERVAL, GpuPool
 from armillary_hub.pool.records import Lease
 from armillary_hub.pool.requests import actor_of, asker_of, body_of, person_of
 from armillary_hub.pool.store import LeaseStore
@@ -126,6 +128,7 @@ class PoolApi:
             groups=asker.groups,
             asked_by=asker.actor,
             together=body.together.together() if body.together else None,
+            lease_id=body.id,
         )
         return await self._answer(request, lease, _created(lease))
 
@@ -189,7 +192,10 @@ class PoolApi:
 
 
 def _created(lease: Lease) -> int:
-    return HTTPStatus.CREATED if lease.state == "granted" else HTTPStatus.ACCEPTED
+    """Return 201 for a granted lease, 202 for one that waits, 200 for one asked for before that neither does."""
+    if lease.state == "granted":
+        return HTTPStatus.CREATED
+    return HTTPStatus.OK if lease.waiting_since is None else HTTPStatus.ACCEPTED
 
 
 async def _again_and_again(task: Callable[[], None], seconds: float) -> None:

@@ -85,12 +85,14 @@ class LeaseStore:
         memory: int | None = None,
         groups: Sequence[str] = (),
         asked_by: str = "",
+        lease_id: str | None = None,
     ) -> Lease:
         """Put an ask into the queue: for ``wanted`` whole GPUs, or for ``memory`` MiB of one.
 
-        Where it is not the user who asks, ``asked_by`` says who; the audit keeps it.
+        Where it is not the user who asks, ``asked_by`` says who; the audit keeps it. A lease that has the id
+        already is returned as it stands.
         """
-        lease_id, now = uuid.uuid4().hex, self.clock.now()
+        lease_id, now = lease_id or uuid.uuid4().hex, self.clock.now()
         values = {
             "id": lease_id,
             "user": user,
@@ -113,6 +115,8 @@ class LeaseStore:
             "reason": "",
         }
         with self.database.transaction() as connection:
+            if (known := rows.find_lease(connection, lease_id)) is not None:
+                return known
             connection.execute(insert(leases).values(values))
             return self._note(connection, lease_id, None, asked_by or user, "asked")
 

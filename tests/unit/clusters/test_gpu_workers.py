@@ -12,7 +12,7 @@ from armillary_hub.clusters.gpu_leases import WorkerLeases, start_gate
 from armillary_hub.clusters.gpu_pool import Allowance
 from armillary_hub.clusters.limits import LimitReached, check_gpus
 from armillary_hub.clusters.scheduler_idle import is_busy
-from armillary_kernels.lease_client import Lease, LeaseLostError, QueuePlace
+from armillary_kernels.leases import Lease, LeaseLostError, PoolUnreachableError, QueuePlace
 from armillary_kernels.processes import Process
 
 
@@ -87,11 +87,13 @@ class Pool:
     """A pool whose answers are given one after the other."""
 
     def __init__(self, *answers):
-        self.answers, self.given_back, self.in_line = list(answers), [], asyncio.Event()
+        self.answers, self.in_line = list(answers), asyncio.Event()
+        self.asked, self.given_back = [], []
 
-    async def ask(self, user, gpus, label):
-        self.asked = (user, gpus, label)
-        return await self.look("")
+    async def ask(self, lease_id, user, gpus, label):
+        self.asked.append(lease_id)
+        self.wanted = (user, gpus, label)
+        return await self.look(lease_id)
 
     async def look(self, lease_id):
         if not self.answers:
@@ -136,8 +138,22 @@ def test_a_worker_waits_and_gets_its_lease(monkeypatch):
         assert leases.granted(worker()).devices == (1,)
 
     stand_in_line(pool, monkeypatch, then)
-    assert pool.asked == ("alice", 1, "Dask abcdef01")
-    assert pool.given_back == ["b"]
+    assert pool.wanted == ("alice", 1, "Dask abcdef01")
+    first, second = pool.asked
+    assert first != second
+    assert pool.given_back == ["b"], "the lease that was granted"
+
+
+def test_an_ask_whose_answer_is_lost_is_made_again_with_the_same_id(monkeypatch):
+    pool = Pool(
+        PoolUnreachableError("", ""), QueuePlace("a", 1, ()), PoolUnreachableError("", ""), Lease("a", (1,), {})
+    )
+
+    async def then(leases, ready):
+        await asyncio.wait_for(ready.wait(), 5)
+
+    stand_in_line(pool, monkeypatch, then)
+    assert (len(pool.asked), len(set(pool.asked)), pool.given_back) == (3, 1, ["a"])
 
 
 def test_a_worker_that_is_stopped_while_it_waits_leaves_the_queue(monkeypatch):
@@ -148,7 +164,7 @@ def test_a_worker_that_is_stopped_while_it_waits_leaves_the_queue(monkeypatch):
         assert not ready.is_set()
 
     stand_in_line(pool, monkeypatch, then)
-    assert pool.given_back == ["a"]
+    assert pool.given_back == pool.asked
 
 
 @pytest.mark.parametrize("lives", [True, False])

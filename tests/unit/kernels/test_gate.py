@@ -10,7 +10,8 @@ import pytest
 from armillary_kernels.gate import Gate, Rhythm
 from armillary_kernels.kernel_lease import KernelLease
 from armillary_kernels.kernel_notes import Order
-from armillary_kernels.lease_client import Lease, LeaseClient, LeaseLostError, LeaseRefusedError, PoolUnreachableError
+from armillary_kernels.lease_client import LeaseClient
+from armillary_kernels.leases import Lease, LeaseLostError, LeaseRefusedError, PoolUnreachableError
 from armillary_kernels.processes import Process
 from armillary_kernels.waiting import NoGpuFreeError, Wait, WaitInterruptedError
 from armillary_kernels.wishes import GpuWish

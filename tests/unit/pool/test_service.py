@@ -11,7 +11,8 @@ from armillary_hub.pool.clock import BookClock
 from armillary_hub.pool.devices import SimulatedInventory
 from armillary_hub.pool.pool import SILENCE, GpuPool
 from armillary_hub.pool.store import LeaseStore
-from armillary_kernels.lease_client import Lease, LeaseClient, LeaseRefusedError, QueuePlace
+from armillary_kernels.lease_client import LeaseClient
+from armillary_kernels.leases import Lease, LeaseRefusedError, QueuePlace
 from armillary_kernels.processes import Process
 from support.gpu_pool import PoolProcess, eventually
 
