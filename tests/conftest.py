@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.deployment import Deployment, deploy, is_root
@@ -12,22 +13,19 @@ from support.deployment import Deployment, deploy, is_root
 HAS_GPU = any(Path("/dev").glob("nvidia[0-9]*"))
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests share a process, and skip what needs a GPU where there is none."""
+    """Skip what needs a GPU where there is none."""
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
         if item.get_closest_marker("gpu") and not HAS_GPU:
             item.add_marker(pytest.mark.skip(reason="needs an NVIDIA GPU, and there is no /dev/nvidia0 here"))
 
 
-def _group(item: pytest.Item) -> str:
-    """Return the group of a test: those that make Unix accounts, for names are the machine's, or those of its file."""
-    fixtures = set(getattr(item, "fixturenames", ()))
-    if item.get_closest_marker("team") or fixtures & {"team_deployment", "usual_deployment"}:
-        return "accounts"
-    return "deployment" if "deployment" in fixtures else item.location[0]
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each of pytest's processes whole files, those that share a deployment or make Unix accounts together."""
+    from support.sharing_out import ByWhatTheyShare
+
+    return ByWhatTheyShare(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

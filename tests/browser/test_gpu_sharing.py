@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, expect
 from support.browser import chromium, new_session, screenshot
 from support.deployment import deploy, is_root
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("accounts"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 PASSWORD = "correct horse battery staple"
 

@@ -19,7 +19,7 @@ from playwright.sync_api import Locator, Page, expect
 from support.browser import chromium, new_session, screenshot
 from support.deployment import deploy, is_root
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("accounts"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 PASSWORD = "correct horse battery staple"
 #: Milliseconds until the last cell of start-here has run, on two busy cores.
