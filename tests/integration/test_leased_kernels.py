@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
+from armillary_kernels.leases import PoolUnreachableError
 from armillary_kernels.processes import Process
 from armillary_kernels.waiting import NoGpuFreeError
 from jupyter_client import AsyncKernelManager
@@ -445,6 +446,35 @@ def test_a_kernel_waits_for_a_pool_that_comes_back(pool):
     )
     pool.start()
     assert starting.communicate(timeout=60)[0].startswith("'0'")
+    assert pool.holders() == {}
+
+
+async def test_an_ask_whose_answer_comes_too_late_is_the_kernels_all_the_same(pool, monkeypatch):
+    monkeypatch.setattr("armillary_kernels.lease_client.TIMEOUT", 0.5)
+    pool.as_user("dora")  # for whom no client was made yet
+    with pool.late_answers():
+        manager = AsyncKernelManager(kernel_name=SPEC)
+        await manager.start_kernel()
+    try:
+        (asked,) = pool.state()["leases"]
+        assert asked["holder"]["pid"] == os.getpid()
+        assert (await run(manager)).startswith("'0'")
+        (lease,) = pool.state()["leases"]
+        assert (lease["id"], lease["holder"]["pid"]) == (asked["id"], manager.provisioner.pid)
+    finally:
+        await manager.shutdown_kernel(now=True)
+    assert pool.holders() == {}
+
+
+async def test_a_kernel_that_is_not_started_for_want_of_an_answer_leaves_no_lease(pool, monkeypatch):
+    monkeypatch.setattr(
+        "jupyter_client.provisioning.KernelProvisionerFactory.default_provisioner_name", "armillary-provisioner"
+    )
+    monkeypatch.setattr("armillary_kernels.lease_client.TIMEOUT", 0.5)
+    monkeypatch.setenv("ARMILLARY_KERNEL_GPUS", "1")
+    pool.as_user("emil")
+    with pool.late_answers(), pytest.raises(PoolUnreachableError):
+        await AsyncKernelManager(kernel_name="python3").start_kernel()
     assert pool.holders() == {}
 
 

@@ -6,6 +6,8 @@ Who asks is what the token says: ``alice``, ``alice@class`` for a member of a gr
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import socket
 import subprocess
@@ -54,6 +56,22 @@ class TokenIsTheName:
         await self.app(scope, receive, send)
 
 
+class LateAnswers:
+    """Asks are booked, but answered only when a file is gone."""
+
+    def __init__(self, app, file):
+        self.app, self.file = app, Path(file)
+
+    async def __call__(self, scope, receive, send):
+        async def late(message):
+            while self.file.exists():  # noqa: ASYNC110 - another process removes it
+                await asyncio.sleep(0.02)
+            await send(message)
+
+        is_ask = scope["type"] == "http" and scope["method"] == "POST" and scope["path"].endswith("/leases")
+        await self.app(scope, receive, late if is_ask else send)
+
+
 def serve_pool(port, database, simulate_gpus, idle_after, cuda):
     from armillary_hub.pool.pool import GpuPool
     from armillary_hub.pool.service import pool_app
@@ -65,7 +83,8 @@ def serve_pool(port, database, simulate_gpus, idle_after, cuda):
     store = LeaseStore(f"sqlite:///{database}", rules=Rules(idle_after=idle_after))
     inventory, suspender = gpus_of(simulate_gpus, cuda)
     pool = GpuPool(store, inventory, lambda user: own, suspender=suspender)
-    serve(pool_app(pool, [Middleware(TokenIsTheName)], sample_interval=1.0 if cuda else 5.0), port=port)
+    middleware = [Middleware(TokenIsTheName), Middleware(LateAnswers, file=late_file(database))]
+    serve(pool_app(pool, middleware, sample_interval=1.0 if cuda else 5.0), port=port)
 
 
 def gpus_of(simulate_gpus, cuda):
@@ -95,6 +114,10 @@ def gpus_of(simulate_gpus, cuda):
     return inventory, CudaSuspender(
         inventory, memory, command=command(cuda, "cuda"), patience=patience, room_patience=1.0
     )
+
+
+def late_file(database):
+    return Path(f"{database}.late")
 
 
 def free_port():
@@ -147,6 +170,15 @@ class PoolProcess:
     def kill(self):
         self.process.kill()
         self.process.wait()
+
+    @contextlib.contextmanager
+    def late_answers(self):
+        """Let the pool hear what is asked of it, and keep its answers to itself."""
+        late_file(self.database).touch()
+        try:
+            yield
+        finally:
+            late_file(self.database).unlink()
 
     def connection(self, user):
         return Connection(

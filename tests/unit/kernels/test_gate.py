@@ -294,6 +294,36 @@ def test_another_choice_gives_the_first_lease_back(pool, new_gate):
     assert pool.state()["leases"] == []
 
 
+def test_a_late_answer_leaves_nothing_that_nobody_uses(pool, new_gate, monkeypatch):
+    monkeypatch.setattr("armillary_kernels.lease_client.TIMEOUT", 0.2)
+    gate = new_gate()
+    with pool.late_answers():
+        opening, standings = shown(gate)
+        eventually(lambda: standings and len(pool.state()["leases"]) == 1, 10)
+        assert isinstance(standings[-1], PoolUnreachableError)
+    opening.done.result(10)
+    assert [lease["id"] for lease in pool.state()["leases"]] == [gate.lease.id]
+    with pool.late_answers(), pytest.raises(PoolUnreachableError):
+        gate.choose(GpuWish(1, 4096)).result(10)
+    eventually(lambda: pool.state()["queue"] == [], 10)
+    pass_(gate)  # its GPU was lent meanwhile
+    assert (pool.holders(), gate.lease.wish) == ({0: "ann"}, GpuWish(1))
+
+
+def test_a_wait_for_an_answer_that_is_interrupted_leaves_nothing_either(pool, new_gate, other, monkeypatch):
+    other.take()
+    monkeypatch.setattr("armillary_kernels.lease_client.TIMEOUT", 0.2)
+    gate = new_gate()
+    with pool.late_answers():
+        opening, standings = shown(gate)
+        eventually(lambda: standings and pool.state()["queue"], 10)
+        opening.wait.cancel()
+        with pytest.raises(WaitInterruptedError):
+            opening.done.result(10)
+    eventually(lambda: pool.state()["queue"] == [], 10)
+    assert gate.lease.id is None
+
+
 def test_a_choice_that_the_pool_refuses_changes_nothing(pool, new_gate):
     gate = new_gate()
     pass_(gate)
@@ -309,7 +339,7 @@ def test_only_what_needs_no_wait_is_answered_meanwhile(pool, new_gate, other):
     assert not gate.open_if_usable().result(10), "nothing is asked for only to complete a word"
     pass_(gate)
     gate.leave()
-    eventually(lambda: not gate.enter() or gate.leave(), 5)
+    eventually(lambda: state(pool) == ("granted", "", False), 5)
     assert gate.open_if_usable().result(10)
     other.take()
     eventually(other.has_it, 10)
