@@ -30,6 +30,7 @@ from armillary_kernels.leases import (
 )
 from armillary_kernels.processes import Process
 from armillary_kernels.texts import own_language, translator
+from armillary_kernels.together import Together
 
 if TYPE_CHECKING:
     import httpx  # 50 to 100 ms, which each function below spends when it needs to: a kernel starts without
@@ -82,6 +83,7 @@ def _ask(
     memory: int | None = None,
     person: Person | None = None,
     lease_id: str | None = None,
+    together: Together | None = None,
 ) -> _Call:
     body: dict[str, Any] = {
         "id": lease_id or new_lease_id(),
@@ -94,6 +96,8 @@ def _ask(
         body["memory"] = memory
     if person is not None:
         body |= {"user": person.name, "groups": list(person.groups)}
+    if together is not None:
+        body["together"] = {"id": together.id, "size": together.size}
     return _Call("POST", "leases", body, read_lease)
 
 
@@ -262,9 +266,10 @@ class AsyncLeaseClient:
         memory: int | None = None,
         person: Person | None = None,
         lease_id: str | None = None,
+        together: Together | None = None,
     ) -> Lease | QueuePlace:
         """Ask for GPUs, as a service for a person; see `LeaseClient.ask`."""
-        return await self._send(_ask(purpose, devices, label, holder, memory, person, lease_id))
+        return await self._send(_ask(purpose, devices, label, holder, memory, person, lease_id, together))
 
     async def look(self, lease_id: str) -> Lease | QueuePlace:
         """Return what has become of a lease."""

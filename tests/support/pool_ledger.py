@@ -7,6 +7,8 @@ import math
 from collections import Counter, defaultdict
 from datetime import timedelta
 
+from armillary_hub.pool.together import PATIENCE
+
 from support.pool_people import GROUPS, MEMORY, RULES
 from support.pool_world import moment
 
@@ -27,6 +29,7 @@ class Books:
         self._seen = None
         self.audit, self.fresh = [], []
         self.told, self.since, self.ended = {}, {}, []
+        self.due = set()
 
     def check(self):
         """Assert all that must always hold."""
@@ -58,12 +61,30 @@ class Books:
         self.fresh = self._lines(self.audit[-1]["number"] if self.audit else 0)
         self.audit += self.fresh
         for line in self.fresh:
+            self._expect_the_rest_of_a_group(line)
             self._replay(line)
+        assert not self.due, "of asks that belong together all are granted in one round, or none"
         return True
 
     def _lines(self, after):
         lines = self.rows(f"SELECT * FROM audit WHERE number > {after} ORDER BY number")
         return [{**line, "devices": json.loads(line["devices"]), "at": moment(line["at"])} for line in lines]
+
+    def _expect_the_rest_of_a_group(self, line):
+        """Note who is granted next when the first of a group is, whether it was complete, and that it is so."""
+        is_grant = line["before"] == "queued" and line["reason"] == "granted"
+        if self.due:
+            assert is_grant, "nothing comes between the grants of a group"
+            self.due.remove(line["lease_id"])
+        elif is_grant and (name := self.leases[line["lease_id"]]["together"]):
+            group = [row for row in self.leases.values() if (row["user"], row["together"]) == (line["user"], name)]
+            states = {row["id"]: self.told[row["id"]][0] for row in group if row["id"] in self.told}
+            if not {"granted", "suspended"} & set(states.values()):
+                waiting = [row for row in group if states.get(row["id"]) == "queued"]
+                newest = waiting[-1]
+                is_old = line["at"] - moment(newest["asked_at"]) >= PATIENCE
+                assert is_old or len(waiting) >= newest["together_size"], "who is to come yet is waited for"
+                self.due = {row["id"] for row in waiting} - {line["lease_id"]}
 
     def _replay(self, line):
         self.told[line["lease_id"]] = (line["after"], line["devices"])

@@ -63,6 +63,13 @@ class People:
             assert answer.status_code in (201, 202, 422), answer.text
             assert wanted <= len(self.world.gpus.all) or answer.status_code == 422
 
+    def ask_together(self, user, name, wants, size):
+        group = {"id": name, "size": size}
+        for wanted in wants if len(self.standing()) < CROWD else ():
+            answer = self.world.ask(_as_user(user), self.world.processes.start(), devices=wanted, together=group)
+            assert answer.status_code in (201, 202, 422), answer.text
+            assert wanted * size <= len(self.world.gpus.all) or answer.status_code == 422
+
     def ask_for_a_share(self, user, memory):
         answer = self.world.ask(_as_user(user), self.world.processes.start(), memory=memory)
         assert answer.status_code in (201, 202, 422), answer.text

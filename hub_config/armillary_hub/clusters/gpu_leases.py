@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 from armillary_kernels.leases import Lease, LeaseError, PoolUnreachableError, QueuePlace, new_lease_id
 
+from armillary_hub.clusters.gpu_groups import WorkerGroups
 from armillary_hub.clusters.gpu_pool import GpuPoolDoor, give_back_quietly
 from armillary_hub.clusters.process_groups import recorded_process
 
@@ -57,6 +58,7 @@ class WorkerLeases:
         self._ready = ready
         self._waits: dict[str, asyncio.Task[None]] = {}
         self._granted: dict[str, Lease] = {}
+        self._groups = WorkerGroups(lambda worker: worker.name in self._granted)
 
     def granted(self, worker: Any) -> Lease | None:
         """Return the lease with which a worker may start."""
@@ -65,18 +67,21 @@ class WorkerLeases:
     def ask_for(self, worker: Any) -> None:
         """Wait for a worker's GPUs in a task of its own, for as long as it takes."""
         if worker.name not in self._waits:
+            self._groups.join(worker)
             self._waits[worker.name] = asyncio.create_task(self._obtain(worker))
 
     def started(self, worker: Any) -> None:
         """Forget a worker whose process holds its lease."""
         self._waits.pop(worker.name, None)
         self._granted.pop(worker.name, None)
+        self._groups.leave(worker)
 
     async def end(self, worker: Any) -> None:
         """Give up the place in the queue or the lease of a worker that has ended, or never starts."""
         if (wait := self._waits.pop(worker.name, None)) is not None:
             wait.cancel()
             await asyncio.gather(wait, return_exceptions=True)
+        self._groups.leave(worker)
         granted = self._granted.pop(worker.name, None)
         lease_id = granted.id if granted else worker.state.get(LEASE)
         process = recorded_process(worker.state)
@@ -103,7 +108,8 @@ class WorkerLeases:
     async def _stand_in_line(self, worker: Any, lease_id: str) -> Lease:
         cluster = worker.cluster
         try:
-            answer = await self._pool.ask(lease_id, cluster.username, gpus_of(cluster), label_of(cluster))
+            asked = (cluster.username, gpus_of(cluster), label_of(cluster), self._groups.together(worker))
+            answer = await self._pool.ask(lease_id, *asked)
             while isinstance(answer, QueuePlace):
                 await asyncio.sleep(LOOK_PERIOD)
                 answer = await self._pool.look(lease_id)

@@ -14,6 +14,7 @@ from armillary_kernels.lease_client import AsyncLeaseClient
 from armillary_kernels.leases import Lease, LeaseError, Person, PoolUnreachableError, QueuePlace
 from armillary_kernels.processes import Process
 from armillary_kernels.texts import translator
+from armillary_kernels.together import Together
 
 _ = translator(__file__)
 
@@ -54,13 +55,15 @@ class GpuPoolDoor:
         others = dict.fromkeys(("user", "public_url", "gateway_url", "apps_url", "tracking_url"), "")
         self._connection = Connection(pool_url=pool_url, hub_api_url=hub_api_url, token=token, **others)
 
-    async def ask(self, lease_id: str, user: str, gpus: int, label: str) -> Lease | QueuePlace:
+    async def ask(
+        self, lease_id: str, user: str, gpus: int, label: str, together: Together | None = None
+    ) -> Lease | QueuePlace:
         """Ask for a worker of a user; this process holds the place in the queue. A pool that died is waited for."""
         async with self._http() as http:
             person = Person(user, await self._groups_of(http, user))
         async with AsyncLeaseClient(self._connection) as pool:
-            ask = partial(pool.ask, "worker", gpus, label, Process.own(), person=person, lease_id=lease_id)
-            return await _patiently(ask)
+            ask = partial(pool.ask, "worker", gpus, label, Process.own(), lease_id=lease_id)
+            return await _patiently(partial(ask, person=person, together=together))
 
     async def look(self, lease_id: str) -> Lease | QueuePlace:
         """Return what has become of a lease; a pool that died is waited for."""

@@ -8,10 +8,10 @@ from typing import Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from armillary_kernels.processes import Process
+from armillary_kernels.together import Together
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from armillary_hub.pool.quotas import Quota
-from armillary_hub.pool.records import Together
 from armillary_hub.pool.reservations import Reservation
 
 

@@ -16,6 +16,7 @@ from http import HTTPStatus
 
 from armillary_kernels.processes import Process
 from armillary_kernels.texts import translator
+from armillary_kernels.together import Together
 
 from armillary_hub.pool.device_books import DeviceBooks
 from armillary_hub.pool.devices import Inventory, NvmlSilentError
@@ -24,7 +25,7 @@ from armillary_hub.pool.idleness import Idleness
 from armillary_hub.pool.machine import AccountOf, Machine, ThisMachine
 from armillary_hub.pool.policy import PolicyStore
 from armillary_hub.pool.quotas import quota_of
-from armillary_hub.pool.records import BookedDevice, Lease, Together
+from armillary_hub.pool.records import BookedDevice, Lease
 from armillary_hub.pool.repeats import GivenUp, check_asker
 from armillary_hub.pool.restarts import Restarts
 from armillary_hub.pool.samples import SampleLog, Sampler

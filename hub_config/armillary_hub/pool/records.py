@@ -8,18 +8,11 @@ from datetime import datetime
 from typing import Literal
 
 from armillary_kernels.processes import Process
+from armillary_kernels.together import Together
 
 State = Literal["queued", "granted", "suspended", "released"]
 Step = Literal["", "suspending", "restoring"]
 DeviceState = Literal["working", "failing", "lost"]
-
-
-@dataclass(frozen=True)
-class Together:
-    """A group of asks that are granted together or not at all: its name, and how many belong to it."""
-
-    id: str
-    size: int
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from armillary_kernels.processes import Process
+from armillary_kernels.together import Together
 from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from armillary_hub.pool.database import audit, devices, holdings, leases, quotas, reservations, usage, uses
 from armillary_hub.pool.quotas import Quota, QuotaRule
-from armillary_hub.pool.records import BookedDevice, Change, Lease, Together
+from armillary_hub.pool.records import BookedDevice, Change, Lease
 from armillary_hub.pool.reservations import Reservation
 from armillary_hub.pool.usage import Use, faded, recent_seconds
 

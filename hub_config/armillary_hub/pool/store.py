@@ -12,13 +12,14 @@ from datetime import datetime
 from typing import Any
 
 from armillary_kernels.processes import Process
+from armillary_kernels.together import Together
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from armillary_hub.pool import rows
 from armillary_hub.pool.clock import BookClock
 from armillary_hub.pool.database import audit, holdings, leases, uses
 from armillary_hub.pool.opening import OpenDatabase
-from armillary_hub.pool.records import Change, Lease, State, Together
+from armillary_hub.pool.records import Change, Lease, State
 from armillary_hub.pool.reservations import in_force
 from armillary_hub.pool.scheduling import Decisions
 from armillary_hub.pool.situation import Rules, Situation

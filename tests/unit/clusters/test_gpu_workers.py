@@ -90,7 +90,8 @@ class Pool:
         self.answers, self.in_line = list(answers), asyncio.Event()
         self.asked, self.given_back = [], []
 
-    async def ask(self, lease_id, user, gpus, label):
+    async def ask(self, lease_id, user, gpus, label, together):
+        assert together.size == 1
         self.asked.append(lease_id)
         self.wanted = (user, gpus, label)
         return await self.look(lease_id)
@@ -108,7 +109,7 @@ class Pool:
 
 
 def worker(**state):
-    cluster = SimpleNamespace(name="abcdef0123", username="alice", config={"worker_gpus": 1})
+    cluster = SimpleNamespace(name="abcdef0123", username="alice", config={"worker_gpus": 1}, workers={})
     return SimpleNamespace(name="w", cluster=cluster, state=state)
 
 

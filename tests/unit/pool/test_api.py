@@ -8,6 +8,7 @@ import pytest
 from armillary_hub.pool import openapi
 from armillary_hub.pool.openapi import OPERATIONS
 from armillary_hub.pool.service import PREFIX, PoolApi
+from armillary_hub.pool.together import PATIENCE
 from support.pool_world import World
 
 ADMIN = "admin:root"
@@ -42,6 +43,9 @@ def test_a_share_says_how_much_memory_it_is(world):
         ({"devices": 3}, "3 GPUs were asked for; this machine has 2."),
         ({"memory": 16 * 1024 + 1}, "16385 MiB of a GPU were asked for; the largest one here has 16384."),
         ({"memory": 1, "devices": 2}, "a share is of one GPU"),
+        ({"memory": 1, "together": {"id": "f", "size": 2}}, "shares are asked for one by one: leave out together"),
+        ({"devices": 1, "together": {"id": "f", "size": 3}}, "3 GPUs were asked for; this machine has 2."),
+        ({"together": {"id": "no hex", "size": 0}}, "together.size: Input should be greater than or equal to 1"),
         ({"devices": 0}, "devices: Input should be greater than or equal to 1"),
         ({"purpose": "mining"}, "purpose: Input should be 'kernel', 'worker', 'app' or 'job'"),
     ],
@@ -53,10 +57,39 @@ def test_what_cannot_be_given_is_refused(world, what, said):
     assert world.audit() == []
 
 
+def test_asks_that_belong_together_are_granted_together(world):
+    pair = {"devices": 1, "together": {"id": "f", "size": 2}}
+    first, theirs = (world.ask(user, world.processes.start(), **pair) for user in ("alice", "bob"))
+    assert (first.status_code, theirs.status_code) == (202, 202)
+    second = world.ask("alice", world.processes.start(), **pair)
+    assert (second.status_code, second.json()["together"]) == (201, pair["together"])
+    assert world.request("GET", f"leases/{first.json()['id']}", "alice").json()["state"] == "granted"
+    assert world.ask("bob", world.processes.start(), **pair).status_code == 202
+    world.request("DELETE", f"leases/{first.json()['id']}", "alice")
+    assert world.request("GET", f"leases/{theirs.json()['id']}", "bob").json()["state"] == "queued"
+    world.request("DELETE", f"leases/{second.json()['id']}", "alice")
+    held = world.request("GET", "", ADMIN).json()["leases"]
+    assert [(lease["user"], lease["state"]) for lease in held] == [("bob", "granted")] * 2
+
+
+def test_a_group_goes_on_without_one_that_left(world):
+    pair = {"devices": 1, "together": {"id": "f", "size": 2}}
+    with_other = granted(world, "bob")
+    first, second = (world.ask("alice", world.processes.start(), **pair).json()["id"] for _ in range(2))
+    world.request("DELETE", f"leases/{first}", "alice")
+    assert world.request("GET", f"leases/{second}", "alice").json()["state"] == "queued"
+    world.pass_time(PATIENCE.total_seconds())
+    world.pool.watch()
+    assert world.request("GET", f"leases/{second}", "alice").json()["state"] == "granted"
+    assert world.request("GET", f"leases/{with_other}", "bob").json()["state"] == "granted"
+
+
 def test_a_quota_refuses_what_can_never_be_and_queues_the_rest(world):
     world.request("PUT", "quotas/group/class", ADMIN, {"gpus": 1, "gpu_hours": None, "weight": 2})
     answer = world.ask("alice@class", world.processes.start(), devices=2)
     assert answer.json()["error"]["what"] == "2 GPUs were asked for; your quota is 1 at once."
+    pair = {"devices": 1, "together": {"id": "f", "size": 2}}
+    assert world.ask("alice@class", world.processes.start(), **pair).json() == answer.json()
     granted(world, "alice@class")
     waiting = world.ask("alice@class", world.processes.start(), devices=1).json()
     assert (waiting["state"], waiting["waits_for"], waiting["estimate"]) == ("queued", "quota", None)

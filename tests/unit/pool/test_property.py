@@ -34,6 +34,7 @@ EXAMPLES = int(os.environ.get("ARMILLARY_POOL_EXAMPLES", "2000"))
 users = st.sampled_from(sorted(GROUPS))
 which = st.integers(0, 1000)
 wants = st.lists(st.sampled_from([1, 1, 1, 1, 1, 2, 2, 3, 4, 5]), min_size=1, max_size=3)
+names, absent = st.sampled_from("ab"), st.sampled_from([0, 0, 0, 1])
 often, seldom = st.sampled_from([True] * 3 + [False]), st.sampled_from([False] * 9 + [True])
 
 
@@ -55,10 +56,12 @@ class Pool(RuleBasedStateMachine):
     def teardown(self):
         if not self.world:
             return
-        if self.ends:
-            self.people.serve_everybody()
-        self.ledger.check_thoroughly()
-        self.world.close()
+        try:
+            if self.ends:
+                self.people.serve_everybody()
+            self.ledger.check_thoroughly()
+        finally:
+            self.world.close()
 
     def pick(self, which, *states):
         return self.people.pick(which, *states)
@@ -71,6 +74,10 @@ class Pool(RuleBasedStateMachine):
 
     # Rules are drawn alike; what fills the pool is there more than once.
     ask_again = rule(user=users, wants=wants)(lambda self, user, wants: self.people.ask(user, wants))
+
+    @rule(user=users, name=names, wants=st.lists(st.sampled_from([1, 1, 1, 2]), min_size=1, max_size=3), absent=absent)
+    def ask_together(self, user, name, wants, absent):
+        self.people.ask_together(user, name, wants, len(wants) + absent)
 
     @rule(user=users, memory=st.sampled_from([1, MEMORY // 4, MEMORY // 2, MEMORY, MEMORY + 1]))
     def ask_for_a_share(self, user, memory):

@@ -10,7 +10,9 @@ from armillary_hub.pool.records import BookedDevice, Lease
 from armillary_hub.pool.reservations import Reservation
 from armillary_hub.pool.scheduling import decide, order, waits_for
 from armillary_hub.pool.situation import Rules, Situation
+from armillary_hub.pool.together import PATIENCE
 from armillary_kernels.processes import Process
+from armillary_kernels.together import Together
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
 RULES = Rules()
@@ -251,3 +253,77 @@ def test_nothing_is_said_where_nothing_is_known():
     standing = [held_for(10, n) for n in range(4)]
     assert estimated(*standing, lease(9), lasted=[100] * (FEWEST - 1)) is None
     assert estimated(*standing, lease(9), lasted=[5] * 100) is None
+
+
+# Asks that belong together -----------------------------------------------------------------------------------
+
+HOUR = timedelta(hours=1)
+
+
+def together(user, *numbers, size=None, **what):
+    group = Together("f", size or len(numbers))
+    return [lease(number, user, together=group, **what) for number in numbers]
+
+
+def test_of_two_pairs_that_ask_crosswise_one_gets_both_gpus():
+    (a, b), (c, d) = together("alice", 1, 3), together("bob", 2, 4)
+    assert granted(a, b, c, d, devices=GPUS[:2]) == {"1": ("d0",), "3": ("d1",)}
+    assert granted(a, b, c, d, devices=GPUS[:3]) == {"1": ("d0",), "3": ("d1",)}, "the third is not half of bob's"
+    assert sorted(granted(a, b, c, d)) == ["1", "2", "3", "4"]
+    assert [one.id for one in order(Situation([a, b, c, d], GPUS, NOW))] == ["1", "3", "2", "4"]
+
+
+def test_a_group_gathers_while_single_ones_wait_behind():
+    held = [lease(number, "carol", devices=(f"d{number}",)) for number in range(3)]
+    pair = together("alice", 5, 7, waiting_since=NOW - HOUR)
+    assert granted(*held, *pair, lease(6, "bob")) == {}
+    assert granted(*held[1:], *pair, lease(6, "bob")) == {"5": ("d0",), "7": ("d3",)}
+    assert granted(*held, *pair, lease(6, "bob", waiting_since=NOW - 2 * HOUR)) == {"6": ("d3",)}
+
+
+def test_each_of_a_group_gets_as_many_as_it_wants():
+    assert granted(*together("alice", 1, 2, wanted=2)) == {"1": ("d0", "d1"), "2": ("d2", "d3")}
+
+
+def test_nobody_waits_for_a_group_that_is_not_complete():
+    first = together("alice", 1, size=2, waiting_since=NOW - HOUR)
+    assert granted(*first, lease(2, "bob"), devices=GPUS[:1]) == {"2": ("d0",)}
+    assert suspended(*busy(0, 1, 3), idle(2), *first) == ()
+    second = together("bob", 3)
+    assert list(granted(*first, *second)) == ["3"], "a group of the same name is another person's own"
+
+
+def test_who_does_not_come_is_not_waited_for():
+    one = lease(1, together=Together("f", 2), asked_at=NOW - PATIENCE)
+    assert list(granted(one)) == ["1"]
+    assert granted(one, lease(2, together=Together("f", 3))) == {}, "the newest says that a third one comes"
+    assert sorted(granted(one, lease(2, together=Together("f", 2)))) == ["1", "2"]
+
+
+def test_in_place_of_one_that_died_another_is_served_alone():
+    alive = lease(1, devices=("d0",), together=Together("f", 2))
+    assert list(granted(alive, *together("alice", 2, size=2))) == ["2"]
+    back = replace(alive, state="suspended", devices=(), came_from=("d0",), waiting_since=NOW)
+    assert sorted(granted(back, *together("alice", 2, size=2), devices=GPUS[:1])) == ["1"]
+
+
+def test_a_group_that_is_more_than_the_quota_allows_waits_for_that_and_stops_nobody():
+    quotas = [QuotaRule("default", "", Quota(gpus=2.0))]
+    pair = together("alice", 1, 2, waiting_since=NOW - HOUR)
+    assert sorted(granted(*pair, quotas=quotas)) == ["1", "2"]
+    queue = [lease(0, devices=("d0",)), *pair, lease(3, "bob")]
+    assert list(granted(*queue, quotas=quotas)) == ["3"]
+    situation = Situation(queue, GPUS, NOW, quotas=quotas)
+    assert [waits_for(situation, one) for one in pair] == ["quota", "quota"]
+    assert waits_for(Situation(pair, GPUS[:1], NOW), pair[0]) == "devices"
+
+
+def test_as_many_are_suspended_as_the_whole_group_needs():
+    assert sorted(suspended(*busy(0), idle(1, 5), idle(2, 50), idle(3, 20), *together("alice", 8, 9))) == ["2", "3"]
+    assert suspended(*busy(0, 1, 3), idle(2), *together("alice", 8, 9)) == (), "one alone does not help"
+
+
+def test_each_of_a_group_waits_as_long_as_the_whole():
+    standing = [held_for(seconds, n) for n, seconds in enumerate((10, 20, 30, 40))]
+    pair = together("alice", 8, 9)
+    assert [estimated(*standing, *pair, lasted=[100] * FEWEST, of=one) for one in "89"] == [70, 70]
