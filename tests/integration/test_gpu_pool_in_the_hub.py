@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -110,6 +111,29 @@ def test_kernels_of_two_people_share_the_gpus(running):
     ben.end_kernel(waiting)
     ben.end_kernel(kernels[1][1])
     assert ben.holders() == {}
+
+
+def test_a_killed_hub_leaves_leases_and_the_queue_alone(running):
+    ada, ben = Notebook(running, "ada"), Notebook(running, "ben")
+    wait_for(lambda: ada.holders() == {}, 30, "no GPU is held")
+    kept, ended, waiting = ada.start_kernel(), ada.start_kernel(), ben.start_kernel()
+    before = _lease_of(ada, "ada")
+    with ThreadPoolExecutor() as aside:
+        cell = aside.submit(ben.run, waiting, "print(6 * 7)", "42")
+        old = running.kill("hub")
+        ada.end_kernel(ended)
+        assert "42" in cell.result(120), "its turn came, whether the hub was there or not"
+        running.wait_back("hub", old)
+    after = _lease_of(ada, "ada")
+    stands = ("id", "since", "devices", "holder", "state")
+    assert [after[name] for name in stands] == [before[name] for name in stands]
+    assert ben.holders() == {0: "ada", 1: "ben"}
+    queued = ada.start_kernel()
+    assert "place 1 in the queue" in ada.run(queued, "1 + 1", until="GPU 1: ben, since")
+    ben.end_kernel(waiting)
+    assert ada.run(queued, "print(6 * 7)").strip() == "42"
+    for kernel in (kept, queued):
+        ada.end_kernel(kernel)
 
 
 def _lease_of(notebook, user):
