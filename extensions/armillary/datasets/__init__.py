@@ -40,7 +40,7 @@ from armillary.datasets.importing.tables import import_table
 from armillary.datasets.importing.translations import import_translations
 from armillary.datasets.media import Medium
 from armillary.datasets.preview import Preview, preview
-from armillary.datasets.readers import Batches, to_tensorflow, to_torch
+from armillary.datasets.reading.readers import Batches, to_tensorflow, to_torch
 from armillary.inputs.input_spec import InputSpec
 
 __all__ = [

@@ -27,7 +27,7 @@ from armillary.errors import DatasetError
 from armillary.inputs.input_spec import InputSpec, table_spec
 
 if TYPE_CHECKING:
-    from armillary.datasets.readers import Batches
+    from armillary.datasets.reading.readers import Batches
 
 _ = translator(__file__)
 
@@ -292,13 +292,13 @@ class Dataset:
 
     def to_torch(self, split: str = "train", batch_size: int = 64, **options: Any) -> Batches:
         """Return PyTorch batches; see `armillary.datasets.to_torch`."""
-        from armillary.datasets.readers import to_torch
+        from armillary.datasets.reading.readers import to_torch
 
         return to_torch(self, split, batch_size, **options)
 
     def to_tensorflow(self, split: str = "train", batch_size: int = 64, **options: Any) -> Batches:
         """Return TensorFlow batches; see `armillary.datasets.to_tensorflow`."""
-        from armillary.datasets.readers import to_tensorflow
+        from armillary.datasets.reading.readers import to_tensorflow
 
         return to_tensorflow(self, split, batch_size, **options)
 
