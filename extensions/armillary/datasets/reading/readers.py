@@ -67,7 +67,13 @@ class Batches:
         self._steps = math.ceil(self.examples / (batch_size * world_size))
         self._first = _checked_start(start_step, self._steps)
         self._next = start_step
-        self._options = {"rank": rank, "world_size": world_size, "seed": seed, "shuffle": shuffle, "epoch": epoch}
+        self._options: dict[str, Any] = {
+            "rank": rank,
+            "world_size": world_size,
+            "seed": seed,
+            "shuffle": shuffle,
+            "epoch": epoch,
+        }
         self._options |= {"split": split, "batch_size": batch_size, "buffer": buffer}
         self.rows = self._ordered(dataset.rows(split))
         self._threads = threads or usable_threads()
