@@ -123,7 +123,7 @@ def lit_data(folder: Path):
 
     optimized = folder.parent / "litdata"
     paths = [str(path) for path in sorted(folder.rglob("*.jpg"))]
-    optimize(_lit_example, paths, str(optimized), num_workers=1, chunk_bytes="16MB")
+    optimize(_lit_example, paths, str(optimized), num_workers=1, chunk_bytes="16MB", start_method="fork")
     data = StreamingDataset(str(optimized), shuffle=True)
 
     def collate(rows):
@@ -190,6 +190,7 @@ def main() -> None:
     rounds, count = given[0] if given else ROUNDS, given[1] if given[1:] else PICTURES
     with tempfile.TemporaryDirectory(prefix="armillary-benchmark-") as folder:
         os.environ |= {"ARMILLARY_DATASETS": f"{folder}/datasets", "HF_HOME": f"{folder}/huggingface"}
+        os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
         measure(Path(folder) / "pictures", rounds, count)
 
 
