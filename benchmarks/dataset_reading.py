@@ -9,7 +9,6 @@ it is measured. webdataset and litdata take part where they are installed: Armil
 
 from __future__ import annotations
 
-import io
 import os
 import statistics
 import sys
@@ -103,8 +102,9 @@ def web_dataset(folder: Path):
 
     shards = folder.parent / "webdataset"
     shards.mkdir()
-    with webdataset.ShardWriter(str(shards / "%05d.tar"), maxcount=1250, verbose=0) as writer:
-        for number, path in enumerate(sorted(folder.rglob("*.jpg"))):
+    paths = sorted(folder.rglob("*.jpg"))
+    with webdataset.ShardWriter(str(shards / "%05d.tar"), maxcount=-(-len(paths) // 8), verbose=0) as writer:
+        for number, path in enumerate(paths):
             label = path.parent.name.removeprefix("class-")
             writer.write({"__key__": f"{number:05d}", "jpg": path.read_bytes(), "cls": label})
     urls = [str(path) for path in sorted(shards.glob("*.tar"))]
@@ -140,7 +140,7 @@ def lit_data(folder: Path):
 def _lit_example(path: str):
     from PIL import Image
 
-    return {"image": Image.open(io.BytesIO(Path(path).read_bytes())), "label": int(Path(path).parent.name[6:])}
+    return {"image": Image.open(path), "label": int(Path(path).parent.name[6:])}
 
 
 READERS = {
