@@ -41,7 +41,8 @@ from armillary.datasets.importing.tables import import_table
 from armillary.datasets.importing.translations import import_translations
 from armillary.datasets.media import Medium
 from armillary.datasets.preview import Preview, preview
-from armillary.datasets.readers import Batches, to_tensorflow, to_torch
+from armillary.datasets.reading.frames import to_dask, to_pandas
+from armillary.datasets.reading.readers import Batches, to_tensorflow, to_torch
 from armillary.inputs.input_spec import InputSpec
 
 __all__ = [
@@ -86,7 +87,9 @@ __all__ = [
     "open",
     "panel",
     "preview",
+    "to_dask",
     "to_huggingface",
+    "to_pandas",
     "to_tensorflow",
     "to_torch",
 ]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from armillary.datasets import examples, shards, store
 from armillary.datasets.card import Card, read_card
-from armillary.datasets.features import ClassLabel, Feature, Image
+from armillary.datasets.features import Feature, Image
 from armillary.datasets.kinds import kinds_of
 from armillary.datasets.manifest import Manifest, read_manifest
 from armillary.datasets.media import Medium
@@ -27,7 +27,7 @@ from armillary.errors import DatasetError
 from armillary.inputs.input_spec import InputSpec, table_spec
 
 if TYPE_CHECKING:
-    from armillary.datasets.readers import Batches
+    from armillary.datasets.reading.readers import Batches
 
 _ = translator(__file__)
 
@@ -204,13 +204,16 @@ class Dataset:
         return [example[column].read() for example in self.take(rows, [column])]
 
     def to_pandas(self, split: str | None = None) -> pd.DataFrame:
-        """Return the stored columns as a table; classes and categories by name."""
-        frame = shards.read_files(self.folder, self.manifest.shards).to_pandas().iloc[self.rows(split)]
-        for name, feature in self.features.items():
-            if isinstance(feature, ClassLabel):
-                codes = frame[name].fillna(-1).to_numpy().astype(int)
-                frame[name] = pd.Categorical.from_codes(codes, list(feature.names))
-        return frame
+        """Return the stored columns as a table; see `armillary.datasets.to_pandas`."""
+        from armillary.datasets.reading.frames import to_pandas
+
+        return to_pandas(self, split)
+
+    def to_dask(self, split: str | None = None, columns: Sequence[str] | None = None) -> Any:
+        """Return a ``dask.dataframe`` of the stored columns; see `armillary.datasets.to_dask`."""
+        from armillary.datasets.reading.frames import to_dask
+
+        return to_dask(self, split, columns)
 
     def iterate(self, split: str | None = None, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the examples of a split (of all for ``None``) one by one, in stored order.
@@ -292,13 +295,13 @@ class Dataset:
 
     def to_torch(self, split: str = "train", batch_size: int = 64, **options: Any) -> Batches:
         """Return PyTorch batches; see `armillary.datasets.to_torch`."""
-        from armillary.datasets.readers import to_torch
+        from armillary.datasets.reading.readers import to_torch
 
         return to_torch(self, split, batch_size, **options)
 
     def to_tensorflow(self, split: str = "train", batch_size: int = 64, **options: Any) -> Batches:
         """Return TensorFlow batches; see `armillary.datasets.to_tensorflow`."""
-        from armillary.datasets.readers import to_tensorflow
+        from armillary.datasets.reading.readers import to_tensorflow
 
         return to_tensorflow(self, split, batch_size, **options)
 

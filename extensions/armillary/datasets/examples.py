@@ -17,7 +17,7 @@ from armillary.datasets.features import ClassLabel, Image, Value
 from armillary.datasets.manifest import Manifest, read_manifest
 from armillary.datasets.places import Place
 from armillary.datasets.shards import read_files
-from armillary.inputs.pictures import as_array, decode, fitted
+from armillary.inputs.pictures import as_array, decode_stored, fitted
 
 DECODED_LIMIT = 2**30
 _SMALL_PICTURE = 64 * 64
@@ -59,7 +59,7 @@ def decode_pictures(files: list[bytes], shape: tuple[int, ...]) -> NDArray[np.ui
     pictures = np.empty((len(files), *shape), np.uint8)
 
     def decode_one(index: int) -> None:
-        pictures[index] = as_array(fitted(decode(files[index]), (width, height), channels))
+        pictures[index] = as_array(fitted(decode_stored(files[index]), (width, height), channels))
 
     if height * width <= _SMALL_PICTURE:
         for index in range(len(files)):
@@ -68,6 +68,13 @@ def decode_pictures(files: list[bytes], shape: tuple[int, ...]) -> NDArray[np.ui
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(decode_one, range(len(files))))
     return pictures
+
+
+def keeps_decoded(manifest: Manifest) -> bool:
+    """Return whether the raw examples of a version stay in memory: tables, and pictures that are few or small."""
+    if manifest.input is None:
+        return False
+    return manifest.input.kind == "table" or manifest.examples * int(np.prod(manifest.input.shape)) <= DECODED_LIMIT
 
 
 @lru_cache(maxsize=2)
@@ -82,7 +89,7 @@ def load_examples(folder: Place, saved: str) -> Examples:
     files = read_files(folder, manifest.shards, [column]).column(column)
     encoded = pa.chunked_array([pc.struct_field(chunk, "bytes") for chunk in files.chunks], pa.binary())
     shape = manifest.input.shape
-    if manifest.examples * int(np.prod(shape)) > DECODED_LIMIT:
+    if not keeps_decoded(manifest):
         return EncodedPictures(encoded, shape)
     return DecodedExamples(decode_pictures(encoded.to_pylist(), shape))
 

@@ -69,7 +69,12 @@ class InputSpec:
             return (self.shape[2], *self.shape[:2])
         return self.shape
 
-    def prepare(self, X: ArrayLike, layout: Layout = "channels_last") -> NDArray[np.float32]:  # noqa: N803 (scikit-learn's name for a matrix of examples)
+    def prepare(
+        self,
+        X: ArrayLike,  # noqa: N803 (scikit-learn's name for a matrix of examples)
+        layout: Layout = "channels_last",
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
         """Return raw examples as the network takes them.
 
         Parameters
@@ -79,6 +84,8 @@ class InputSpec:
         layout
             ``"channels_last"`` ``(n, height, width, channels)`` for TensorFlow, ``"channels_first"``
             ``(n, channels, height, width)`` for PyTorch. Tables take no notice of it.
+        out
+            Images: where to write them; a new array by default.
 
         Raises
         ------
@@ -90,7 +97,7 @@ class InputSpec:
             return self._standardised(raw)
         if layout == "channels_first":
             raw = raw.transpose(0, 3, 1, 2)
-        return np.multiply(raw, np.float32(self.scale), dtype=np.float32, order="C")
+        return np.multiply(raw, np.float32(self.scale), out=out, dtype=np.float32, order="C")
 
     def image_array(self, image: Image) -> NDArray[np.uint8]:
         """Return any Pillow image in the raw form ``(height, width, channels)``: upright, grey or RGB, resized."""

@@ -1,83 +1,170 @@
 """Readers: every example exactly once, the same steps everywhere, the same values in both frameworks."""
 
+import io
+import subprocess
+import sys
+import threading
+
 import numpy as np
+import pyarrow as pa
 import pytest
-from armillary.datasets.readers import Batches, shard_rows
+from armillary import datasets
+from armillary.datasets import examples
+from armillary.datasets.reading import decoding, readers, row_groups
+from armillary.datasets.shards import write_shards
 from armillary.errors import DatasetError
-from hypothesis import given, settings
+from armillary.inputs.pictures import encode_array
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 
-class CountingDataset:
-    """A split of ``size`` examples whose raw value is their row."""
-
-    class Spec:
-        @staticmethod
-        def prepare(raw, layout):
-            return raw
-
-    class Raw:
-        @staticmethod
-        def take(rows):
-            return rows
-
-    input_spec = Spec()
-    raw_examples = Raw()
-
-    def __init__(self, size):
-        self.size = size
-
-    def rows(self, split):
-        return np.arange(self.size) * 3
-
-    def labels(self, split):
-        return np.arange(self.size * 3)
+def values(array):
+    return array
 
 
-def batches(size, batch_size, **options):
-    return Batches(CountingDataset(size), "train", batch_size, lambda values: values, "channels_last", **options)
+def batches(dataset, batch_size=16, split="train", **options):
+    return readers.Batches(dataset, split, batch_size, values, "channels_last", **options)
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory):
+    """Datasets of 150 pictures whose first pixel is their row, in row groups of different sizes."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("ARMILLARY_DATASETS", str(tmp_path_factory.mktemp("numbered")))
+    patch.setattr(examples, "DECODED_LIMIT", 0)
+    patch.setattr("armillary.datasets.importing.arrays.write_shards", regrouped)
+    pictures = np.zeros((150, 4, 4, 1), np.uint8)
+    pictures[:, 0, 0, 0] = np.arange(150)
+    made = {}
+    for name, sizes in {"even": [16], "single": [1], "uneven": [3, 40, 1, 11]}.items():
+        regrouped.sizes = sizes
+        made[name] = datasets.import_arrays(pictures, np.arange(150) % 2, name=name)
+    yield made
+    patch.undo()
+
+
+def regrouped(folder, schema, batches):
+    """Write the rows in groups of these sizes, in turn."""
+    table = pa.Table.from_batches(batches)
+    groups, first = [], 0
+    while first < len(table):
+        size = regrouped.sizes[len(groups) % len(regrouped.sizes)]
+        groups.append(table.slice(first, size).combine_chunks().to_batches()[0])
+        first += size
+    return write_shards(folder, schema, groups)
+
+
+def rows_read(reader):
+    """Return the rows of each step, as the pictures say, and check that each has its own label."""
+    steps = []
+    for x, y in reader:
+        rows = np.rint(x[:, 0, 0, 0] * 255).astype(int)
+        assert (y == rows % 2).all()
+        steps.append(rows.tolist())
+    return steps
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    size=st.integers(0, 150),
+    layout=st.sampled_from(["even", "single", "uneven"]),
+    split=st.sampled_from(["train", "validation", "test"]),
     batch_size=st.integers(1, 40),
     world_size=st.integers(1, 8),
-    seed=st.integers(0, 5),
-    epoch=st.integers(0, 3),
+    buffer=st.integers(1, 200),
     shuffle=st.booleans(),
+    stop=st.integers(0, 20),
 )
-def test_ranks_together_are_one_process_with_a_larger_batch(size, batch_size, world_size, seed, epoch, shuffle):
-    options = {"seed": seed, "epoch": epoch, "shuffle": shuffle}
-    ranks = [
-        [x.tolist() for x, _ in batches(size, batch_size, rank=rank, world_size=world_size, **options)]
+def test_each_example_once_equal_steps_and_the_exact_rest(
+    numbered, layout, split, batch_size, world_size, buffer, shuffle, stop
+):
+    dataset = numbered[layout]
+    options = {"seed": 3, "epoch": stop, "shuffle": shuffle, "buffer": buffer, "split": split}
+    readers_of_ranks = [
+        batches(dataset, batch_size, rank=rank, world_size=world_size, threads=1 + rank % 3, **options)
         for rank in range(world_size)
     ]
-    single = [x.tolist() for x, _ in batches(size, batch_size * world_size, **options)]
-    assert {len(steps) for steps in ranks} == {len(single)}
+    ranks = [rows_read(reader) for reader in readers_of_ranks]
+    single = rows_read(batches(dataset, batch_size * world_size, **options))
+    assert {len(steps) for steps in ranks} == {len(single)} == {len(reader) for reader in readers_of_ranks}
     for step, together in enumerate(single):
         assert sorted(together) == sorted(row for rank in ranks for row in rank[step])
-    assert sorted(row for rank in ranks for step in rank for row in step) == [3 * index for index in range(size)]
+    assert sorted(row for step in single for row in step) == dataset.rows(split).tolist()
+    stop = min(stop, len(single))
+    rest = batches(dataset, batch_size, rank=world_size - 1, world_size=world_size, start_step=stop, **options)
+    assert len(rest) == len(single) - stop
+    assert rows_read(rest) == ranks[-1][stop:]
 
 
-def test_epochs_differ_and_repeat():
-    rows = np.arange(100)
-    first, second = shard_rows(rows, epoch=0), shard_rows(rows, epoch=1)
-    assert first.tolist() != second.tolist()
-    assert first.tolist() == shard_rows(rows, epoch=0).tolist()
-    assert shard_rows(rows, seed=1).tolist() != first.tolist()
+def test_a_loop_that_was_left_goes_on_from_its_state(numbered):
+    reader = batches(numbered["even"], 10, seed=1, epoch=2, buffer=40)
+    whole = rows_read(reader)
+    for done, _batch in enumerate(reader, 1):
+        if done == 4:
+            break
+    assert reader.state()["start_step"] == 4
+    rest = batches(numbered["even"], **reader.state())
+    assert rows_read(rest) == whole[4:]
+    assert rest.state() == {**reader.state(), "start_step": len(whole)}
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 0}, {"rank": 2, "world_size": 2}, {"rank": -1}])
-def test_impossible_shares_are_refused(options):
+def test_no_thread_outlives_the_loop(numbered):
+    for _batch in batches(numbered["even"], 10):
+        assert any(thread.name.startswith("armillary-reader") for thread in threading.enumerate())
+        break
+    assert not any(thread.name.startswith("armillary-reader") for thread in threading.enumerate())
+
+
+def test_groups_are_read_once_and_dropped_after_their_last_row(numbered, monkeypatch):
+    from armillary.datasets.reading.prefetch import Prefetcher
+
+    read, held = [], []
+    original = row_groups.RowGroups.read
+    monkeypatch.setattr(row_groups.RowGroups, "read", lambda *given: read.append(given[1]) or original(*given))
+    reader = batches(numbered["even"], 4, buffer=32)
+    prefetcher = Prefetcher(reader._pictures(), reader.rows, 4, len(reader), 2)
+    held = [len(prefetcher._groups) for _batch in prefetcher]
+    assert sorted(read) == list(range(10))
+    assert max(held) < 8
+    assert not prefetcher._groups
+
+
+def test_a_damaged_picture_is_named(store, monkeypatch):
+    monkeypatch.setattr(examples, "DECODED_LIMIT", 0)
+    pictures = np.zeros((20, 4, 4, 1), np.uint8)
+    damaged = encode_array(pictures[0])[:40]
+    monkeypatch.setattr(
+        "armillary.datasets.importing.arrays.encode_array",
+        lambda picture: damaged if picture[0, 0, 0] == 7 else encode_array(picture),
+    )
+    pictures[:, 0, 0, 0] = np.arange(20)
+    dataset = datasets.import_arrays(pictures, np.arange(20) % 2, name="damaged", split=None)
+    with pytest.raises(DatasetError, match=r"in row 7 of damaged@1 cannot be read"):
+        list(batches(dataset, 4))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 0},
+        {"rank": 2, "world_size": 2},
+        {"rank": -1},
+        {"start_step": 99},
+        {"start_step": -1},
+        {"buffer": 0},
+        {"threads": 0},
+    ],
+)
+def test_impossible_options_are_refused(numbered, options):
     with pytest.raises(DatasetError):
-        batches(10, **{"batch_size": 4, **options})
+        batches(numbered["even"], **options)
 
 
-def test_torch_and_tensorflow_give_the_same_values(digits):
+@pytest.mark.parametrize("limit", [0, 2**30])
+def test_torch_and_tensorflow_give_the_same_values(digits, limit, monkeypatch):
     torch = pytest.importorskip("torch")
     tf = pytest.importorskip("tensorflow")
     pictures, labels = digits.arrays(None)
+    monkeypatch.setattr(examples, "DECODED_LIMIT", limit)
     reader = digits.to_torch("train", batch_size=40, rank=1, world_size=2, seed=3)
     twin = digits.to_tensorflow("train", batch_size=40, rank=1, world_size=2, seed=3)
     assert len(reader) == len(twin) == 2
@@ -85,6 +172,7 @@ def test_torch_and_tensorflow_give_the_same_values(digits):
     for (x, y), (x_tf, y_tf) in zip(reader, twin, strict=True):
         assert (x.dtype, y.dtype, x_tf.dtype, y_tf.dtype) == (torch.float32, torch.int64, tf.float32, tf.int64)
         assert tuple(x.shape[1:]) == (1, 28, 28)
+        assert x.is_contiguous()
         np.testing.assert_array_equal(x.numpy().transpose(0, 2, 3, 1), x_tf.numpy())
         np.testing.assert_array_equal(y.numpy(), y_tf.numpy())
         seen.append(x_tf.numpy())
@@ -93,12 +181,71 @@ def test_torch_and_tensorflow_give_the_same_values(digits):
     assert (labels[rows] == digits.labels(None)[rows]).all()
 
 
-def test_pictures_too_many_to_keep_decoded_are_decoded_on_demand(digits, monkeypatch):
-    from armillary.datasets import examples
+def jpegs(photo):
+    """Yield one picture as JPEG files of every usual kind."""
+    for mode in ("RGB", "L"):
+        for options in ({}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}, {"quality": 20}):
+            buffer = io.BytesIO()
+            photo.convert(mode).save(buffer, "JPEG", **options)
+            yield mode, buffer.getvalue()
 
+
+def test_torchvision_decodes_the_pixels_that_pillow_does():
+    """In a process of its own, for torchvision cannot be imported after TensorFlow."""
+    pytest.importorskip("torch")
+    command = [sys.executable, __file__]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert answer.stdout.split() == ["10", "decoded", "alike"], answer.stderr
+
+
+def compare_decoders():
+    from armillary.inputs.input_spec import image_spec
+    from PIL import Image
+    from sklearn.datasets import load_sample_image
+
+    jpeg = decoding.torch_jpeg_decoder()
+    photo = Image.fromarray(load_sample_image("china.jpg")).crop((100, 100, 323, 291))
+    used = []
+    for mode, data in jpegs(photo):
+        spec = image_spec(191, 223, len(mode))
+        by_torch = decoding.PictureDecoder(spec, "channels_last", lambda data: used.append(data) or jpeg(data))
+        by_pillow = decoding.PictureDecoder(spec, "channels_last")
+        np.testing.assert_array_equal(by_torch.pixels(data), by_pillow.pixels(data))
+    print(len(used), "decoded alike")
+
+
+def test_torchvision_is_not_imported_after_tensorflow(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", sys)
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+    assert decoding.torch_jpeg_decoder() is None
+    assert "torchvision" not in sys.modules
+
+
+def test_turned_and_refused_jpegs_go_to_pillow():
+    from armillary.inputs.input_spec import image_spec
+    from PIL import Image
+
+    def refuse(data):
+        raise RuntimeError("no JPEG that torchvision knows")
+
+    photo = Image.effect_noise((20, 10), 50)
+    turned, plain = io.BytesIO(), io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo.save(turned, "JPEG", exif=exif)
+    photo.save(plain, "JPEG")
+    assert decoding.PictureDecoder(image_spec(20, 10, 1), "channels_last", refuse).pixels(turned.getvalue()).any()
+    assert decoding.PictureDecoder(image_spec(10, 20, 1), "channels_last", refuse).pixels(plain.getvalue()).any()
+
+
+def test_pictures_too_many_to_keep_decoded_are_decoded_on_demand(digits, monkeypatch):
     expected = digits.arrays("test")[0]
     examples.load_examples.cache_clear()
     monkeypatch.setattr(examples, "DECODED_LIMIT", 0)
     assert isinstance(digits.raw_examples, examples.EncodedPictures)
     np.testing.assert_array_equal(digits.arrays("test")[0], expected)
     examples.load_examples.cache_clear()
+
+
+if __name__ == "__main__":
+    compare_decoders()

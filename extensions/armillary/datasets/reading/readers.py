@@ -1,0 +1,183 @@
+"""Batches for training: sharded exactly over ranks, in a seeded order, as tensors of either framework."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from armillary_kernels.texts import translator
+from numpy.typing import NDArray
+
+from armillary.datasets.dataset import Dataset, open_dataset
+from armillary.datasets.examples import keeps_decoded
+from armillary.datasets.features import Image
+from armillary.datasets.reading.decoding import JpegDecoder, PictureDecoder, torch_jpeg_decoder
+from armillary.datasets.reading.order import dealt, epoch_order
+from armillary.datasets.reading.prefetch import Batch, Pictures, Prefetcher, usable_threads
+from armillary.datasets.reading.row_groups import row_groups_of
+from armillary.errors import DatasetError
+from armillary.inputs.input_spec import Layout
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    import torch
+
+_ = translator(__file__)
+
+
+class Batches:
+    """A sized iterable of ``(x, y)`` for one rank and epoch; iterating it again gives the same batches.
+
+    Every rank has the same length; the last batch of a rank may be short, or empty. Small pictures and tables are
+    kept in memory; of larger ones, a buffer of row groups, decoded ahead by threads that end with the loop.
+
+    Examples
+    --------
+    >>> batches = ds.to_torch("train", batch_size=32, seed=1, epoch=5)
+    >>> for x, y in batches:
+    ...     saved = batches.state()
+    ...     break
+    >>> rest = ds.to_torch(**saved)
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        split: str,
+        batch_size: int,
+        convert: Callable[[NDArray[Any]], Any],
+        layout: Layout,
+        *,
+        jpeg: Callable[[], JpegDecoder | None] = lambda: None,
+        rank: int = 0,
+        world_size: int = 1,
+        seed: int = 0,
+        shuffle: bool = True,
+        epoch: int = 0,
+        start_step: int = 0,
+        buffer: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        _check(batch_size, rank, world_size, buffer, threads)
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.examples = len(dataset.rows(split))
+        self._steps = math.ceil(self.examples / (batch_size * world_size))
+        self._first = _checked_start(start_step, self._steps)
+        self._next = start_step
+        self._options: dict[str, Any] = {
+            "rank": rank,
+            "world_size": world_size,
+            "seed": seed,
+            "shuffle": shuffle,
+            "epoch": epoch,
+        }
+        self._options |= {"split": split, "batch_size": batch_size, "buffer": buffer}
+        self.rows = self._ordered(dataset.rows(split))
+        self._threads = threads or usable_threads()
+        self._convert = convert
+        self._layout: Layout = layout
+        self._jpeg = jpeg
+
+    def _ordered(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        options = self._options
+        if options["shuffle"]:
+            groups = row_groups_of(self.dataset.folder, self.dataset.manifest.created)
+            size = options["buffer"] or groups.buffer
+            rows = epoch_order(rows, groups.starts, size, seed=options["seed"], epoch=options["epoch"])
+        return dealt(rows, options["rank"], options["world_size"])
+
+    def __len__(self) -> int:
+        return self._steps - self._first
+
+    def state(self) -> dict[str, Any]:
+        """Return the arguments that make batches of what is left of the epoch, after those the loop has been given."""
+        return {**self._options, "start_step": self._next}
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        self._next = self._first
+        for x, y in self._arrays(self.rows[self._first * self.batch_size :]):
+            self._next += 1
+            yield self._convert(x), self._convert(y)
+
+    def _arrays(self, rows: NDArray[np.int64]) -> Iterator[Batch]:
+        spec, dataset = self.dataset.input_spec, self.dataset
+        if not keeps_decoded(dataset.manifest):
+            yield from Prefetcher(self._pictures(), rows, self.batch_size, len(self), self._threads)
+            return
+        raw, labels = dataset.raw_examples, dataset.labels(None)
+        for first in range(0, len(self) * self.batch_size, self.batch_size):
+            batch = rows[first : first + self.batch_size]
+            yield spec.prepare(raw.take(batch), self._layout), labels[batch]
+
+    def _pictures(self) -> Pictures:
+        dataset = self.dataset
+        image = next(name for name, feature in dataset.features.items() if isinstance(feature, Image))
+        if dataset.target is None:
+            dataset.labels(None)  # says so
+        groups = row_groups_of(dataset.folder, dataset.manifest.created)
+        decoder = PictureDecoder(dataset.input_spec, self._layout, self._jpeg())
+        return Pictures(dataset.reference, image, str(dataset.target), groups, decoder)
+
+
+def _check(batch_size: int, rank: int, world_size: int, buffer: int | None, threads: int | None) -> None:
+    if batch_size < 1:
+        raise DatasetError(_("The batch size is {n}.", n=batch_size), _("Give 1 or more."))
+    if not 0 <= rank < world_size:
+        what = _("Rank {rank} is not one of {n} ranks.", rank=rank, n=world_size)
+        raise DatasetError(what, _("Ranks run from 0 to world_size - 1."))
+    for name, number in (("buffer", buffer), ("threads", threads)):
+        if number is not None and number < 1:
+            raise DatasetError(_("{name} is {n}.", name=name, n=number), _("Give 1 or more."))
+
+
+def _checked_start(start_step: int, steps: int) -> int:
+    if 0 <= start_step <= steps:
+        return start_step
+    what = _("The epoch has {n} steps; it cannot be resumed at step {step}.", n=steps, step=start_step)
+    raise DatasetError(what, _("Give the batch size and number of ranks that the state was saved with."))
+
+
+def to_torch(data: Dataset | str, split: str = "train", batch_size: int = 64, **options: Any) -> Batches:
+    """Return PyTorch batches of a split.
+
+    Parameters
+    ----------
+    data
+        A dataset or a reference to one.
+    batch_size
+        Examples per rank and step.
+    options
+        ``rank=0, world_size=1, seed=0, shuffle=True, epoch=0`` say which examples; ``start_step`` skips the first
+        steps; ``buffer`` is the number of examples to shuffle among, by default as many as fit into 256 MiB;
+        ``threads`` decode, by default as many as there are cores for this process.
+
+    Returns
+    -------
+    Batches
+        ``x`` float32 ``(batch, channels, height, width)`` in [0, 1], or ``(batch, features)`` standardised;
+        ``y`` int64 ``(batch,)``.
+    """
+    import torch
+
+    def tensor(values: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(values)
+
+    dataset = open_dataset(data)
+    return Batches(dataset, split, batch_size, tensor, "channels_first", jpeg=torch_jpeg_decoder, **options)
+
+
+def to_tensorflow(data: Dataset | str, split: str = "train", batch_size: int = 64, **options: Any) -> Batches:
+    """Return TensorFlow batches of a split.
+
+    Parameters and sharding as in `to_torch`; ``x`` is float32 ``(batch, height, width, channels)`` in [0, 1], or
+    ``(batch, features)`` standardised; ``y`` int64 ``(batch,)``.
+    """
+    import tensorflow as tf
+
+    def tensor(values: NDArray[Any]) -> tf.Tensor:
+        return tf.convert_to_tensor(values)
+
+    return Batches(open_dataset(data), split, batch_size, tensor, "channels_last", **options)
