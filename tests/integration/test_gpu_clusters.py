@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import httpx
 import pytest
 from armillary import cluster
 from armillary.clusters.progress import Arrival
-from armillary.clusters.remote import WorkerSize, remote_cluster
+from armillary.clusters.remote import RemoteCluster, WorkerSize, remote_cluster
 from armillary.errors import ClusterError
 from armillary_kernels.connection import Connection
 from armillary_kernels.processes import Process
@@ -35,15 +35,15 @@ class Pool:
         self.url = f"{deployment.url}/services/gpu-pool"
         self.headers = headers
 
-    def of_gina(self, kind: str) -> list[dict[str, Any]]:
+    def of(self, user: str, kind: str) -> list[dict[str, Any]]:
         books = httpx.get(f"{self.url}/", headers=self.headers).raise_for_status().json()
-        return [lease for lease in books[kind] if lease["user"] == "gina"]
+        return [lease for lease in books[kind] if lease["user"] == user]
 
     def leases(self) -> list[dict[str, Any]]:
-        return self.of_gina("leases")
+        return self.of("gina", "leases")
 
     def queue(self) -> list[dict[str, Any]]:
-        return self.of_gina("queue")
+        return self.of("gina", "queue")
 
     @contextlib.contextmanager
     def held_by_hugo(self, gpus: int) -> Iterator[None]:
@@ -125,6 +125,31 @@ def test_who_stops_waiting_leaves_the_queue(pool: Pool) -> None:
     with pool.held_by_hugo(2), pytest.raises(Interrupt, match=r"0 of 1 .* GPUs are held by hugo"):
         remote_cluster(Connection.from_environment(), 1, WorkerSize(None, gpus=1), interrupt)
     wait_for(lambda: not pool.queue(), 30, "nobody waits")
+
+
+def test_two_people_who_each_need_both_gpus_have_them_in_turn(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    connections = {"gina": Connection.from_environment()}
+    become(monkeypatch, pool.deployment, "hugo")
+    connections["hugo"] = Connection.from_environment()
+    is_over = threading.Event()
+
+    def report(arrival: Arrival) -> None:
+        if is_over.is_set():
+            raise RuntimeError(str(arrival))
+
+    def grow(name: str) -> tuple[str, RemoteCluster]:
+        return name, remote_cluster(connections[name], 2, WorkerSize(None, gpus=1), report)
+
+    with contextlib.ExitStack() as stack:
+        executor = stack.enter_context(ThreadPoolExecutor(2))
+        stack.callback(is_over.set)
+        with pool.held_by_hugo(2):
+            growing = {executor.submit(grow, name) for name in connections}
+            wait_for(lambda: len(pool.of("gina", "queue") + pool.of("hugo", "queue")) == 4, 60, "four workers wait")
+        for name, mine in map(Future.result, as_completed(growing, 60)):
+            with mine:
+                assert sorted(lease["devices"] for lease in pool.of(name, "leases")) == [[0], [1]]
+    wait_for(lambda: not pool.of("gina", "leases") + pool.of("hugo", "leases"), 30, "no GPU is held")
 
 
 def test_gpus_that_can_never_be_are_refused_at_once(pool: Pool) -> None:
