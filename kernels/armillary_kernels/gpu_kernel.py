@@ -14,22 +14,24 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ipykernel.ipkernel import IPythonKernel
 
 from armillary_kernels import gate_passes
 from armillary_kernels.connection import Connection
-from armillary_kernels.descriptions import Failure, Text, explain, restart_warning, restarted_text
 from armillary_kernels.gate import Gate
 from armillary_kernels.gpu_environment import ShareLimit, put_into
 from armillary_kernels.kernel_lease import KernelLease
 from armillary_kernels.kernel_notes import Note, Order
 from armillary_kernels.leases import LeaseError
 from armillary_kernels.magics import GpuMagic, MagicError, own_lines
-from armillary_kernels.notices import Notice
 from armillary_kernels.texts import translator
 from armillary_kernels.waiting import Wait, WaitInterruptedError
+
+if TYPE_CHECKING:  # what a cell that does not wait needs no time to load
+    from armillary_kernels.descriptions import Failure, Text
+    from armillary_kernels.notices import Notice
 
 _ = translator(__file__)
 
@@ -99,7 +101,7 @@ class GpuKernel(IPythonKernel):
             self._prepare(silent)
             return await super().do_execute(code, silent, store_history, user_expressions, allow_stdin, **rest)
         except KeyboardInterrupt:  # came before IPython was ready for it; without a reply the cell would never end
-            return self._failed(Failure(_("Interrupted before the cell ran."), (), "KeyboardInterrupt"), silent)
+            return self._failed(_failure("KeyboardInterrupt", _("Interrupted before the cell ran.")), silent)
         finally:
             if passed:
                 self._gate.leave()
@@ -113,25 +115,27 @@ class GpuKernel(IPythonKernel):
                 await self._run_magic(line)
             if not more:
                 return self._done(store_history)
-            await self._pass(self._notice(silent))
+            await self._pass(silent)
         except MagicError as error:
-            return self._failed(Failure(error.what, (error.remedy,), "UsageError"), silent)
+            return self._failed(_failure("UsageError", error.what, error.remedy), silent)
         except LeaseError as error:
+            from armillary_kernels.descriptions import explain
+
             return self._failed(explain(error, self._user), silent)
         return None
 
     async def _run_magic(self, line: str) -> None:
         """Do what a line of ``%armillary`` says, waiting for GPUs that it asks for."""
         if await self._magic.run(line):
-            await self._pass(self._notice(False))
+            await self._pass(silent=False)
             self._gate.leave()
             self._apply()
         self.send_response(self.iopub_socket, "stream", {"name": "stdout", "text": self._magic.answer() + "\n"})
 
-    async def _pass(self, notice: Notice | None) -> None:
+    async def _pass(self, silent: bool) -> None:
         """Pass the gate, waiting with a notice for it to open."""
         while not self._gate.enter():
-            opening = self._gate.opening()
+            opening, notice = self._gate.opening(), None if silent else self._notice(self.get_parent("shell"))
             if notice is not None:
                 opening.wait.watch(notice.show)
             try:
@@ -161,6 +165,8 @@ class GpuKernel(IPythonKernel):
         except Exception:
             self.log.warning("The limit of a share of the GPU could not be set", exc_info=True)
         if self._restarted and not silent:
+            from armillary_kernels.descriptions import restarted_text
+
             self._show(restarted_text(self._restarted))
             self._restarted = ""
 
@@ -198,7 +204,7 @@ class GpuKernel(IPythonKernel):
             self._gate.leave()
 
     async def _later(self, handler: Callable[..., Any], stream: Any, ident: Any, message: dict[str, Any]) -> None:
-        notice = Notice(self._send, self._cell, self._user, keeps_output=True)
+        notice = self._notice(self._cell, keeps_output=True)
         try:
             while not self._gate.enter():
                 opening = self._gate.opening()
@@ -262,11 +268,15 @@ class GpuKernel(IPythonKernel):
 
     # What is shown ---------------------------------------------------------------------------------------
 
-    def _notice(self, silent: bool) -> Notice | None:
-        return None if silent else Notice(self._send, self.get_parent("shell"), self._user)
+    def _notice(self, parent: dict[str, Any], *, keeps_output: bool = False) -> Notice:
+        from armillary_kernels.notices import Notice
+
+        return Notice(self._send, parent, self._user, keeps_output=keeps_output)
 
     def _warn(self, at: datetime) -> None:
         """Show in the last cell's output that the kernel is going to be restarted."""
+        from armillary_kernels.descriptions import restart_warning
+
         self._show(restart_warning(at), self._cell)
 
     def _show(self, text: Text, parent: dict[str, Any] | None = None) -> None:
@@ -290,6 +300,12 @@ class GpuKernel(IPythonKernel):
         if not silent:
             self.send_response(self.iopub_socket, "error", error, ident=self._topic("error"))
         return {"status": "error", **error, "execution_count": self.execution_count, "user_expressions": {}}
+
+
+def _failure(name: str, what: str, *details: str) -> Failure:
+    from armillary_kernels.descriptions import Failure
+
+    return Failure(what, details, name)
 
 
 @contextmanager

@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from armillary_kernels.connection import Connection
 from armillary_kernels.gpu_environment import uses_cuda
 from armillary_kernels.kernel_notes import Note, Order
-from armillary_kernels.lease_client import LeaseClient
 from armillary_kernels.leases import (
     Lease,
     LeaseError,
@@ -26,6 +26,9 @@ from armillary_kernels.processes import Process
 from armillary_kernels.texts import translator
 from armillary_kernels.waiting import NoGpuFreeError, Wait, WaitInterruptedError
 from armillary_kernels.wishes import GpuWish
+
+if TYPE_CHECKING:
+    from armillary_kernels.lease_client import LeaseClient
 
 _ = translator(__file__)
 _log = logging.getLogger(__name__)
@@ -65,6 +68,8 @@ class KernelLease:
 
     @cached_property
     def _pool(self) -> LeaseClient:
+        from armillary_kernels.lease_client import LeaseClient  # the first cell of a granted kernel needs none
+
         return LeaseClient(self._connection)
 
     @property

@@ -7,7 +7,6 @@ from typing import NoReturn
 
 from IPython.core.error import UsageError
 
-from armillary_kernels.descriptions import state_text
 from armillary_kernels.errors import ArmillaryError
 from armillary_kernels.gate import Gate
 from armillary_kernels.texts import translator
@@ -70,6 +69,8 @@ class GpuMagic:
 
     def answer(self) -> str:
         """Return what the last line has to say."""
+        from armillary_kernels.descriptions import state_text  # no cell but this one needs it
+
         return self._said or state_text(self._gate.lease.standing, self._gate.lease.wish, self._user)
 
     def misplaced(self, line: str) -> NoReturn:
