@@ -18,6 +18,8 @@ from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import ClassLabel, Feature, Image, arrow_schema
 from armillary.datasets.importing.rejects import OnError, Rejects
 from armillary.datasets.importing.sources import MAX_MEMBERS, MAX_UNPACKED_BYTES, BadFileError, FileSource, open_source
+from armillary.datasets.kept_together import divided
+from armillary.datasets.sameness import RowKeys, Units
 from armillary.datasets.saving import Content, Placed, save
 from armillary.datasets.shards import ROW_GROUP, write_shards
 from armillary.datasets.splits import DEFAULT_SHARES, Assignment, checked_shares, stratified
@@ -192,12 +194,17 @@ class _Plan:
             raise DatasetError(what, _("Add another class."))
         labels = np.array([names.index(member.class_name) for member in self.scan.members], np.int64)
         features: dict[str, Feature] = {"image": Image(), "label": ClassLabel(names)}
+        stratified(labels, names, split, seed)  # what is wrong with it is said before all is read
+
+        def divide(units: Units) -> Assignment:
+            return divided(labels, names, split, seed, units)
+
         height, width = self.size
         resized = len(set(self.scan.sizes) | {self.size}) > 1
         return Content(
             features=features,
             target="label",
-            place=partial(self._placed, features=features, labels=labels, split=stratified(labels, names, split, seed)),
+            place=partial(self._placed, features=features, labels=labels, divide=divide),
             recipe=(
                 {"step": "import_images", "split": dict(split) if split else None, "seed": seed},
                 *([{"step": "resize", "height": height, "width": width}] if resized else []),
@@ -207,12 +214,18 @@ class _Plan:
         )
 
     def _placed(
-        self, folder: Path, features: dict[str, Feature], labels: NDArray[np.int64], split: Assignment
+        self,
+        folder: Path,
+        features: dict[str, Feature],
+        labels: NDArray[np.int64],
+        divide: Callable[[Units], Assignment],
     ) -> Placed:
+        keys = RowKeys({"image": features["image"]})
+        batches = keys.noting(self._batches(features, labels.tolist()))
         ignored = {"ignored": self.scan.ignored} if self.scan.ignored else {}
         return Placed(
-            shards=write_shards(folder, arrow_schema(features), self._batches(features, labels.tolist())),
-            split=split,
+            shards=write_shards(folder, arrow_schema(features), batches),
+            split=divide(keys.units()),
             labels=labels,
             input=image_spec(*self.size, self.scan.channels),
             skipped_file=self.scan.rejects.write(folder),

@@ -19,9 +19,11 @@ from armillary.datasets.importing import labels as class_labels
 from armillary.datasets.importing.columns import typed_columns
 from armillary.datasets.importing.rejects import OnError, Rejects
 from armillary.datasets.importing.table_files import read_rows
+from armillary.datasets.kept_together import divided
+from armillary.datasets.sameness import Units, duplicate_keys, keeps_duplicates
 from armillary.datasets.saving import Content, Placed, save
 from armillary.datasets.shards import ROW_GROUP, write_shards
-from armillary.datasets.splits import DEFAULT_SHARES, Assignment, at_random, stratified
+from armillary.datasets.splits import DEFAULT_SHARES, Assignment
 from armillary.datasets.store import check_name
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import table_spec
@@ -130,8 +132,8 @@ def save_frame(
     form = dict(features)
     inputs = {key: feature for key, feature in form.items() if key != target}
     values, names = stacked_columns(frame, inputs)
-    assignment = at_random(len(frame), split, seed) if codes is None else stratified(codes, class_names, split, seed)
     table = frame if codes is None else frame.assign(**{str(target): codes})
+    assignment = divided(codes, class_names, split, seed, _units(table, form, target))
 
     def place(folder: Path) -> Placed:
         return Placed(
@@ -145,6 +147,16 @@ def save_frame(
 
     recipe = {"step": step, "target": target, "split": dict(split) if split else None, "seed": seed}
     return Dataset(save(name, Content(form, target, place, (recipe,), source, licence)))
+
+
+def _units(table: pd.DataFrame, form: Mapping[str, Feature], target: str | None) -> Units:
+    """Return which rows stay in one split: duplicates where the table is one of texts."""
+    if not keeps_duplicates(form, target):
+        return np.arange(len(table))
+    keys = duplicate_keys(form, target)
+    for batch in _batches(table, arrow_schema(form), None):
+        keys.add(pa.Table.from_batches([batch]))
+    return keys.units()
 
 
 def _spec(values: NDArray[np.float32], names: tuple[str, ...], assignment: Assignment) -> Any:
