@@ -35,8 +35,10 @@ from armillary.datasets.importing.arrow_files import import_arrow
 from armillary.datasets.importing.boxes import import_boxes
 from armillary.datasets.importing.examples import SaveOptions, import_examples
 from armillary.datasets.importing.files import import_files
+from armillary.datasets.importing.huggingface_hub import import_huggingface
 from armillary.datasets.importing.images import import_images
 from armillary.datasets.importing.number_files import import_idx, import_numpy
+from armillary.datasets.importing.sql import import_sql
 from armillary.datasets.importing.tables import import_table
 from armillary.datasets.importing.translations import import_translations
 from armillary.datasets.media import Medium
@@ -77,9 +79,11 @@ __all__ = [
     "import_boxes",
     "import_examples",
     "import_files",
+    "import_huggingface",
     "import_idx",
     "import_images",
     "import_numpy",
+    "import_sql",
     "import_table",
     "import_translations",
     "lineage",

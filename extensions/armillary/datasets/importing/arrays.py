@@ -184,7 +184,7 @@ def _import_matrix(
         "target",
         split=split,
         seed=seed,
-        step="import_arrays",
+        step={"step": "import_arrays"},
         source=source or f"arrays in memory, {array.dtype} {array.shape}",
         licence=licence,
         progress=progress,

@@ -54,7 +54,9 @@ class SaveOptions(TypedDict, total=False):
     licence, source
         On what terms the data may be used, and where they came from (the path, unless given).
     progress
-        Called with the number of examples done and of all, 0 when that is not known.
+        Called with the number of examples done and of all, 0 when that is not known; of a URL first with its bytes.
+    max_download_bytes
+        Limit of what a URL brings, 64 GiB by default.
     """
 
     split: Mapping[str, float] | None
@@ -63,6 +65,20 @@ class SaveOptions(TypedDict, total=False):
     licence: str
     source: str
     progress: Callable[[int, int], None] | None
+    max_download_bytes: int
+
+
+class DownloadOptions(TypedDict, total=False):
+    """The part of `SaveOptions` that `downloads.local_copy` takes."""
+
+    max_bytes: int
+    progress: Callable[[int, int], None] | None
+
+
+def download_options(options: SaveOptions) -> DownloadOptions:
+    """Return how a URL is fetched."""
+    limit: DownloadOptions = {"max_bytes": options["max_download_bytes"]} if "max_download_bytes" in options else {}
+    return {**limit, "progress": options.get("progress")}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import ClassLabel, Feature, Image, arrow_schema
+from armillary.datasets.importing.downloads import MAX_DOWNLOAD_BYTES, local_copy
 from armillary.datasets.importing.rejects import OnError, Rejects
 from armillary.datasets.importing.sources import MAX_MEMBERS, MAX_UNPACKED_BYTES, BadFileError, FileSource, open_source
 from armillary.datasets.kept_together import divided
@@ -75,6 +76,7 @@ def import_images(
     max_members: int = MAX_MEMBERS,
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
+    max_download_bytes: int = MAX_DOWNLOAD_BYTES,
 ) -> Dataset:
     """Save a folder, zip or tar of class folders as a dataset of images that models can take: all of one size.
 
@@ -82,7 +84,8 @@ def import_images(
     ----------
     path
         A folder or archive in which each picture lies in a folder named as its class. PNG, JPEG, BMP, GIF, TIFF,
-        WebP and PPM are read; an archive is read in place, nothing of it is unpacked to a path that it names.
+        WebP and PPM are read; an archive is read in place, nothing of it is unpacked to a path that it names. Or its
+        URL.
     name
         The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
     size
@@ -100,7 +103,9 @@ def import_images(
     max_pixels
         Limit of one picture.
     progress
-        Called with the number of steps done and of all steps.
+        Called with the number of steps done and of all steps; of a URL first with its bytes.
+    max_download_bytes
+        Limit of what a URL brings.
 
     Raises
     ------
@@ -110,12 +115,13 @@ def import_images(
     check_name(name)
     checked_shares(split)
     _check_size(size)
-    path = Path(path).expanduser()
-    rejects = Rejects(on_error, path.name)
-    with open_source(path, max_unpacked_bytes, max_members) as source:
-        scan = _scan(source, path.name, rejects, max_pixels, progress)
+    with (
+        local_copy(path, max_download_bytes, progress) as local,
+        open_source(local.path, max_unpacked_bytes, max_members) as source,
+    ):
+        scan = _scan(source, local.path.name, Rejects(on_error, local.path.name), max_pixels, progress)
         plan = _Plan(source, scan, size or _common_size(scan.sizes), max_pixels, progress)
-        return Dataset(save(name, plan.content(split, seed, str(path), licence)))
+        return Dataset(save(name, plan.content(split, seed, local.source, licence)))
 
 
 def _check_size(size: Any) -> None:
