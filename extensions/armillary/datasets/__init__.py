@@ -45,9 +45,12 @@ from armillary.datasets.media import Medium
 from armillary.datasets.preview import Preview, preview
 from armillary.datasets.reading.frames import to_dask, to_pandas
 from armillary.datasets.reading.readers import Batches, to_tensorflow, to_torch
+from armillary.datasets.sharing import Access, SharedInfo, access, share
+from armillary.datasets.sharing import list_shared as shared
 from armillary.inputs.input_spec import InputSpec
 
 __all__ = [
+    "Access",
     "Array",
     "Audio",
     "Batches",
@@ -65,11 +68,13 @@ __all__ = [
     "Preview",
     "SaveOptions",
     "Sequence",
+    "SharedInfo",
     "Struct",
     "TokenLabels",
     "Translation",
     "Value",
     "Video",
+    "access",
     "delete",
     "describe",
     "diff",
@@ -91,6 +96,8 @@ __all__ = [
     "open",
     "panel",
     "preview",
+    "share",
+    "shared",
     "to_dask",
     "to_huggingface",
     "to_pandas",

@@ -20,6 +20,7 @@ from armillary.datasets.manifest import Manifest, read_manifest
 from armillary.datasets.media import Medium
 from armillary.datasets.places import Place
 from armillary.datasets.plain_values import plain_value
+from armillary.datasets.shared_places import owner_of
 from armillary.datasets.splits import Assignment
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import InputSpec
@@ -57,9 +58,20 @@ class Dataset:
         return self.manifest.version
 
     @property
+    def owner(self) -> str | None:
+        """The person who shares it, None for a dataset of one's own store."""
+        return owner_of(self.folder)
+
+    @property
     def reference(self) -> str:
-        """Name and version, such as ``"digits@1"``."""
-        return f"{self.name}@{self.version}"
+        """Name and version, such as ``"digits@1"``; of a shared one with its owner, such as ``"ann/digits@1"``."""
+        own = f"{self.name}@{self.version}"
+        return own if self.owner is None else f"{self.owner}/{own}"
+
+    @property
+    def store(self) -> Place:
+        """Where what is made from it is saved: the store it lies in, one's own if another person shares it."""
+        return self.folder.parent.parent if self.owner is None else store.store_folder()
 
     @property
     def features(self) -> dict[str, Feature]:
@@ -323,24 +335,27 @@ class DatasetInfo:
 
 
 def open_dataset(reference: str | Dataset) -> Dataset:
-    """Open a version: ``"digits@1"``, or ``"digits"`` for the newest. An opened dataset is returned as it is.
+    """Open a version: ``"digits@1"``, or ``"digits"`` for the newest; ``"ann/digits@1"`` for one that Ann shares.
+
+    An opened dataset is returned as it is.
 
     Raises
     ------
     DatasetError
         When there is no such dataset or version, or its manifest is damaged.
     """
-    return reference if isinstance(reference, Dataset) else Dataset(store.find(store.store_folder(), reference))
+    return reference if isinstance(reference, Dataset) else Dataset(store.find_anywhere(reference))
 
 
 def list_datasets() -> list[DatasetInfo]:
     """Return every dataset of the store, by name. A damaged one is left out; opening it says what is wrong."""
     folder = store.store_folder()
-    found = (_info(folder, name) for name in store.names(folder))
+    found = (info_of(folder, name) for name in store.names(folder))
     return [info for info in found if info is not None]
 
 
-def _info(folder: Place, name: str) -> DatasetInfo | None:
+def info_of(folder: Place, name: str) -> DatasetInfo | None:
+    """Return the line of a name in a store, None for a damaged one."""
     known = store.versions(folder, name)
     try:
         manifest = read_manifest(folder / name / str(known[-1]))

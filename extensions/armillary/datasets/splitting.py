@@ -65,7 +65,7 @@ def _saved(dataset: Dataset, assignment: Assignment, step: dict[str, Any]) -> Pl
         licence=dataset.manifest.licence,
         parent=dataset.reference,
     )
-    return save(dataset.name, content, dataset.folder.parent.parent)
+    return save(dataset.name, content, dataset.store)
 
 
 def _placed_again(dataset: Dataset, folder: Path, assignment: Assignment) -> Placed:
