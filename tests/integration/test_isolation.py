@@ -175,11 +175,13 @@ def test_shared_datasets_are_read_by_those_they_are_shared_with_and_changed_by_n
 ) -> None:
     printed = _python(olga, _SHARE)
     assert "open@1 can be read by: everyone." in printed
+    shared = team_deployment.settings.shared_dir
+    (opened,) = shared.glob("*/olga/open/1")
+    closed_name, pipe = opened.parent.parent / "closed", opened.parent.parent / "pipe" / "1"
+    assert olga.shell(f"mkdir -m 700 {closed_name} && mkdir -p {pipe} && mkfifo {pipe}/manifest.json").returncode == 0
     assert _readable(otto) == ["olga/open@1 20", ""]
     assert "olga/painted@1 20" in _readable(olga)
-    shared = team_deployment.settings.shared_dir
     (painted,) = shared.glob("*/olga/painted/1")
-    (opened,) = shared.glob("*/olga/open/1")
     closed = [shared, painted, painted.parent.parent.parent, *painted.iterdir(), olga.home / "datasets" / "private"]
     assert _reached(otto, closed) == []
     assert _reached(otto, [opened]) == [str(opened)]

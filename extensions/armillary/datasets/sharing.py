@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from armillary.datasets.dataset import Dataset, DatasetInfo, info_of, open_datas
 from armillary.datasets.manifest import FILE_NAME
 from armillary.datasets.saving import explained, renamed, staging
 from armillary.datasets.shared_places import Shelf, person, shared_folder, shelves
-from armillary.datasets.store import names, versions
+from armillary.datasets.store import names, versions, versions_seen
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -122,14 +123,15 @@ def list_shared() -> list[SharedInfo]:
     """Return the datasets that others share with one's groups, and those that one shares, by owner and name."""
     found: dict[tuple[str, str], list[Shelf]] = {}
     for shelf in shelves():
-        for name in names(shelf.folder):
-            found.setdefault((shelf.owner, name), []).append(shelf)
+        with suppress(OSError):  # whose folder may not be read
+            for name in names(shelf.folder):
+                found.setdefault((shelf.owner, name), []).append(shelf)
     lines = (_line(owner, name, holders) for (owner, name), holders in sorted(found.items()))
     return [line for line in lines if line is not None]
 
 
 def _line(owner: str, name: str, holders: Sequence[Shelf]) -> SharedInfo | None:
-    newest = max(holders, key=lambda shelf: versions(shelf.folder, name)[-1])
+    newest = max(holders, key=lambda shelf: versions_seen(shelf.folder, name)[-1:])
     info = info_of(newest.folder, name)
     return SharedInfo(owner, tuple(sorted(shelf.group for shelf in holders)), info) if info is not None else None
 
@@ -163,7 +165,7 @@ def _own_shelf(group: str) -> Shelf:
 
 
 def _has(shelf: Shelf, name: str, version: int) -> bool:
-    return (shelf.folder / name / str(version) / FILE_NAME).exists()
+    return version in versions_seen(shelf.folder, name)
 
 
 def _is_guarded(shelf: Shelf) -> bool:

@@ -54,7 +54,7 @@ def names(store: Place) -> list[str]:
     if not store.is_dir():
         return []
     return sorted(
-        folder.name for folder in store.iterdir() if _NAME.fullmatch(folder.name) and versions(store, folder.name)
+        folder.name for folder in store.iterdir() if _NAME.fullmatch(folder.name) and versions_seen(store, folder.name)
     )
 
 
@@ -64,8 +64,16 @@ def versions(store: Place, name: str) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted(
-        int(entry.name) for entry in folder.iterdir() if _NUMBER.fullmatch(entry.name) and (entry / FILE_NAME).exists()
+        int(entry.name) for entry in folder.iterdir() if _NUMBER.fullmatch(entry.name) and (entry / FILE_NAME).is_file()
     )
+
+
+def versions_seen(store: Place, name: str) -> list[int]:
+    """Return the version numbers of a dataset; none of one whose folder may not be read."""
+    try:
+        return versions(store, name)
+    except OSError:
+        return []
 
 
 def find(store: Place, reference: str) -> Place:
@@ -111,7 +119,7 @@ def find_anywhere(reference: str) -> Place:
     if not slash:
         return find(store_folder(), reference)
     name, version = parse_reference(own)
-    known = [(versions(shelf.folder, name), shelf.folder) for shelf in shelves() if shelf.owner == owner]
+    known = [(versions_seen(shelf.folder, name), shelf.folder) for shelf in shelves() if shelf.owner == owner]
     found = [(numbers[-1], folder) for numbers, folder in known if numbers and (version is None or version in numbers)]
     if not found:
         what = _("{owner!r} shares no dataset {own!r} with you.", owner=owner, own=own)

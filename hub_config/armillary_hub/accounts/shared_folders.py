@@ -19,6 +19,7 @@ import grp
 import hashlib
 import os
 import pwd
+import stat
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -96,9 +97,25 @@ def take_over(settings: Settings, account: pwd.struct_passwd) -> None:
     The next account that gets the same number must not own it.
     """
     for folder in settings.shared_dir.glob(f"{_PREFIX}*/{account.pw_name}"):
-        if folder.stat().st_uid == account.pw_uid:
-            for inner, _folders, files in os.walk(folder, topdown=False):
-                for path in (*(Path(inner, file) for file in files), Path(inner)):
-                    os.chown(path, 0, -1, follow_symlinks=False)
-                    if not path.is_symlink():
-                        path.chmod(0o2750 if path.is_dir() else 0o444)
+        # By descriptors: whoever may write in there could put a link where a path leads.
+        for _path, _folders, _files, descriptor in os.fwalk(folder):
+            os.fchown(descriptor, 0, -1)
+            os.fchmod(descriptor, 0o2750)
+            for entry in os.listdir(descriptor):  # noqa: PTH208 (a path may lead elsewhere by now)
+                _take_over_file(entry, descriptor, account.pw_uid)
+
+
+def _take_over_file(name: str, folder: int, uid: int) -> None:
+    """Make a person's own file readable and root's; a link to another file is left as that file is."""
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    except OSError:  # a link or a socket
+        os.chown(name, 0, -1, dir_fd=folder, follow_symlinks=False)
+        return
+    try:
+        status = os.fstat(file)
+        if status.st_uid == uid and not stat.S_ISDIR(status.st_mode):
+            os.fchown(file, 0, -1)
+            os.fchmod(file, 0o444)
+    finally:
+        os.close(file)
