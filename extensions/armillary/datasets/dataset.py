@@ -284,7 +284,7 @@ class Dataset:
             Whether examples that are the same in all but their class (and the columns named here) stay together, so
             that none is tested that was trained on. By default they do unless they are rows of a table, where different
             examples may look alike; ``group="text"`` keeps equal texts together there. By time, later copies go where
-            the first is; a ``column`` that parts them is refused.
+            the first is; a ``column`` that parts them is refused. Finding them reads the whole dataset; False does not.
 
         Raises
         ------
