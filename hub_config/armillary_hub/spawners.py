@@ -6,6 +6,7 @@ person's processes and threads is (``process_limit``, team mode), and nothing le
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pwd
@@ -18,12 +19,14 @@ from typing import Any
 import psutil
 from armillary_kernels.errors import ArmillaryError
 from armillary_kernels.gpu_environment import NO_GPU
+from armillary_kernels.shared_datasets import VARIABLE as SHARED_DATASETS
 from jupyterhub.spawner import LocalProcessSpawner
 from traitlets import Any as AnyTrait
 from traitlets import Float, Integer, Unicode, default
 
 from armillary_hub.accounts.names import ROBOT_PREFIX, is_robot
 from armillary_hub.accounts.rules import language_of_request
+from armillary_hub.accounts.shared_folders import keep_in_step
 from armillary_hub.accounts.unix_accounts import MOST_PROCESSES, account_of
 from armillary_hub.app_server.environment import GPU_WAIT, GPU_WAIT_VARIABLE, MOST_VISITORS, VISITORS_VARIABLE
 from armillary_hub.app_tokens import let_token_open_apps
@@ -95,6 +98,8 @@ class ArmillarySpawner(LocalProcessSpawner):
         try:
             self._make_runtime_dir(self.account())
             if not self.is_app:
+                groups = [group.name for group in self.user.groups]
+                await asyncio.to_thread(keep_in_step, self.settings, self.user.name, groups)
                 let_token_open_apps(self.db, self.api_token)
             address = await super().start()
         except (ArmillaryError, OSError) as error:
@@ -158,8 +163,10 @@ class ArmillarySpawner(LocalProcessSpawner):
             env[VISITORS_VARIABLE] = str(self.app_visitors)
             env[GPU_WAIT_VARIABLE] = str(self.app_gpu_wait)
             env["ARMILLARY_RELEASE"] = str(settings.apps_dir / self.user.name.removeprefix(ROBOT_PREFIX) / "current")
-        elif self.language:
-            env.setdefault("ARMILLARY_LANGUAGE", self.language)  # the admin's own `Spawner.environment` wins
+        else:
+            env[SHARED_DATASETS] = str(settings.shared_dir)
+            if self.language:
+                env.setdefault("ARMILLARY_LANGUAGE", self.language)  # the admin's own `Spawner.environment` wins
         return env
 
     @default("cmd")
