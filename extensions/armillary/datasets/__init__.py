@@ -11,6 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from armillary.datasets.card import Card, describe
+from armillary.datasets.checking.checker import check
+from armillary.datasets.checking.findings import Finding, Suggestion
+from armillary.datasets.checking.report import CheckReport
 from armillary.datasets.dataset import Dataset, DatasetInfo
 from armillary.datasets.dataset import list_datasets as list  # noqa: A004 (datasets.list() reads as it should)
 from armillary.datasets.dataset import open_dataset as open  # noqa: A004 (datasets.open() reads as it should)
@@ -51,11 +54,13 @@ __all__ = [
     "Batches",
     "Boxes",
     "Card",
+    "CheckReport",
     "ClassLabel",
     "Dataset",
     "DatasetInfo",
     "Difference",
     "Feature",
+    "Finding",
     "Image",
     "InputSpec",
     "Lineage",
@@ -64,10 +69,12 @@ __all__ = [
     "SaveOptions",
     "Sequence",
     "Struct",
+    "Suggestion",
     "TokenLabels",
     "Translation",
     "Value",
     "Video",
+    "check",
     "delete",
     "describe",
     "diff",
