@@ -91,7 +91,5 @@ def similarities(block: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     one, other = (block[random.integers(0, len(block), 1000)] for _turn in range(2))
     apart = ((one - other) ** 2).sum(axis=1)
     typical = float(np.median(apart[apart > 0])) if (apart > 0).any() else 1.0
-    nystroem = Nystroem(
-        gamma=_WIDTHS / 2 / typical, n_components=min(_COMPONENTS, len(block)), random_state=seed
-    )
+    nystroem = Nystroem(gamma=_WIDTHS / 2 / typical, n_components=min(_COMPONENTS, len(block)), random_state=seed)
     return nystroem.fit_transform(block).astype(np.float32)

@@ -22,7 +22,7 @@ from armillary.datasets.checking.findings import KINDS, Finding
 from armillary.datasets.checking.media_parts import MediaPart
 from armillary.datasets.checking.outliers import outliers
 from armillary.datasets.checking.parts import MOST_FINDINGS, Part, Scope
-from armillary.datasets.checking.progress import Progress, Report, progress_of
+from armillary.datasets.checking.progress import Progress, progress_of
 from armillary.datasets.checking.report import CheckReport, checked_kinds
 from armillary.datasets.checking.texts import TextPart
 from armillary.datasets.checking.values import NumbersPart, ValuePart
@@ -119,6 +119,7 @@ class _Check:
         self._notes: list[str] = []
         self._found: list[Finding] = []
         self._totals: Counter[str] = Counter()
+        self._not_looked_for: set[str] = set()
 
     def report(self) -> CheckReport:
         """Do it all."""
@@ -140,8 +141,21 @@ class _Check:
             self._progress.advance(len(self.dataset) // len(steps))
         self._say_what_was_sampled()
         found = sorted(self._found, key=lambda each: (KINDS.index(each.kind), -each.score))
-        totals = {kind: self._totals[kind] for kind in self.kinds}
-        return CheckReport(self.dataset, tuple(self.kinds), tuple(found), tuple(self._notes), totals)
+        there_can_be = self._possible(parts) - self._not_looked_for
+        totals = {kind: self._totals[kind] for kind in self.kinds if kind in there_can_be}
+        return CheckReport(self.dataset, tuple(totals), tuple(found), tuple(self._notes), totals)
+
+    def _possible(self, parts: list[Part]) -> set[str]:
+        """Return the kinds that there can be in data of this form."""
+        classes = {"label_error", "target_leak", "imbalance"} if self.dataset.target is not None else set()
+        splits = {"leak"} if len(self.dataset.splits) > 1 else set()
+        return classes | splits | {kind for part in parts for kind in part.kinds}
+
+    def _cannot_tell(self, why: str) -> tuple[()]:
+        """Say why no wrong classes were looked for."""
+        self._notes.append(_("Wrong classes were not looked for: {why}", why=why))
+        self._not_looked_for.add("label_error")
+        return ()
 
     def _take(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
@@ -187,54 +201,38 @@ class _Check:
             sampled = self._labels[self.scope.sample]
             yield from target_leaks(parts, sampled, self.dataset.class_names, self.scope.seed)
 
-    def _label_errors(self, parts: list[Part]) -> Iterator[Finding]:
+    def _label_errors(self, parts: list[Part]) -> Iterable[Finding]:
         if self._labels is None:
-            self._notes.append(_("Wrong classes were not looked for: the dataset has no column with the class."))
-            return
+            return self._cannot_tell(_("the dataset has no column with the class."))
         rows, labels = self.scope.sample, self._labels[self.scope.sample]
         names, usable = _learnable(labels, len(self.dataset.class_names))
         if len(names) < 2:
-            self._notes.append(
-                _("Wrong classes were not looked for: fewer than two have {n} examples.", n=label_errors.FEWEST)
-            )
-            return
+            return self._cannot_tell(_("fewer than two have {n} examples.", n=label_errors.FEWEST))
         rows, codes = rows[usable], np.searchsorted(names, labels[usable])
-        told = self._told(parts, rows, codes, names, usable)
-        if told is not None:
-            yield from label_errors.label_errors(rows, codes, told, [self.dataset.class_names[name] for name in names])
-
-    def _told(
-        self,
-        parts: list[Part],
-        rows: NDArray[np.int64],
-        codes: NDArray[np.int64],
-        names: NDArray[np.int64],
-        usable: NDArray[np.bool_],
-    ) -> NDArray[Any] | None:
-        """Return the out-of-sample probabilities of the usable rows, None where classes cannot be told."""
+        class_names = [self.dataset.class_names[name] for name in names]
         if self._probabilities is not None:
             told = np.asarray(self._probabilities, np.float64)[rows][:, names]
-            return told / np.maximum(told.sum(axis=1, keepdims=True), 1e-12)
-        seed = self.scope.seed
-        if self._features is not None:
-            learnt: Any = blocks.similarities(np.asarray(self._features, np.float32)[rows], seed)
-        else:
-            made = blocks.model_features(parts, seed)
-            learnt = made[usable] if made.shape[1] else None
+            told /= np.maximum(told.sum(axis=1, keepdims=True), 1e-12)
+            return label_errors.label_errors(rows, codes, told, class_names)
+        learnt = self._learnt(parts, usable)
         if learnt is None:
-            self._notes.append(_("Wrong classes were not looked for: no column has features to learn from."))
-            return None
-        told = label_errors.probabilities(learnt, codes, together(compared(parts))[rows], seed)
+            return self._cannot_tell(_("no column has features to learn from."))
+        told = label_errors.probabilities(learnt, codes, together(compared(parts))[rows], self.scope.seed)
         right, kappa = label_errors.agreement(codes, told)
         if kappa < label_errors.LEAST_KAPPA:
-            text = _(
-                "Wrong classes were not looked for: a small model says only {right:.0%} of them rightly. Give "
-                "features= or probabilities= of a better one."
-            )
-            self._notes.append(text.format(right=right))
-            return None
-        self._notes.append(_("Wrong classes: by a small model that says {right:.1%} of them rightly.", right=right))
-        return told
+            weak = _("a small model says only {right:.0%} of them rightly. Give features= or probabilities=.")
+            return self._cannot_tell(weak.format(right=right))
+        text = _("Wrong classes: by a small model that says {right:.1%} of them rightly; the fewer, the more it errs.")
+        self._notes.append(text.format(right=right))
+        return label_errors.label_errors(rows, codes, told, class_names)
+
+    def _learnt(self, parts: list[Part], usable: NDArray[np.bool_]) -> Any:
+        """Return what to learn from of the sample's usable rows, None where there is nothing."""
+        if self._features is not None:
+            own = np.asarray(self._features, np.float32)[self.scope.sample]
+            return blocks.similarities(own[usable], self.scope.seed)
+        made = blocks.model_features(parts, self.scope.seed)
+        return made[usable] if made.shape[1] else None
 
     def _say_what_was_sampled(self) -> None:
         sampled, rows = len(self.scope.sample), len(self.dataset)

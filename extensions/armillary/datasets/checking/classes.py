@@ -16,7 +16,8 @@ from armillary.datasets.checking.values import ValuePart
 _ = translator(__file__)
 
 _RARE, _FEWEST = 0.1, 10
-_TELLS, _ENOUGH = 0.98, 30
+#: Numbers may truly tell the class; other columns hardly.
+_TELLS, _CATEGORY_TELLS, _ENOUGH = 0.98, 0.95, 30
 
 
 def imbalance(class_names: Sequence[str], counts: Mapping[str, Sequence[int]]) -> Iterator[Finding]:
@@ -51,7 +52,7 @@ def target_leaks(
     for part in parts:
         for name, values in part.measures().items():
             told = _told_by(values[labelled], labels[labelled], seed)
-            if told >= _TELLS:
+            if told >= (_CATEGORY_TELLS if isinstance(part, ValuePart) and not part.is_real else _TELLS):
                 yield _leak(part, name, told)
         if isinstance(part, TextPart):
             for word, label, told in part.telling_words(labels):

@@ -15,12 +15,15 @@ from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.datasets.checking.findings import Finding, Suggestion
+from armillary.errors import DatasetError
 
 _ = translator(__file__)
 
 #: A class with fewer examples cannot be learnt in five parts; below this agreement with the labels nothing was learnt.
 FEWEST, FOLDS = 5, 5
 LEAST_KAPPA = 0.25
+#: The likelier class must be so much likelier.
+MARGIN = 0.5
 _MANY = 5000
 
 
@@ -39,7 +42,7 @@ def probabilities(features: Any, labels: NDArray[np.int64], copies: NDArray[np.u
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
-    model = LogisticRegression(C=30.0, max_iter=300 if len(labels) <= _MANY else 100)
+    model = LogisticRegression(C=10.0, max_iter=300 if len(labels) <= _MANY else 100)
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
     groups = np.unique(copies, return_inverse=True)[1]
     with warnings.catch_warnings():
@@ -69,10 +72,13 @@ def label_errors(
     class_names
         The classes in the order of ``told``.
     """
-    from cleanlab.filter import find_label_issues
-
-    wrong = find_label_issues(labels, told, filter_by="both", n_jobs=1) & (told.argmax(axis=1) != labels)
+    try:
+        from cleanlab.filter import find_label_issues
+    except ImportError as error:
+        what = _("Wrong classes cannot be looked for: {error}.", error=error)
+        raise DatasetError(what, _("Install armillary[data].")) from error
     margin = told.max(axis=1) - told[np.arange(len(labels)), labels]
+    wrong = find_label_issues(labels, told, filter_by="both", n_jobs=1) & (margin >= MARGIN)
     for index in sorted(np.flatnonzero(wrong).tolist(), key=lambda index: -margin[index]):
         row, label, other = int(rows[index]), int(labels[index]), int(told[index].argmax())
         what = _(

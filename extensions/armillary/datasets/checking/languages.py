@@ -11,6 +11,7 @@ from typing import Any
 from armillary_kernels.texts import translator
 
 from armillary.datasets.checking.findings import Finding, removal
+from armillary.errors import DatasetError
 
 _ = translator(__file__)
 
@@ -18,14 +19,26 @@ _ = translator(__file__)
 _LETTERS, _SURE, _USUAL = 20, 0.9, 0.05
 _LETTERS_OF_IDEOGRAMS = 6
 _READ = 400
-_NOT_LANGUAGES = frozenset({"zxx", "und"})
+#: Those that many write; short texts are often taken for rare ones.
+_CODES = frozenset(
+    {
+        *("ar", "bg", "bn", "ca", "cs", "da", "de", "el", "en", "es", "et", "fa", "fi", "fr", "gu", "he", "hi", "hr"),
+        *("hu", "hy", "id", "it", "ja", "ka", "kn", "ko", "lt", "lv", "mk", "ml", "mr", "ms", "nl", "no", "pa", "pl"),
+        *("pt", "ro", "ru", "sk", "sl", "sq", "sv", "sw", "ta", "te", "th", "tr", "uk", "ur", "vi", "zh"),
+    }
+)
 
 
 @cache
 def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    try:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+    except ImportError as error:
+        what = _("Languages cannot be told: {error}.", error=error)
+        raise DatasetError(what, _("Install armillary[data].")) from error
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier.set_languages([code for code in identifier.labels if code in _CODES])
+    return identifier
 
 
 def language(text: str) -> tuple[str, float] | None:
@@ -38,7 +51,7 @@ def language(text: str) -> tuple[str, float] | None:
     code, probability = _identifier().classify(start)
     if ideograms > letters / 2 and code in ("zh", "ja"):  # the two share letters, few of which decide
         return code, max(float(probability), _SURE)
-    return (code, float(probability)) if code not in _NOT_LANGUAGES and probability >= _SURE else None
+    return (code, float(probability)) if probability >= _SURE else None
 
 
 @dataclass
@@ -73,9 +86,9 @@ class Languages:
         for row, (code, sure) in self.found.items():
             if code not in usual:
                 what = _(
-                    "{column} seems to be in {language} rather than {expected}.",
+                    "{column} seems to be in {told} rather than {expected}.",
                     column=self.column,
-                    language=name(code),
+                    told=name(code),
                     expected=expected,
                 )
                 advice = _("Remove it, or translate it.")

@@ -24,6 +24,8 @@ from armillary.errors import ArmillaryError
 
 _ = translator(__file__)
 
+_DECODED = frozenset({"broken", "blank", "near_duplicate"})
+_SEEN, _HEARD = frozenset({"dark", "bright", "blurry", "odd_aspect"}), frozenset({"clipped"})
 _SMALL = 16 * 1024
 #: What more of them have is how the dataset is, not a fault.
 _USUAL = 0.2
@@ -38,6 +40,7 @@ class MediaPart(Part):
     def __init__(self, leaf: Leaf, scope: Scope) -> None:
         super().__init__(leaf, scope)
         self._kind = innermost(leaf.feature)
+        self.kinds = Part.kinds | _DECODED | (_HEARD if isinstance(self._kind, Audio) else _SEEN)
         self._thumbnails = np.zeros((scope.rows, SIDE, SIDE), np.uint8)
         self._usable = np.zeros(scope.rows, bool)
         self._faults: list[tuple[int, Fault]] = []
@@ -131,7 +134,9 @@ class MediaPart(Part):
         if self._quality:
             blank = np.zeros(self.scope.rows, bool)
             blank[[row for row, fault in self._faults if fault.kind == "blank"]] = True
-            for kind, scores, marked in pictures.judged(self._quality):
+            for kind, scores, marked in pictures.judged(
+                {name: values.astype(float) for name, values in self._quality.items()}
+            ):
                 yield kind, scores, marked & ~blank & self._usable
 
     def _finding(self, row: int, fault: Fault) -> Finding:

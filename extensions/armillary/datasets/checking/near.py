@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 SIDE = 16
 #: Each is compared with so many that come next in each of the sorted orders.
 _NEXT = 8
-_MOST_BITS = 10
-_SAME_THUMBNAIL = 0.985
+_MOST_BITS = 8
+_SAME_THUMBNAIL = 0.99
 PERMUTATIONS = 64
 _ROWS_PER_BAND = 4
 _SAME_TEXT = 0.7
@@ -63,7 +63,7 @@ def same_thumbnails(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray
 
 
 def _standardised(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
-    values = thumbnails.reshape(len(thumbnails), -1).astype(np.float32)
+    values = thumbnails.reshape(-1, SIDE * SIDE).astype(np.float32)
     values -= values.mean(axis=1, keepdims=True)
     spread = values.std(axis=1, keepdims=True)
     return np.where(spread > 2, values / np.maximum(spread, 2), 0)  # nothing can be said of what is nearly flat

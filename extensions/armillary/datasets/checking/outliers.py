@@ -15,7 +15,10 @@ _ = translator(__file__)
 NEIGHBOURS = 10
 FEWEST = 30
 _FAR = 4.5
+_MANY = 0.05
 _MOST_DIRECTIONS = 64
+#: Of the typical distance; where many are copies of each other, smaller ones say nothing.
+_SMALLEST = 0.05
 
 
 def outliers(block: NDArray[np.float32], rows: NDArray[np.int64], column: str, seed: int) -> Iterator[Finding]:
@@ -24,6 +27,8 @@ def outliers(block: NDArray[np.float32], rows: NDArray[np.int64], column: str, s
     if known.sum() < FEWEST:
         return
     far = _strangeness(block[known], seed)
+    if (far >= _FAR).mean() > _MANY:
+        return  # there is no crowd that they would be outside of
     places = np.flatnonzero(known)
     for index in np.argsort(-far, kind="stable"):
         if far[index] < _FAR:
@@ -56,7 +61,8 @@ def _strangeness(block: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     neighbours = min(NEIGHBOURS, len(block) - 1)
     distances, _places = NearestNeighbors(n_neighbors=neighbours).fit(block).kneighbors()
     # Copies of an example must not hide that it is far from the rest: the farther half of its neighbours counts.
-    away = np.log(distances[:, neighbours // 2 :].mean(axis=1) + 1e-9)
+    away = distances[:, neighbours // 2 :].mean(axis=1)
+    away = np.log(np.maximum(away, _SMALLEST * float(np.sqrt(block.var(axis=0).sum()))) + 1e-9)
     middle = np.median(away)
     spread = 1.4826 * float(np.median(np.abs(away - middle)))
     return (away - middle) / max(spread, 0.05)

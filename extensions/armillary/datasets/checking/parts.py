@@ -60,6 +60,8 @@ class Part(ABC):
 
     #: Whether examples with the same content are the same, whatever else stands beside it (an id, a file name).
     is_content = False
+    #: The kinds of findings there can be of it.
+    kinds: frozenset[str] = frozenset({"missing", "duplicate", "outlier"})
 
     def __init__(self, leaf: Leaf, scope: Scope) -> None:
         self.leaf = leaf

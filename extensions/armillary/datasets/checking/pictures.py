@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from armillary.datasets.checking.looks import Fault, Look
 from armillary.datasets.checking.near import SIDE
+from armillary.errors import DatasetError
 from armillary.inputs.pictures import as_array, channels_of, decode_stored, fitted, upright
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ def look_at(picture: Picture, measures: Mapping[str, float], quality: Mapping[st
     """Return what is kept of a decoded picture."""
     channels = channels_of(picture)
     reduced = fitted(picture, _reduced(picture.size), channels)
-    small = as_array(fitted(reduced, (_FEATURE_SIDE, _FEATURE_SIDE), 3)).astype(np.float32) / 255
+    small: NDArray[np.float32] = as_array(fitted(reduced, (_FEATURE_SIDE, _FEATURE_SIDE), 3)).astype(np.float32) / 255
     grey = as_array(fitted(reduced, (SIDE, SIDE), 1))[..., 0]
     darkest, brightest = (int(value) for value in np.percentile(as_array(reduced), (0, 100)))
-    faults = ()
+    faults: tuple[Fault, ...] = ()
     if brightest - darkest <= _FLAT:
         faults = (Fault("blank", 1.0, _("It has one colour only.")),)
     return Look(
@@ -97,8 +98,11 @@ def _colours(small: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @cache
 def _cleanvision() -> Any:
-    from cleanvision.issue_managers.image_property_issue_manager import ImagePropertyIssueManager
-
+    try:
+        from cleanvision.issue_managers.image_property_issue_manager import ImagePropertyIssueManager
+    except ImportError as error:
+        what = _("Pictures cannot be checked: {error}.", error=error)
+        raise DatasetError(what, _("Install armillary[data].")) from error
     return ImagePropertyIssueManager()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from armillary_kernels.texts import translator
@@ -18,7 +19,9 @@ _WINDOW = 1024
 _BANDS = 32
 _LOWEST, _HIGHEST = 60.0, 10_000.0
 #: Of full scale: quieter than -60 dB is silence; so many samples at the peak after one another are no chance.
-_SILENT, _CLIPPED_RUN, _CLIPPED_SHARE, _LOUD = 1e-3, 4, 1e-4, 0.9
+_SILENT, _CLIPPED_RUN, _CLIPPED_SHARE, _LOUD = 1e-3, 4, 1e-3, 0.9
+#: A deep tone stays near its peak for some samples, but not as near as a cut one.
+_FLAT = 2e-5
 
 
 def look_at_sound(medium: Medium) -> Look:
@@ -57,7 +60,7 @@ class _Tracker:
         for channel in block.T:
             for top in (channel.max(), -channel.min()):
                 level = round(float(top), 3)
-                flat = np.abs(channel) >= top - 2e-4
+                flat = np.abs(channel) >= top - _FLAT
                 if level > _LOUD:
                     self._runs[level] = self._runs.get(level, 0) + _in_runs(flat)
 
@@ -108,9 +111,7 @@ def _band_levels(windows: NDArray[np.float32], rate: int) -> NDArray[np.float32]
 def _over_time(levels: NDArray[np.float32], pieces: int) -> NDArray[np.float32]:
     """Return the mean levels ``(pieces, bands)`` of equal parts of the time."""
     at = np.linspace(0, len(levels), pieces + 1)
-    return np.stack(
-        [levels[int(a) : max(int(a) + 1, int(b))].mean(axis=0) for a, b in zip(at[:-1], at[1:], strict=True)]
-    )
+    return np.stack([levels[int(a) : max(int(a) + 1, int(b))].mean(axis=0) for a, b in pairwise(at)])
 
 
 def _thumbnail(levels: NDArray[np.float32]) -> NDArray[np.uint8]:

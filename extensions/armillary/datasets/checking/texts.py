@@ -31,6 +31,7 @@ _WORDS = 30_000
 #: UTF-8 that was read as Latin-1 or Windows-1252 (é as Ã©, ’ as â€™), and what could not be read at all.
 _MISREAD = re.compile("\ufffd|[ÂÃ][\u0080-\u00bf]|â€|\x00")
 _TELLS = 0.98
+_WORD_OF_ONE_LETTER = {"token_pattern": r"(?u)\b\w+\b"}
 _SPACELESS = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -38,6 +39,7 @@ class TextPart(Part):
     """Texts, or lists of words, which are read as one text each."""
 
     is_content = True
+    kinds = Part.kinds | {"broken", "near_duplicate", "language"}
 
     def __init__(self, leaf: Leaf, scope: Scope) -> None:
         super().__init__(leaf, scope)
@@ -105,7 +107,7 @@ class TextPart(Part):
             by_character = len(_SPACELESS.findall(start)) > 0.3 * max(1, len(start) - start.count(" "))
             analyzer, ngrams = ("char", (1, 3)) if by_character else ("word", (1, 2))
             counter = CountVectorizer(
-                analyzer=analyzer, ngram_range=ngrams, min_df=2, max_features=_WORDS, token_pattern=r"(?u)\b\w+\b"
+                analyzer=analyzer, ngram_range=ngrams, min_df=2, max_features=_WORDS, **_WORD_OF_ONE_LETTER
             )
             try:
                 self._words = counter.fit_transform(self._texts), list(counter.get_feature_names_out())

@@ -54,9 +54,14 @@ class ValuePart(Part):
         self.fingerprints[rows] = np.where(empty, np.uint64(1), bits * _SPREAD | np.uint64(2))
 
     @property
+    def is_real(self) -> bool:
+        """Whether the values are numbers with decimals."""
+        return pa.types.is_floating(self._feature.arrow_type)
+
+    @property
     def is_identifier(self) -> bool:
         """Whether no value occurs twice, though they are whole numbers, names or times."""
-        if isinstance(self._feature, ClassLabel) or (self._is_number and "float" in str(self._feature.arrow_type)):
+        if isinstance(self._feature, ClassLabel) or self.is_real:
             return False
         return self.scope.rows > 1 and len(np.unique(self.fingerprints)) == self.scope.rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from armillary_kernels.texts import translator
+from numpy.typing import NDArray
 
 from armillary.datasets.checking.looks import Fault, Look
 from armillary.datasets.checking.near import SIDE
@@ -26,14 +27,14 @@ def look_at_video(medium: Medium) -> Look:
     blank = all(look.faults for look in looks)
     return Look(
         thumbnail=_mosaic([look.thumbnail for look in looks]),
-        features=np.mean([look.features for look in looks], axis=0),
+        features=np.mean([look.features for look in looks if look.features is not None], axis=0),
         measures=looks[0].measures,
         quality={name: float(np.median([look.quality[name] for look in looks])) for name in looks[0].quality},
         faults=(Fault("blank", 1.0, _("All of its pictures have one colour only.")),) if blank else (),
     )
 
 
-def _mosaic(thumbnails: list[np.ndarray]) -> np.ndarray:
+def _mosaic(thumbnails: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     half = SIDE // 2
     small = [each.reshape(half, 2, half, 2).mean(axis=(1, 3)) for each in thumbnails]
     small += small[-1:] * (_PICTURES - len(small))
