@@ -137,7 +137,8 @@ class _Check:
         for (what, kinds), step in steps.items():
             self._progress.doing(what)
             if set(kinds) & set(self.kinds):
-                self._take(step(parts))
+                with _one_thread():
+                    self._take(step(parts))
             self._progress.advance(len(self.dataset) // len(steps))
         self._say_what_was_sampled()
         found = sorted(self._found, key=lambda each: (KINDS.index(each.kind), -each.score))
@@ -192,8 +193,11 @@ class _Check:
         if self._features is not None:
             yield from outliers(np.asarray(self._features, np.float32)[rows], rows, "", seed)
             return
+        known = {row for finding in self._found if finding.kind == "outlier" for row in finding.rows}
         for name, block in blocks.dense_blocks(parts, seed).items():
-            yield from outliers(block, rows, name, seed)
+            for finding in outliers(block, rows, name, seed):
+                if name or finding.rows[0] not in known:  # one of its values says it better than all together
+                    yield finding
 
     def _classes(self, parts: list[Part]) -> Iterator[Finding]:
         if self._labels is not None:
@@ -247,6 +251,14 @@ class _Check:
             )
         if any(isinstance(feature, (Boxes, TokenLabels)) for feature in self.dataset.features.values()):
             self._notes.append(_("Boxes and labels of words are not checked for wrong classes."))
+
+
+def _one_thread() -> Any:
+    """Let linear algebra use one thread: on a machine that others use, too, several wait for each other most of the time."""
+    import scipy.linalg  # noqa: F401 (what is not loaded yet cannot be limited)
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1)
 
 
 def _refuse_unfit(dataset: Dataset, features: Any, probabilities: Any, limit: int) -> None:

@@ -17,6 +17,7 @@ _ = translator(__file__)
 
 _RARE, _FEWEST = 0.1, 10
 #: Numbers may truly tell the class; other columns hardly.
+_LARGEST = 1e30  # scikit-learn's trees take no infinity
 _TELLS, _CATEGORY_TELLS, _ENOUGH = 0.98, 0.95, 30
 
 
@@ -51,7 +52,7 @@ def target_leaks(
     labelled = labels >= 0
     for part in parts:
         for name, values in part.measures().items():
-            told = _told_by(values[labelled], labels[labelled], seed)
+            told = _told_by(np.clip(values[labelled], -_LARGEST, _LARGEST), labels[labelled], seed)
             if told >= (_CATEGORY_TELLS if isinstance(part, ValuePart) and not part.is_real else _TELLS):
                 yield _leak(part, name, told)
         if isinstance(part, TextPart):

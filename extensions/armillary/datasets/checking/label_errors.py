@@ -23,7 +23,7 @@ _ = translator(__file__)
 FEWEST, FOLDS = 5, 5
 LEAST_KAPPA = 0.25
 #: The likelier class must be so much likelier.
-MARGIN = 0.5
+MARGIN = 0.6
 _MANY = 5000
 
 
@@ -78,7 +78,7 @@ def label_errors(
         what = _("Wrong classes cannot be looked for: {error}.", error=error)
         raise DatasetError(what, _("Install armillary[data].")) from error
     margin = told.max(axis=1) - told[np.arange(len(labels)), labels]
-    wrong = find_label_issues(labels, told, filter_by="both", n_jobs=1) & (margin >= MARGIN)
+    wrong = find_label_issues(labels, told, filter_by="predicted_neq_given", n_jobs=1) & (margin >= MARGIN)
     for index in sorted(np.flatnonzero(wrong).tolist(), key=lambda index: -margin[index]):
         row, label, other = int(rows[index]), int(labels[index]), int(told[index].argmax())
         what = _(

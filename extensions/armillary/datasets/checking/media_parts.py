@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from armillary.datasets.checking import pictures
 from armillary.datasets.checking.columns import Leaf, innermost
-from armillary.datasets.checking.findings import Finding, removal
+from armillary.datasets.checking.findings import Finding, removal, title
 from armillary.datasets.checking.looks import Fault, Look, broken
 from armillary.datasets.checking.near import SIDE, near_by_hash, perceptual_hashes, same_thumbnails
 from armillary.datasets.checking.parts import MOST_FINDINGS, NO_PAIRS, Part, Scope, hash_of
@@ -117,8 +117,6 @@ class MediaPart(Part):
 
     def notes(self) -> Iterator[str]:
         """Yield which faults most of them have, so that they are none."""
-        from armillary.datasets.checking.findings import title
-
         counts = {kind: int(marked.sum()) for kind, _scores, marked in self._judged()}
         counts["clipped"] = sum(fault.kind == "clipped" for _row, fault in self._faults)
         for kind, count in counts.items():
@@ -134,9 +132,8 @@ class MediaPart(Part):
         if self._quality:
             blank = np.zeros(self.scope.rows, bool)
             blank[[row for row, fault in self._faults if fault.kind == "blank"]] = True
-            for kind, scores, marked in pictures.judged(
-                {name: values.astype(float) for name, values in self._quality.items()}
-            ):
+            quality = {name: values.astype(np.float64) for name, values in self._quality.items()}
+            for kind, scores, marked in pictures.judged(quality):
                 yield kind, scores, marked & ~blank & self._usable
 
     def _finding(self, row: int, fault: Fault) -> Finding:

@@ -14,11 +14,12 @@ _ = translator(__file__)
 
 NEIGHBOURS = 10
 FEWEST = 30
-_FAR = 4.5
+_FAR = 2.8
 _MANY = 0.05
 _MOST_DIRECTIONS = 64
 #: Of the typical distance; where many are copies of each other, smaller ones say nothing.
 _SMALLEST = 0.05
+_NINTH_DECILE = 1.2816  # of the standard normal distribution
 
 
 def outliers(block: NDArray[np.float32], rows: NDArray[np.int64], column: str, seed: int) -> Iterator[Finding]:
@@ -52,7 +53,10 @@ def _in_words(column: str) -> str:
 
 
 def _strangeness(block: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
-    """Return how many (robust) standard deviations the log of the distance to the neighbours is above the middle."""
+    """Return how far the log of the distance to the neighbours is above the middle, in standard deviations.
+
+    These are of the half above, by its ninth decile: most data have a long tail below, which says nothing here.
+    """
     from sklearn.decomposition import PCA
     from sklearn.neighbors import NearestNeighbors
 
@@ -64,5 +68,5 @@ def _strangeness(block: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
     away = distances[:, neighbours // 2 :].mean(axis=1)
     away = np.log(np.maximum(away, _SMALLEST * float(np.sqrt(block.var(axis=0).sum()))) + 1e-9)
     middle = np.median(away)
-    spread = 1.4826 * float(np.median(np.abs(away - middle)))
+    spread = (float(np.quantile(away, 0.9)) - middle) / _NINTH_DECILE
     return (away - middle) / max(spread, 0.05)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _ = translator(__file__)
 
-_MEASURED_SIDE = 256
+_MEASURED_SIDE, _BLUR_SIDE = 256, 64
 _FEATURE_SIDE = 32
 _CELLS, _BINS, _COLOURS = 4, 8, 4
 #: Our kind of finding, by cleanvision's.
@@ -48,7 +48,7 @@ def look_at(picture: Picture, measures: Mapping[str, float], quality: Mapping[st
     """Return what is kept of a decoded picture."""
     channels = channels_of(picture)
     reduced = fitted(picture, _reduced(picture.size), channels)
-    small: NDArray[np.float32] = as_array(fitted(reduced, (_FEATURE_SIDE, _FEATURE_SIDE), 3)).astype(np.float32) / 255
+    small = (as_array(fitted(reduced, (_FEATURE_SIDE, _FEATURE_SIDE), 3)) / 255).astype(np.float32)
     grey = as_array(fitted(reduced, (SIDE, SIDE), 1))[..., 0]
     darkest, brightest = (int(value) for value in np.percentile(as_array(reduced), (0, 100)))
     faults: tuple[Fault, ...] = ()
@@ -56,7 +56,7 @@ def look_at(picture: Picture, measures: Mapping[str, float], quality: Mapping[st
         faults = (Fault("blank", 1.0, _("It has one colour only.")),)
     return Look(
         thumbnail=grey,
-        features=np.concatenate([shapes(small.mean(axis=2)), 0.3 * _colours(small)]),
+        features=np.concatenate([shapes(small.mean(axis=2, dtype=np.float32)), _colours(small)]),
         measures={**measures, "channels": float(channels)},
         quality={**quality, **_quality(reduced)},
         faults=faults,
@@ -109,7 +109,18 @@ def _cleanvision() -> Any:
 def _quality(picture: Picture) -> dict[str, float]:
     properties = _cleanvision().image_properties
     found = {**properties["dark"].calculate(picture), **properties["blurry"].calculate(picture)}
+    found["blurriness"] = _edges(picture)
     return {name: float(value) for name, value in found.items()}
+
+
+def _edges(picture: Picture) -> float:
+    """Return cleanvision's strength of edges without the border, where Pillow's filter leaves the picture as it is."""
+    from PIL import ImageFilter
+
+    factor = min(1.0, _BLUR_SIDE / max(picture.size))
+    size = max(3, int(picture.width * factor)), max(3, int(picture.height * factor))
+    edges = picture.resize(size).convert("L").filter(ImageFilter.FIND_EDGES)
+    return float(np.asarray(edges)[1:-1, 1:-1].std())
 
 
 def judged(quality: Mapping[str, NDArray[np.float64]]) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.bool_]]]:

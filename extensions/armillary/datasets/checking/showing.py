@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from armillary_kernels.texts import translator
+from numpy.typing import NDArray
 
 from armillary.datasets.checking.findings import Finding
 from armillary.datasets.dataset import Dataset
@@ -148,11 +149,11 @@ def _sound(value: Medium, alt: str) -> str:
 
 def waveform(value: Medium, bars: int = _BARS) -> list[float]:
     """Return the peak of each of equal parts of a sound, from 0 to 1."""
-    peaks = np.concatenate([_peaks(block) for block, _rate in value.sound_blocks()] or [np.zeros(1)])
+    peaks = np.concatenate([_peaks(block) for block, _rate in value.sound_blocks()] or [np.zeros(1, np.float32)])
     at = np.linspace(0, len(peaks), bars + 1).astype(int)
     return [float(min(1.0, peaks[min(a, len(peaks) - 1) : max(a + 1, b)].max())) for a, b in pairwise(at)]
 
 
-def _peaks(block: np.ndarray, step: int = 256) -> np.ndarray:
+def _peaks(block: NDArray[np.float32], step: int = 256) -> NDArray[np.float32]:
     loudest = np.abs(block).max(axis=1, initial=0)
-    return np.maximum.reduceat(loudest, np.arange(0, max(1, len(loudest)), step)) if len(loudest) else np.zeros(0)
+    return np.maximum.reduceat(loudest, np.arange(0, max(1, len(loudest)), step)) if len(loudest) else loudest

@@ -31,7 +31,7 @@ _WORDS = 30_000
 #: UTF-8 that was read as Latin-1 or Windows-1252 (é as Ã©, ’ as â€™), and what could not be read at all.
 _MISREAD = re.compile("\ufffd|[ÂÃ][\u0080-\u00bf]|â€|\x00")
 _TELLS = 0.98
-_WORD_OF_ONE_LETTER = {"token_pattern": r"(?u)\b\w+\b"}
+_WORDS_AND_PAIRS = {"ngram_range": (1, 2), "token_pattern": r"(?u)\b\w+\b"}
 _SPACELESS = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -105,10 +105,8 @@ class TextPart(Part):
         if self._words is None:
             start = " ".join(text[:50] for text in self._texts[:1000])
             by_character = len(_SPACELESS.findall(start)) > 0.3 * max(1, len(start) - start.count(" "))
-            analyzer, ngrams = ("char", (1, 3)) if by_character else ("word", (1, 2))
-            counter = CountVectorizer(
-                analyzer=analyzer, ngram_range=ngrams, min_df=2, max_features=_WORDS, **_WORD_OF_ONE_LETTER
-            )
+            settings = {"analyzer": "char", "ngram_range": (1, 3)} if by_character else _WORDS_AND_PAIRS
+            counter = CountVectorizer(min_df=2, max_features=_WORDS, **settings)
             try:
                 self._words = counter.fit_transform(self._texts), list(counter.get_feature_names_out())
             except ValueError:  # no word stands in two texts
