@@ -44,7 +44,8 @@ def main_directions(sparse: Any, seed: int, directions: int = 64) -> NDArray[np.
     directions = min(directions, sparse.shape[1] - 1, sparse.shape[0] - 1)
     if directions < 1:
         return np.asarray(sparse.todense(), np.float32)
-    reduced = TruncatedSVD(directions, random_state=seed).fit_transform(sparse).astype(np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):  # where all texts are the same
+        reduced = TruncatedSVD(directions, random_state=seed).fit_transform(sparse).astype(np.float32)
     length = np.linalg.norm(reduced, axis=1, keepdims=True)
     return np.where(length > 0, reduced / np.maximum(length, 1e-9), np.nan)
 

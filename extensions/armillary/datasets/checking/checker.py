@@ -20,7 +20,7 @@ from armillary.datasets.checking.columns import Leaf, is_media, is_text, leaves
 from armillary.datasets.checking.duplicates import Marks, compared, duplicates, together
 from armillary.datasets.checking.findings import KINDS, Finding
 from armillary.datasets.checking.media_parts import MediaPart
-from armillary.datasets.checking.outliers import outliers
+from armillary.datasets.checking.outliers import FEWEST, outliers
 from armillary.datasets.checking.parts import MOST_FINDINGS, Part, Scope
 from armillary.datasets.checking.progress import Progress, progress_of
 from armillary.datasets.checking.report import CheckReport, checked_kinds
@@ -139,7 +139,7 @@ class _Check:
             if set(kinds) & set(self.kinds):
                 with _one_thread():
                     self._take(step(parts))
-            self._progress.advance(len(self.dataset) // len(steps))
+            self._progress.advance(-(-len(self.dataset) // len(steps)))
         self._say_what_was_sampled()
         found = sorted(self._found, key=lambda each: (KINDS.index(each.kind), -each.score))
         there_can_be = self._possible(parts) - self._not_looked_for
@@ -190,6 +190,8 @@ class _Check:
 
     def _outliers(self, parts: list[Part]) -> Iterator[Finding]:
         rows, seed = self.scope.sample, self.scope.seed
+        if len(rows) < FEWEST:
+            return
         if self._features is not None:
             yield from outliers(np.asarray(self._features, np.float32)[rows], rows, "", seed)
             return
@@ -254,7 +256,7 @@ class _Check:
 
 
 def _one_thread() -> Any:
-    """Let linear algebra use one thread: on a machine that others use, too, several wait for each other most of the time."""
+    """Let linear algebra use one thread: several would wait for each other most of the time where others work, too."""
     import scipy.linalg  # noqa: F401 (what is not loaded yet cannot be limited)
     from threadpoolctl import threadpool_limits
 

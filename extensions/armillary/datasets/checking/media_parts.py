@@ -71,8 +71,6 @@ class MediaPart(Part):
             return _look(self._kind, medium)
         except ArmillaryError:
             raise
-        except StopIteration:
-            return broken(_("its file is missing"))
         except Exception as error:  # decoders raise many kinds on damaged files
             return broken(error)
 
@@ -150,7 +148,7 @@ class MediaPart(Part):
         """Return pairs whose thumbnails have nearly the same perceptual hash."""
         _values, first = np.unique(self.fingerprints, return_index=True)
         rows = np.sort(first[self._usable[first]])
-        rows = rows[self._thumbnails[rows].reshape(len(rows), -1).std(axis=1) > 2]
+        rows = rows[self._thumbnails[rows].reshape(-1, SIDE * SIDE).std(axis=1) > 2]
         if len(rows) < 2:
             return NO_PAIRS
         pairs = near_by_hash(perceptual_hashes(self._thumbnails[rows]), rows)

@@ -14,7 +14,7 @@ _ = translator(__file__)
 
 NEIGHBOURS = 10
 FEWEST = 30
-_FAR = 2.8
+_FAR = 2.3
 _MANY = 0.05
 _MOST_DIRECTIONS = 64
 #: Of the typical distance; where many are copies of each other, smaller ones say nothing.
@@ -28,7 +28,7 @@ def outliers(block: NDArray[np.float32], rows: NDArray[np.int64], column: str, s
     if known.sum() < FEWEST:
         return
     far = _strangeness(block[known], seed)
-    if (far >= _FAR).mean() > _MANY:
+    if (far >= _FAR).sum() > max(3, _MANY * len(far)):
         return  # there is no crowd that they would be outside of
     places = np.flatnonzero(known)
     for index in np.argsort(-far, kind="stable"):

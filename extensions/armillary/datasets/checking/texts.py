@@ -94,7 +94,9 @@ class TextPart(Part):
         """Return the TF-IDF of the sample's words, or of characters in languages without spaces; sparse."""
         from sklearn.feature_extraction.text import TfidfTransformer
 
-        counts, _names = self._counted()
+        counts, names = self._counted()
+        if not names:
+            return super().block()
         return TfidfTransformer(sublinear_tf=True).fit_transform(counts).astype(np.float32)
 
     def _counted(self) -> tuple[Any, list[str]]:
