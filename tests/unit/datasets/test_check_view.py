@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from armillary import datasets
-from armillary.datasets.checking.check_view import CheckView
 from armillary.datasets.checking.findings import Suggestion
 
 
@@ -17,7 +16,7 @@ def report(store, few_digits):
 
 
 def test_findings_are_shown_by_kind_and_page_with_their_examples(report):
-    view = CheckView(report)
+    view = report.view()
     assert [kind["title"] for kind in view.kinds] == ["Duplicates (31)"]
     assert (len(view.cards), view.pages) == (24, 2)
     assert view.cards[0]["action"] == "Remove row 120"
@@ -27,7 +26,7 @@ def test_findings_are_shown_by_kind_and_page_with_their_examples(report):
 
 
 def test_what_is_accepted_becomes_suggestions(report):
-    view = CheckView(report)
+    view = report.view()
     assert view.suggestions == []
     view.accepted = [view.cards[2]["number"], view.cards[0]["number"]]  # as the browser sends it
     assert view.suggestions == [Suggestion(120, "remove"), Suggestion(122, "remove")]
@@ -40,7 +39,7 @@ def test_what_is_accepted_becomes_suggestions(report):
 
 
 def test_a_finding_that_a_person_must_decide_suggests_nothing(report):
-    view = CheckView(report)
+    view = report.view()
     undecided = next(finding for finding in report.findings() if finding.rows == (40, 150))
     assert "different classes" in undecided.explanation
     view.accept([undecided])
@@ -48,13 +47,13 @@ def test_a_finding_that_a_person_must_decide_suggests_nothing(report):
 
 
 def test_numbers_from_a_browser_that_are_none_are_passed_over(report):
-    view = CheckView(report)
+    view = report.view()
     view.accepted = [-1, 0, 0, 10_000]
     assert len(view.suggestions) == 1
 
 
 def test_without_a_kernel_the_page_is_shown(report):
-    bundle = CheckView(report)._repr_mimebundle_()
+    bundle = report.view()._repr_mimebundle_()
     bundle = bundle[0] if isinstance(bundle, tuple) else bundle
     assert "Check of digits@1" in bundle["text/html"]
     assert "application/vnd.jupyter.widget-view+json" in bundle
@@ -62,6 +61,6 @@ def test_without_a_kernel_the_page_is_shown(report):
 
 def test_a_report_without_findings(store, few_digits):
     ds = datasets.import_arrays(*few_digits, name="good", split=None)
-    view = CheckView(datasets.check(ds, kinds=["blank"]))
+    view = datasets.check(ds, kinds=["blank"]).view()
     assert (view.kinds, view.cards, view.suggestions) == ([], [], [])
     assert "Nothing was found." in view.head

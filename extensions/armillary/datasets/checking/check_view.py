@@ -49,7 +49,7 @@ class CheckView(anywidget.AnyWidget):
 
     Examples
     --------
-    >>> view = CheckView(datasets.check("digits@1"))
+    >>> view = datasets.check("digits@1").view()
     >>> view.accept(view.report.findings("duplicate"))
     >>> view.suggestions
     [Suggestion(row=812, action='remove', value=None)]

@@ -116,7 +116,7 @@ def _finding(rows: Sequence[int], marks: Marks, *, near: bool) -> Finding:
     if len(classes) > 1:
         what += _(", with different classes: {classes}", classes=", ".join(classes))
     advice, suggestions = _suggested(rows, marks, len(classes) > 1)
-    return Finding(kind, tuple(rows), 0.9 if near else 1.0, f"{what}.", advice, suggestions)
+    return Finding(kind, tuple(rows), 0.9 if near else 1.0, _("{what}.", what=what), advice, suggestions)
 
 
 def _suggested(rows: Sequence[int], marks: Marks, differ: bool) -> tuple[str, tuple[Suggestion, ...]]:

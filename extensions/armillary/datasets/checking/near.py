@@ -70,8 +70,11 @@ def _standardised(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def plain_text(text: str) -> str:
-    """Return a text without case, punctuation and spacing, by which near-duplicates often differ."""
-    return re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    """Return a text without case, punctuation and spacing, by which near-duplicates often differ.
+
+    One of nothing else stays as it is.
+    """
+    return re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).casefold()).strip() or text
 
 
 def min_hash(text: str) -> NDArray[np.uint32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from armillary_kernels.texts import translator
@@ -11,6 +12,9 @@ from armillary_kernels.texts import translator
 from armillary.datasets.checking.findings import KINDS, Finding, Suggestion, merged, title
 from armillary.datasets.dataset import Dataset
 from armillary.errors import DatasetError
+
+if TYPE_CHECKING:
+    from armillary.datasets.checking.check_view import CheckView
 
 _ = translator(__file__)
 
@@ -66,6 +70,12 @@ class CheckReport:
         columns = ["kind", "column", "rows", "score", "explanation", "advice"]
         rows = [[getattr(finding, column) for column in columns] for finding in self.found]
         return pd.DataFrame(rows, columns=columns)
+
+    def view(self) -> CheckView:
+        """Return the view in which a person goes through the findings and accepts suggestions."""
+        from armillary.datasets.checking.check_view import CheckView
+
+        return CheckView(self)
 
     def __len__(self) -> int:
         return len(self.found)
