@@ -11,6 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 from armillary.datasets.card import Card, describe
+from armillary.datasets.checking.checker import check
+from armillary.datasets.checking.findings import Finding, Suggestion
+from armillary.datasets.checking.report import CheckReport
 from armillary.datasets.dataset import Dataset, DatasetInfo
 from armillary.datasets.dataset import list_datasets as list  # noqa: A004 (datasets.list() reads as it should)
 from armillary.datasets.dataset import open_dataset as open  # noqa: A004 (datasets.open() reads as it should)
@@ -56,11 +59,13 @@ __all__ = [
     "Batches",
     "Boxes",
     "Card",
+    "CheckReport",
     "ClassLabel",
     "Dataset",
     "DatasetInfo",
     "Difference",
     "Feature",
+    "Finding",
     "Image",
     "InputSpec",
     "Lineage",
@@ -70,11 +75,13 @@ __all__ = [
     "Sequence",
     "SharedInfo",
     "Struct",
+    "Suggestion",
     "TokenLabels",
     "Translation",
     "Value",
     "Video",
     "access",
+    "check",
     "delete",
     "describe",
     "diff",
