@@ -153,6 +153,12 @@ def _none_free(error: NoGpuFreeError, user: str) -> Failure:
     return Failure(error.what, (*where, *holders, "", *advice), "NoGpuFreeError")
 
 
+def dropped_text(error: Exception) -> Text:
+    """Say that what a person did with a widget has no effect, and why."""
+    what = _("What you did with a widget just now had no effect.")
+    return Text(what, (getattr(error, "what", str(error)), _("Use the widget again.")))
+
+
 def state_text(lease: Lease | QueuePlace | None, wish: GpuWish, user: str) -> str:
     """Say which GPUs a kernel has, as `%armillary gpu` does."""
     if not wish.devices:
