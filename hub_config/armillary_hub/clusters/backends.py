@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 from armillary_kernels.errors import ArmillaryError
-from armillary_kernels.processes import Process
+from armillary_kernels.processes import Process, kill_group
 from dask_gateway_server.backends.base import PublicException
 from dask_gateway_server.backends.db_base import JobStatus
 from dask_gateway_server.backends.local import LocalBackend
@@ -36,7 +36,7 @@ from armillary_hub.clusters.limits import (
     check_workers,
 )
 from armillary_hub.clusters.memory_watch import MemoryWatch
-from armillary_hub.clusters.process_groups import ask_to_end, kill_group, recorded_process
+from armillary_hub.clusters.process_groups import ask_to_end, recorded_process
 from armillary_hub.clusters.scheduler_preload import DESCRIPTOR
 from armillary_hub.settings import Settings
 

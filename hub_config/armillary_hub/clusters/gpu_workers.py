@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from armillary_kernels.leases import PoolUnreachableError
-from armillary_kernels.processes import Process
+from armillary_kernels.processes import Process, kill_group
 from armillary_kernels.texts import translator
 from dask_gateway_server.backends.base import ClusterConfig, PublicException
 from dask_gateway_server.backends.db_base import JobStatus, timestamp
@@ -20,7 +20,7 @@ from traitlets import Float, Integer, Type, Unicode
 from armillary_hub.clusters.gpu_leases import LEASE, WorkerLeases, gpus_of, start_gate
 from armillary_hub.clusters.gpu_pool import Allowance, GpuPoolDoor
 from armillary_hub.clusters.limits import check_gpus
-from armillary_hub.clusters.process_groups import kill_group, recorded_process
+from armillary_hub.clusters.process_groups import recorded_process
 
 _ = translator(__file__)
 
