@@ -12,7 +12,7 @@ from distributed import Client
 
 from armillary.clusters.gpu_queue import GpuQueue
 from armillary.clusters.progress import Arrival, Report, waiting_for_workers
-from armillary.clusters.worker_ends import tell
+from armillary.clusters.worker_ends import last_refusal, tell
 from armillary.errors import ClusterError
 
 _ = translator(__file__)
@@ -163,7 +163,7 @@ class Cluster(ABC):
             with waiting_for_workers() as line:
                 self.wait_for_workers(workers, report=report or line)
         except BaseException:
-            if self.gpu_queue():
+            if self.gpus:
                 with suppress(ClusterError):
                     self._request_workers(self.workers)
             raise
@@ -192,26 +192,28 @@ class Cluster(ABC):
         """
         deadline = time.monotonic() + timeout
         next_look = time.monotonic() + LOOK_PERIOD
-        seen, queue = -1, None
+        begun, seen, queue, refusal = time.time(), -1, None, ""
         while (here := self.workers) < workers:
             looks = time.monotonic() > next_look
             if looks:
                 self._require_running()
                 queue = self.gpu_queue()
+                refusal = last_refusal(self.client(), begun) if self.gpus and not queue else ""
                 next_look = time.monotonic() + LOOK_PERIOD
                 if queue:
                     deadline = time.monotonic() + timeout
             if report and (looks or here != seen):
-                report(Arrival(here, workers, queue))
+                report(Arrival(here, workers, queue, refusal))
             seen = here
             if time.monotonic() > deadline:
+                what = _(
+                    "{here} of {wanted} workers came within {seconds:.0f} seconds.",
+                    here=here,
+                    wanted=workers,
+                    seconds=timeout,
+                )
                 raise ClusterError(
-                    _(
-                        "{here} of {wanted} workers came within {seconds:.0f} seconds.",
-                        here=here,
-                        wanted=workers,
-                        seconds=timeout,
-                    ),
+                    f"{what} {refusal}".strip(),
                     _("Ask for fewer, or close the cluster and try again."),
                 )
             time.sleep(0.1)
