@@ -19,6 +19,7 @@ from sqlalchemy import (
     Dialect,
     Float,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     String,
@@ -83,7 +84,7 @@ leases = Table(
     Column("ends_at", Moment),
     Column("together", String(32)),  # the group that it was asked for with, named by its user
     Column("together_size", Integer),
-    Column("released_at", Moment),
+    Column("released_at", Moment, index=True),
     Column("reason", String(200), nullable=False),
     CheckConstraint("state IN ('queued', 'granted', 'suspended', 'released')", name="a_lease_state"),
     CheckConstraint("step IN ('', 'suspending', 'restoring')", name="a_lease_step"),
@@ -115,6 +116,15 @@ audit = Table(
     Column("devices", JSON, nullable=False),
     Column("actor", String(255), nullable=False),
     Column("reason", String(200), nullable=False),
+    Index("ix_audit_user_number", "user", "number"),
+)
+
+#: What the audit counts up to some line of it, in one row; lines before it may be forgotten.
+counted = Table(
+    "counted",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("counts", JSON, nullable=False),
 )
 
 #: Each time that a lease held GPUs, from its grant to its suspension or its end.

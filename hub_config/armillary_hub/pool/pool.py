@@ -18,15 +18,18 @@ from armillary_kernels.processes import Process
 from armillary_kernels.texts import translator
 from armillary_kernels.together import Together
 
+from armillary_hub.pool.audit_counts import AuditCounts
 from armillary_hub.pool.device_books import DeviceBooks
 from armillary_hub.pool.devices import Inventory, NvmlSilentError
 from armillary_hub.pool.enforcement import Enforcement
 from armillary_hub.pool.idleness import Idleness
 from armillary_hub.pool.machine import AccountOf, Machine, ThisMachine
 from armillary_hub.pool.policy import PolicyStore
+from armillary_hub.pool.pruning import Pruning
 from armillary_hub.pool.quotas import quota_of
 from armillary_hub.pool.records import BookedDevice, Lease
 from armillary_hub.pool.repeats import GivenUp, check_asker
+from armillary_hub.pool.reports import Reports
 from armillary_hub.pool.restarts import Restarts
 from armillary_hub.pool.samples import SampleLog, Sampler
 from armillary_hub.pool.scheduling import decide
@@ -49,6 +52,9 @@ SILENCE = 60.0
 
 #: Seconds for which the list of GPUs is believed.
 INVENTORY_AGE = 15.0
+
+#: Seconds between two times at which what is long over is forgotten.
+TIDY_INTERVAL = 3600.0
 
 #: Seconds between two samples of what the GPUs do.
 SAMPLE_INTERVAL = 5.0
@@ -91,6 +97,8 @@ class GpuPool:
         self.samples = SampleLog()
         self._sampler = Sampler(inventory, store, self.samples)
         self._books = DeviceBooks(store)
+        self.counts = AuditCounts(Reports(store))
+        self._pruning = Pruning(store, self.counts)
         self._inventory = inventory
         self._account_of = account_of
         self._machine = machine or ThisMachine()
@@ -296,6 +304,10 @@ class GpuPool:
                     self._suspensions.restore(lease)
             for lease in settled.suspending:
                 self._suspensions.suspend(lease)
+
+    def tidy(self) -> None:
+        """Forget what is long over."""
+        self._pruning.prune()
 
     def _found_dead(self, lease: Lease) -> None:
         if self._missing.get(lease.id) == lease.holder:

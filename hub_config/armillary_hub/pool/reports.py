@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func, select
 
 from armillary_hub.pool import rows
-from armillary_hub.pool.database import audit, leases
+from armillary_hub.pool.database import audit, counted, leases
 from armillary_hub.pool.records import Change
 from armillary_hub.pool.store import SUSPENDED, LeaseStore
 
@@ -37,3 +38,9 @@ class Reports:
         with self._store.database.reading() as connection:
             chosen = select(audit).where(audit.c.number > number).order_by(audit.c.number).limit(limit)
             return rows.read_changes(connection, chosen)
+
+    def counted(self) -> tuple[int, dict[str, Any]]:
+        """Return up to which line the audit is counted in the books, and the counts; 0 and none where it is not."""
+        with self._store.database.reading() as connection:
+            found = connection.execute(select(counted)).one_or_none()
+            return (found.number, found.counts) if found else (0, {})

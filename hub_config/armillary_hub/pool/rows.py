@@ -23,7 +23,10 @@ DAY = timedelta(days=1)
 # Made once: to put a statement together takes as long as to run it.
 _ONE_LEASE = select(leases).where(leases.c.id == bindparam("id"))
 _ONE_HOLDS = select(holdings.c.device).where(holdings.c.lease_id == bindparam("id")).order_by(holdings.c.position)
-_STANDING_LEASES = select(leases).where(leases.c.state != "released").order_by(leases.c.number)
+# By the states that stand: ``!= "released"`` would read every lease that ever was.
+_STANDING_LEASES = (
+    select(leases).where(leases.c.state.in_(("queued", "granted", "suspended"))).order_by(leases.c.number)
+)
 _ALL_HOLD = select(holdings.c.lease_id, holdings.c.device).order_by(holdings.c.position)
 _DEVICES = select(devices).order_by(devices.c.index, devices.c.uuid)
 _QUOTAS = select(quotas).order_by(quotas.c.scope, quotas.c.name)

@@ -47,7 +47,7 @@ from armillary_hub.pool.host_memory import HostMemory
 from armillary_hub.pool.machine import accounts
 from armillary_hub.pool.page_api import PageApi
 from armillary_hub.pool.policy_api import PolicyApi
-from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, SAMPLE_INTERVAL, GpuPool
+from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, SAMPLE_INTERVAL, TIDY_INTERVAL, GpuPool
 from armillary_hub.pool.records import Lease
 from armillary_hub.pool.requests import actor_of, asker_of, body_of, person_of
 from armillary_hub.pool.store import LeaseStore
@@ -241,6 +241,7 @@ def pool_app(
             asyncio.create_task(_again_and_again(pool.watch, LOOK_INTERVAL)),
             asyncio.create_task(_again_and_again(pool.look_at_devices, INVENTORY_AGE)),
             asyncio.create_task(_again_and_again(pool.take_sample, sample_interval)),
+            asyncio.create_task(_again_and_again(pool.tidy, TIDY_INTERVAL)),
         ]
         yield
         for task in tasks:

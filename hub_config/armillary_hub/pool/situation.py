@@ -31,6 +31,8 @@ class Rules:
         Seconds before its start that a reservation begins to keep what becomes free.
     restart_warning
         Seconds of warning before an idle kernel that cannot be suspended is ended for others; None to end none.
+    keep
+        Seconds for which the books keep a lease that has ended, with its audit and its use; None for good.
     """
 
     half_life: float = 86400.0
@@ -40,6 +42,7 @@ class Rules:
     idle_after: float = 600.0
     lead: float = 900.0
     restart_warning: float | None = None
+    keep: float | None = None
 
     @property
     def lead_time(self) -> timedelta:

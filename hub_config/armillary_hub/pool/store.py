@@ -13,7 +13,7 @@ from typing import Any
 
 from armillary_kernels.processes import Process
 from armillary_kernels.together import Together
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from armillary_hub.pool import rows
 from armillary_hub.pool.clock import BookClock
@@ -66,7 +66,7 @@ class LeaseStore:
         self.rules = rules
         self.database = OpenDatabase(url)
         with self.database.reading() as connection:
-            self.clock.not_before(connection.scalar(select(func.max(audit.c.at))))
+            self.clock.not_before(connection.scalar(select(audit.c.at).order_by(audit.c.number.desc()).limit(1)))
 
     def close(self) -> None:
         """Close the database."""
