@@ -9,7 +9,6 @@ to its kernel) must also be heard of, else it ends: an asker that hangs must not
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from armillary_kernels.processes import Process
 from armillary_kernels.texts import translator
 from armillary_kernels.together import Together
 
+from armillary_hub.pool.admission import Admission
 from armillary_hub.pool.audit_counts import AuditCounts
 from armillary_hub.pool.device_books import DeviceBooks
 from armillary_hub.pool.devices import Inventory, NvmlSilentError
@@ -26,7 +26,6 @@ from armillary_hub.pool.idleness import Idleness
 from armillary_hub.pool.machine import AccountOf, Machine, ThisMachine
 from armillary_hub.pool.policy import PolicyStore
 from armillary_hub.pool.pruning import Pruning
-from armillary_hub.pool.quotas import quota_of
 from armillary_hub.pool.records import BookedDevice, Lease
 from armillary_hub.pool.repeats import GivenUp, check_asker
 from armillary_hub.pool.reports import Reports
@@ -100,8 +99,8 @@ class GpuPool:
         self.counts = AuditCounts(Reports(store))
         self._pruning = Pruning(store, self.counts)
         self._inventory = inventory
-        self._account_of = account_of
         self._machine = machine or ThisMachine()
+        self._admission = Admission(self.policy, account_of, self._machine)
         self._suspender = suspender or NoSuspender()
         idleness = Idleness(self.samples, store.clock, store.rules.idle_after)
         self._suspensions = Suspensions(store, self._suspender, self._machine, self.grant, idleness, start)
@@ -182,10 +181,10 @@ class GpuPool:
         """
         if lease_id and self.store.get(lease_id) is not None:
             return self._repeated(lease_id, user, asked_by or user)
-        self._check_holder(user, holder, or_services=asked_by not in ("", user))
+        self._admission.check_holder(user, holder, or_services=asked_by not in ("", user))
         gpus = wanted * (together.size if together else 1)
-        self._check_wanted(gpus, memory)
-        self._check_quota(user, groups, gpus, memory)
+        self._admission.check_wanted(self.devices(), gpus, memory)
+        self._admission.check_quota(self.devices(), user, groups, gpus, memory)
         asked = (user, purpose, label, wanted, holder, together)
         lease = self.store.ask(*asked, memory=memory, groups=groups, asked_by=asked_by, lease_id=lease_id)
         self.grant()
@@ -201,7 +200,7 @@ class GpuPool:
     def bind(self, user: str, lease_id: str, holder: Process, in_use: bool) -> Lease:
         """Tie a user's lease to another process of the user, or, while nothing uses it, of the service's that asked."""
         owner = self._own(user, lease_id).user
-        self._check_holder(owner, holder, or_services=user != owner and not in_use)
+        self._admission.check_holder(owner, holder, or_services=user != owner and not in_use)
         lease = self.store.bind(lease_id, holder, in_use)
         if lease is None:
             what = "The lease is suspended or has ended, so nothing can be tied to it."
@@ -359,34 +358,6 @@ class GpuPool:
             what = _("{user} has no lease {id}.", user=user, id=lease_id)
             raise WebError(HTTPStatus.NOT_FOUND, what, _("Only the holder and admins can do this."))
         return lease
-
-    def _check_holder(self, user: str, holder: Process, *, or_services: bool = False) -> None:
-        """Refuse a process that is not the user's, nor a service's (they run as the pool does) where that may be."""
-        accounts = {self._account_of(user), *([os.getuid()] if or_services else [])}
-        owner = self._machine.owner(holder)
-        if owner is None:
-            what = f"Process {holder.pid} (started at {holder.start_time}) is not running."
-            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, "A lease belongs to a living process.")
-        if owner not in accounts:
-            what = f"Process {holder.pid} is not one of {user}'s."
-            raise WebError(HTTPStatus.FORBIDDEN, what, "A lease belongs to a process of its user's account.")
-
-    def _check_wanted(self, wanted: int, memory: int | None) -> None:
-        devices = self.devices()
-        if devices and wanted > len(devices):
-            what = _("{n} GPUs were asked for; this machine has {count}.", n=wanted, count=len(devices))
-            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, _("Ask for {n} at most.", n=len(devices)))
-        largest = max((device.memory for device in devices), default=0)
-        if devices and memory is not None and memory > largest:
-            what = _("{n} MiB of a GPU were asked for; the largest one here has {most}.", n=memory, most=largest)
-            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, _("Ask for {n} at most.", n=largest))
-
-    def _check_quota(self, user: str, groups: Sequence[str], wanted: int, memory: int | None) -> None:
-        most = quota_of(user, groups, self.policy.quotas()).gpus
-        if most is not None and (wanted > most if memory is None else most <= 0):
-            what = _("{n} GPUs were asked for; your quota is {most:g} at once.", n=wanted, most=most)
-            remedy = _("Ask for fewer, or ask an admin for a larger quota.")
-            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, remedy)
 
     def _look_first(self) -> None:
         with self._lock:
