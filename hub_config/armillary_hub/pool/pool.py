@@ -198,13 +198,20 @@ class GpuPool:
         return lease
 
     def bind(self, user: str, lease_id: str, holder: Process, in_use: bool) -> Lease:
-        """Tie a user's lease to another process of the user, or, while nothing uses it, of the service's that asked."""
-        owner = self._own(user, lease_id).user
-        self._admission.check_holder(owner, holder, or_services=user != owner and not in_use)
+        """Tie a user's lease to another process of the user, or, while nothing uses it, of the service's that asked.
+
+        Raises
+        ------
+        WebError
+            410 for a lease that is suspended or has ended, or whose GPU was lost: it ends now, for nobody can use it.
+        """
+        found = self._own(user, lease_id)
+        self._end_if_lost(found)
+        self._admission.check_holder(found.user, holder, or_services=user != found.user and not in_use)
         lease = self.store.bind(lease_id, holder, in_use)
         if lease is None:
-            what = "The lease is suspended or has ended, so nothing can be tied to it."
-            raise WebError(HTTPStatus.GONE, what, "Ask again.")
+            what = _("The lease is suspended or has ended, so nothing can be tied to it.")
+            raise WebError(HTTPStatus.GONE, what, _("Ask again."))
         self._hear(lease_id)
         return lease
 
@@ -327,6 +334,13 @@ class GpuPool:
             self._forget(lease.id)
 
     # Within ----------------------------------------------------------------------------------------------
+
+    def _end_if_lost(self, lease: Lease) -> None:
+        lost = [str(one.index) for one in self.devices() if one.uuid in lease.devices and one.state == "lost"]
+        if lost:
+            gone = ", ".join(lost)
+            self._release(lease.id, "pool", f"GPU {gone} was lost")
+            raise WebError(HTTPStatus.GONE, _("GPU {n} of this lease was lost.", n=gone), _("Ask again."))
 
     def _release(self, lease_id: str, actor: str, reason: str) -> Lease:
         released = self.store.release(lease_id, actor, reason)

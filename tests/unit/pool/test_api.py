@@ -245,6 +245,17 @@ def test_a_process_that_dies_in_its_suspension_gives_its_gpu_back(world):
     assert (shown["state"], shown["devices"]) == ("released", [])
 
 
+def test_a_kernel_that_restarts_gets_no_gpu_that_was_lost(world):
+    lease = granted(world, "alice")
+    world.gpus.lost = {"GPU-0"}
+    world.pool.look_at_devices()
+    answer = world.bind("alice", lease, world.processes.start(), in_use=False)
+    assert (answer.status_code, answer.json()["error"]["what"]) == (410, "GPU 0 of this lease was lost.")
+    shown = world.request("GET", f"leases/{lease}", "alice").json()
+    assert (shown["state"], shown["reason"]) == ("released", "GPU 0 was lost")
+    assert world.ask("alice", world.processes.start(), devices=1).json()["devices"] == [1]
+
+
 def test_the_history_is_ones_own_and_an_admins_everybodys(world):
     lease = granted(world, "alice")
     granted(world, "bob")
