@@ -78,6 +78,11 @@ class GpuPool:
         How a long task is started: by default each in a thread of its own.
     may_end
         Whether processes of a uid are ended when they use a GPU without a lease; None to end none.
+
+    Attributes
+    ----------
+    driver
+        The version of the NVIDIA driver; empty before it is known, and on pretend GPUs.
     """
 
     def __init__(
@@ -92,6 +97,7 @@ class GpuPool:
         may_end: Callable[[int], bool] | None = None,
     ) -> None:
         self.store = store
+        self.driver = ""
         self.policy = PolicyStore(store.database)
         self.samples = SampleLog()
         self._sampler = Sampler(inventory, store, self.samples)
@@ -108,7 +114,7 @@ class GpuPool:
         self.enforcement = Enforcement(store, self.samples, self._machine, may_end)
         self._clock = store.clock.monotonic
         self._lock = threading.RLock()
-        self._looked = False
+        self._looked, self._has_seen = False, False
         self._heard: dict[str, float] = {}
         self._missing: dict[str, Process] = {}
         self._given_up = GivenUp()
@@ -122,7 +128,9 @@ class GpuPool:
         except NvmlSilentError as error:
             changes = self._books.fail_all(str(error))
         else:
-            changes = self._books.see(found, anew=not self._looked)
+            changes = self._books.see(found, anew=not self._has_seen)
+            self._has_seen = True
+            self.driver = next((device.driver for device in found if device.driver), "")
         self._looked = True
         for change in changes:
             device = change.device
