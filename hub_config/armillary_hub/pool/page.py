@@ -105,6 +105,7 @@ def gpus_page(sight: Sight, filled: Filled, *, done: str = "", edited: str = "")
         language=own_language(),
         folder=Path(__file__).parent,
         about=_about(sight),
+        driver=books.beside.driver,
         devices=[_device(device, sight) for device in books.devices],
         queue=queue,
         places=[(place, row) for place, row in enumerate(queue, start=1) if row.mine],

@@ -116,6 +116,7 @@ class PageApi:
             samples=self.pool.samples.latest(),
             suspended_since=Reports(self.pool.store).suspended_since(),
             unleased=self.pool.enforcement.unleased,
+            driver=self.pool.driver,
         )
         return Books(self.pool.situation(), identity, beside)
 

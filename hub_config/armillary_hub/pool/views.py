@@ -40,12 +40,15 @@ class Beside:
         Since when each suspended lease has been so.
     unleased
         Use of GPUs that no lease covers.
+    driver
+        The version of the NVIDIA driver; empty where there is none.
     """
 
     lasted: Sequence[float] = ()
     samples: Mapping[str, DeviceSample] = field(default_factory=dict)
     suspended_since: Mapping[str, datetime] = field(default_factory=dict)
     unleased: Sequence[UnleasedUse] = ()
+    driver: str = ""
 
 
 class Books:
@@ -78,6 +81,7 @@ class Books:
         """Return everything: devices, leases and the queue."""
         waiting = {lease.id for lease in self.queue}
         return {
+            "driver": self.beside.driver or None,
             "devices": [self.device(device) for device in self.devices],
             "leases": [self.lease(lease) for lease in self.leases if lease.id not in waiting],
             "queue": [self.lease(lease) for lease in self.queue],

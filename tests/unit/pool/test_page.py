@@ -35,6 +35,13 @@ def text_of(answer):
     return unescape(re.sub(r"\s+", " ", re.sub(r"<(style|script).*?</\1>|<[^>]+>", " ", labels, flags=re.DOTALL)))
 
 
+def in_a_shell(state):
+    """Return what ``armillary gpus`` prints."""
+    told = Console(record=True, width=140)
+    told.print(tables(state))
+    return told.export_text()
+
+
 def granted(world, user, **what):
     answer = world.ask(user, world.processes.start(), **{"devices": 1, **what})
     world.bind(user, answer.json()["id"], world.processes.start())
@@ -70,6 +77,17 @@ def test_an_own_suspended_kernel_says_where_its_memory_is(world):
     assert "Suspended What they had in a GPU is kept" in others
     assert "alice Kernel 1 GPU 2 h 0 min" in others
     assert world.request("GET", "", "bob").json()["leases"][0]["suspended_since"] == "2026-11-24T09:00:00+00:00"
+
+
+def test_the_driver_is_named(world):
+    assert world.request("GET", "", ADMIN).json()["driver"] is None
+    assert "NVIDIA driver" not in page(world, "alice")
+    world.gpus.driver = "580.65.06"
+    world.pool.look_at_devices()
+    state = world.request("GET", "", ADMIN).json()
+    assert state["driver"] == "580.65.06"
+    assert "NVIDIA 驱动 580.65.06" in page(world, "alice", "zh-CN")
+    assert "NVIDIA driver 580.65.06" in in_a_shell(state)
 
 
 def test_the_first_lines_say_what_becomes_of_idle_kernels_here(world):
@@ -117,9 +135,8 @@ def test_use_without_a_lease_is_shown_to_everybody(world):
     shown = page(world, "alice")
     assert re.search(rf"Use without a lease .* GPU 1 .* {rogue.pid} 2 GiB no lease", shown)
     assert "armillary_gpu_unleased_processes 1.0" in world.request("GET", "metrics", ADMIN).text
-    told = Console(record=True, width=120)
-    told.print(tables(world.request("GET", "", "alice").json()))
-    assert re.search(rf"Process {rogue.pid} of .* on GPU 1: no lease\.", told.export_text())
+    told = in_a_shell(world.request("GET", "", "alice").json())
+    assert re.search(rf"Process {rogue.pid} of .* on GPU 1: no lease\.", told)
 
 
 def test_a_shell_tells_idle_suspended_and_shares(world):
@@ -128,9 +145,7 @@ def test_a_shell_tells_idle_suspended_and_shares(world):
     world.suspend("bob", suspended)
     world.finish_task()
     world.ask("carol", world.processes.start(), devices=2)
-    told = Console(record=True, width=140)
-    told.print(tables(world.request("GET", "", "alice").json()))
-    text = told.export_text()
+    text = in_a_shell(world.request("GET", "", "alice").json())
     assert re.search(r"│ 0 .* idle .* alice", text)
     assert re.search(r"Suspended(.|\n)* bob .* kernel", text)
     assert re.search(r"Queue(.|\n)*│ 1 │ carol .* 2 .* turn", text)
