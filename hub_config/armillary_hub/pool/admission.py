@@ -12,7 +12,7 @@ from armillary_kernels.texts import translator
 from armillary_hub.pool.machine import AccountOf, Machine
 from armillary_hub.pool.policy import PolicyStore
 from armillary_hub.pool.quotas import quota_of
-from armillary_hub.pool.records import BookedDevice
+from armillary_hub.pool.records import BookedDevice, Lease
 from armillary_hub.web.errors import WebError
 
 _ = translator(__file__)
@@ -46,6 +46,15 @@ class Admission:
         if owner not in accounts:
             what = f"Process {holder.pid} is not one of {user}'s."
             raise WebError(HTTPStatus.FORBIDDEN, what, "A lease belongs to a process of its user's account.")
+
+    def check_waiting(self, user: str, standing: Sequence[Lease], most: int) -> None:
+        """Refuse another ask of a person who has many in the queue."""
+        waiting = sum(lease.user == user and lease.waiting_since is not None for lease in standing)
+        if waiting >= most:
+            what = _("{n} asks of {user} wait already, as many as one person may have.", n=waiting, user=user)
+            raise WebError(
+                HTTPStatus.TOO_MANY_REQUESTS, what, _("Give up some of them, or wait until some are served.")
+            )
 
     def check_wanted(self, devices: Sequence[BookedDevice], wanted: int, memory: int | None) -> None:
         """Refuse more than this machine has."""

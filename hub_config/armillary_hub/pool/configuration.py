@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from armillary_kernels.errors import ArmillaryError
-from traitlets import Bool, Float, TraitError, Unicode, validate
+from traitlets import Bool, Float, Int, TraitError, Unicode, validate
 from traitlets.config import Configurable
 from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
@@ -31,7 +31,11 @@ class GpuSharing(Configurable):
         10.0,
         min=0.01,
         config=True,
-        help="Minutes of use that a minute in the queue makes up for. Larger: nearer to first come, first served.",
+        help="Minutes of use that a minute in the queue makes up for; it counts anew when the person gets a GPU, and "
+        "not while the person's own quota has no room. Larger: nearer to taking turns whatever was used.",
+    )
+    most_waiting = Int(
+        100, min=1, config=True, help="How many asks of one person, workers of a cluster too, may wait in the queue."
     )
     idle_after = Float(
         10.0,
@@ -87,6 +91,7 @@ class GpuSharing(Configurable):
             half_life=self.half_life * _HOUR,
             charge=self.charge * _MINUTE,
             ageing=self.ageing,
+            most_waiting=self.most_waiting,
             idle_after=self.idle_after * _MINUTE,
             lead=self.lead * _MINUTE,
             restart_warning=self.restart_warning * _MINUTE if self.restart_idle else None,

@@ -80,6 +80,7 @@ leases = Table(
     Column("asked_at", Moment, nullable=False),
     Column("granted_at", Moment),
     Column("waiting_since", Moment),
+    Column("ages_since", Moment),  # from when its waiting counts
     Column("idle_since", Moment),
     Column("ends_at", Moment),
     Column("together", String(32)),  # the group that it was asked for with, named by its user

@@ -185,7 +185,7 @@ class GpuPool:
         ------
         WebError
             422 for more than there is or than the user's quota allows, or for a holder that is dead; 403 for another
-            account's process; 409 for an id of somebody else's.
+            account's process; 429 where too many asks of the user wait already; 409 for an id of somebody else's.
         """
         if lease_id and self.store.get(lease_id) is not None:
             return self._repeated(lease_id, user, asked_by or user)
@@ -194,6 +194,7 @@ class GpuPool:
         self._admission.check_wanted(self.devices(), gpus, memory)
         self._admission.check_quota(self.devices(), user, groups, gpus, memory)
         asked = (user, purpose, label, wanted, holder, together)
+        self._admission.check_waiting(user, self.store.active(), self.store.rules.most_waiting)
         lease = self.store.ask(*asked, memory=memory, groups=groups, asked_by=asked_by, lease_id=lease_id)
         self.grant()
         return self._repeated(lease.id, user, asked_by or user)

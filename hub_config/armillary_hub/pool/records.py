@@ -51,6 +51,9 @@ class Lease:
         UTC; granted anew when it comes back from its suspension.
     waiting_since
         When it joined the queue, as a new ask or to come back; None when it is not in the queue.
+    ages_since
+        From when its waiting makes up for use: since it joined the queue, its user was granted anything, or its user's
+        quota had room for it; None while that has none, or it does not wait.
     idle_since
         Since when its holder does nothing with the GPUs; None when it is busy or nobody says.
     ends_at
@@ -81,6 +84,7 @@ class Lease:
     granted_at: datetime | None
     waiting_since: datetime | None
     idle_since: datetime | None
+    ages_since: datetime | None = field(default=None, kw_only=True)
     ends_at: datetime | None = field(default=None, kw_only=True)
     together: Together | None = field(default=None, kw_only=True)
     reason: str

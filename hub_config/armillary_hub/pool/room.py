@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from armillary_hub.pool.quotas import Quota, quota_of
 from armillary_hub.pool.records import BookedDevice, Lease
@@ -28,6 +29,7 @@ class Room:
         self._shared: Counter[str] = Counter()
         self._holders: list[tuple[Lease, float]] = []
         self._held: Counter[str] = Counter()  # GPUs by user
+        self._served: set[str] = set()  # users who got something in this round
         self._quotas: dict[tuple[str, tuple[str, ...]], Quota] = {}
         for lease in situation.leases:
             if lease.devices:
@@ -51,7 +53,7 @@ class Room:
         rules, user = self._situation.rules, lease.user
         weight = self._quota(lease).weight or 1.0
         used = (self._situation.recent.get(user, 0.0) + self._held[user] * rules.charge) / weight
-        return not self._is_entitled(lease), used - self._waited(lease) * rules.ageing, lease.number
+        return not self._is_entitled(lease), used - self._aged(lease) * rules.ageing, lease.number
 
     def _quota(self, lease: Lease) -> Quota:
         key = (lease.user, lease.groups)
@@ -60,10 +62,19 @@ class Room:
         return self._quotas[key]
 
     def _waited(self, lease: Lease) -> float:
-        if lease.waiting_since is None:
-            return 0.0
-        head_start = self._situation.rules.head_start if lease.state == "suspended" else 0.0
-        return (self._situation.now - lease.waiting_since).total_seconds() + head_start
+        """Return for how long it has waited, which tells a person's own asks apart."""
+        return self._since(lease.waiting_since) + self._head_start(lease)
+
+    def _aged(self, lease: Lease) -> float:
+        """Return how much of its waiting makes up for use: however many asks a person has, time passes but once."""
+        since = None if lease.user in self._served else lease.ages_since
+        return self._since(since) + self._head_start(lease)
+
+    def _since(self, moment: datetime | None) -> float:
+        return 0.0 if moment is None else (self._situation.now - moment).total_seconds()
+
+    def _head_start(self, lease: Lease) -> float:
+        return self._situation.rules.head_start if lease.state == "suspended" else 0.0
 
     # Who may -------------------------------------------------------------------------------------------------
 
@@ -128,6 +139,7 @@ class Room:
 
     def hold(self, lease: Lease, devices: tuple[str, ...] = ()) -> None:
         """Give a lease its devices; without them, count it as if it had some."""
+        self._served.add(lease.user)
         self._book(lease, devices, self._amount(lease))
 
     def close(self, lease: Lease) -> None:

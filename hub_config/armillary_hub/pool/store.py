@@ -19,8 +19,8 @@ from armillary_hub.pool import rows
 from armillary_hub.pool.clock import BookClock
 from armillary_hub.pool.database import audit, holdings, leases, uses
 from armillary_hub.pool.opening import OpenDatabase
+from armillary_hub.pool.queue_books import note_turns
 from armillary_hub.pool.records import Change, Lease, State
-from armillary_hub.pool.reservations import in_force
 from armillary_hub.pool.scheduling import Decisions
 from armillary_hub.pool.situation import Rules, Situation
 from armillary_hub.pool.use_books import note_use
@@ -111,6 +111,7 @@ class LeaseStore:
             "came_from": [],
             "asked_at": now,
             "waiting_since": now,
+            "ages_since": now,
             "together": together and together.id,
             "together_size": together and together.size,
             "reason": "",
@@ -136,13 +137,13 @@ class LeaseStore:
             Whether a suspended process may come back on another device of its kind.
         """
         with self.database.transaction() as connection:
-            standing = rows.standing_leases(connection)
-            situation = self._situation(connection, standing, suspendable, moves)
+            situation = rows.situation(connection, self.clock, self.rules, suspendable, moves)
             decisions = decide(situation)
-            by_id = {lease.id: lease for lease in standing}
+            by_id = {lease.id: lease for lease in situation.leases}
             memories = {device.uuid: device.memory for device in situation.devices}
             granted = [self._grant(connection, by_id[one], given, memories) for one, given in decisions.grants]
             suspending = [self._begin(connection, by_id[one], "pool") for one in decisions.suspensions]
+            note_turns(connection, situation.leases, decisions, self.clock.now())
         return Settled(tuple(granted), tuple(suspending))
 
     def bind(self, lease_id: str, holder: Process, in_use: bool) -> Lease | None:
@@ -171,7 +172,7 @@ class LeaseStore:
             lease = rows.find_lease(connection, lease_id)
             if lease is None or busy or lease.state != "suspended" or lease.waiting_since is None:
                 return lease
-            _change(connection, lease_id, waiting_since=None)
+            _change(connection, lease_id, waiting_since=None, ages_since=None)
             return self._note(connection, lease_id, "suspended", lease.user, "waits no longer")
 
     def begin_suspension(self, lease_id: str, actor: str) -> Lease | None:
@@ -220,7 +221,8 @@ class LeaseStore:
                 return None
             if lease.waiting_since is not None:
                 return lease
-            _change(connection, lease_id, waiting_since=self.clock.now())
+            now = self.clock.now()
+            _change(connection, lease_id, waiting_since=now, ages_since=now)
             return self._note(connection, lease_id, "suspended", actor, ASKED_BACK)
 
     def end_restoration(self, lease: Lease, failure: str = "") -> Lease | None:
@@ -264,7 +266,7 @@ class LeaseStore:
                 return None
             self._take(connection, lease)
             ended = {"state": "released", "step": "", "released_at": self.clock.now(), "in_use": False, "gpus": 0.0}
-            _change(connection, lease_id, **ended, waiting_since=None, idle_since=None, ends_at=None)
+            _change(connection, lease_id, **ended, waiting_since=None, ages_since=None, idle_since=None, ends_at=None)
             return self._note(connection, lease_id, lease.state, actor, reason)
 
     # Looking -------------------------------------------------------------------------------------------------
@@ -288,7 +290,7 @@ class LeaseStore:
     def situation(self, suspendable: frozenset[str] = frozenset(), moves: bool = True) -> Situation:
         """Return what the scheduler decides on."""
         with self.database.reading() as connection:
-            return self._situation(connection, rows.standing_leases(connection), suspendable, moves)
+            return rows.situation(connection, self.clock, self.rules, suspendable, moves)
 
     def changes(self, *, user: str | None = None, before: int | None = None, limit: int | None = None) -> list[Change]:
         """Return the audit, oldest first: all of it, or the last ``limit`` lines of a user before a line's number."""
@@ -313,25 +315,6 @@ class LeaseStore:
 
     # Within a transaction ------------------------------------------------------------------------------------
 
-    def _situation(
-        self, connection: Connection, standing: Sequence[Lease], suspendable: frozenset[str], moves: bool
-    ) -> Situation:
-        now, quotas = self.clock.now(), rows.read_quotas(connection)
-        hours = any(rule.quota.gpu_hours is not None for rule in quotas)
-        return Situation(
-            leases=standing,
-            devices=rows.read_devices(connection),
-            recent=rows.recent_use(connection, standing, now, self.rules.half_life),
-            day_hours=rows.day_hours(connection, standing, now) if hours else {},
-            quotas=quotas,
-            # Reservations are made by the clock on the wall.
-            reservations=in_force(rows.read_reservations(connection), self.clock.wall(), self.rules.lead_time),
-            suspendable=suspendable,
-            now=now,
-            moves=moves,
-            rules=self.rules,
-        )
-
     def _grant(self, connection: Connection, lease: Lease, given: Sequence[str], memories: dict[str, int]) -> Lease:
         gpus = float(len(given)) if lease.memory is None else lease.memory / memories[given[0]]
         step = "restoring" if lease.state == "suspended" else ""
@@ -344,6 +327,7 @@ class LeaseStore:
             gpus=gpus,
             granted_at=now,
             waiting_since=None,
+            ages_since=None,
             idle_since=None,
         )
         for position, device in enumerate(given):

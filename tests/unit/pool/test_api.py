@@ -8,6 +8,7 @@ import pytest
 from armillary_hub.pool import openapi
 from armillary_hub.pool.openapi import OPERATIONS
 from armillary_hub.pool.service import PREFIX, PoolApi
+from armillary_hub.pool.situation import Rules
 from armillary_hub.pool.together import PATIENCE
 from support.pool_world import World
 
@@ -55,6 +56,21 @@ def test_what_cannot_be_given_is_refused(world, what, said):
     assert answer.status_code == 422
     assert said in answer.json()["error"]["what"]
     assert world.audit() == []
+
+
+def test_a_person_can_only_fill_so_much_of_the_queue(tmp_path):
+    world = World(tmp_path, gpus=1, rules=Rules(most_waiting=2))
+    first, *places = [world.ask("alice", world.processes.start()) for _ in range(3)]
+    assert [answer.status_code for answer in (first, *places)] == [201, 202, 202]
+    refused = world.ask("alice", world.processes.start())
+    assert (refused.status_code, refused.json()["error"]["what"]) == (
+        429,
+        "2 asks of alice wait already, as many as one person may have.",
+    )
+    assert world.ask("bob", world.processes.start()).status_code == 202
+    world.request("DELETE", f"leases/{places[0].json()['id']}", "alice")
+    assert world.ask("alice", world.processes.start()).status_code == 202
+    world.close()
 
 
 def test_asks_that_belong_together_are_granted_together(world):

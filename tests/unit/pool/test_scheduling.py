@@ -49,7 +49,8 @@ def lease(number, user="alice", wanted=1, **what):
         "idle_since": None,
         "reason": "",
     }
-    return Lease(**{**values, **what})
+    values |= what
+    return Lease(**{"ages_since": values["waiting_since"], **values})
 
 
 def granted(*leases, devices=GPUS, **what):
@@ -85,6 +86,29 @@ def test_waiting_makes_up_for_use():
     waited = timedelta(seconds=3600 / RULES.ageing)
     queue = lease(1, "alice", waiting_since=NOW - waited - timedelta(seconds=1)), lease(2, "bob")
     assert list(granted(*queue, devices=GPUS[:1], recent={"alice": 3600.0})) == ["1"]
+
+
+def test_a_person_waits_but_once_however_many_asks_wait():
+    long_ago = NOW - timedelta(hours=20)
+    stuffed = [lease(number, waiting_since=long_ago) for number in range(1, 9)]
+    bob = lease(99, "bob", waiting_since=NOW - timedelta(minutes=1))
+    assert sorted(granted(*stuffed, bob, devices=GPUS[:2], recent={"alice": 3600.0})) == ["1", "99"]
+    just_had_one = [replace(one, ages_since=NOW) for one in stuffed]
+    assert list(granted(*just_had_one, bob, devices=GPUS[:1], recent={"alice": 3600.0})) == ["99"]
+    assert [one.id for one in order(Situation(stuffed[:3], GPUS, NOW))] == ["1", "2", "3"], "one's own by their age"
+
+
+def test_waiting_for_ones_own_quota_makes_up_for_nothing():
+    long_ago = NOW - timedelta(hours=20)
+    blocked = lease(1, waiting_since=long_ago, ages_since=None)
+    bob = lease(2, "bob", waiting_since=NOW)
+    assert list(granted(blocked, bob, devices=GPUS[:1], recent={"alice": 60.0})) == ["2"]
+
+
+def test_it_is_said_who_waits_for_a_quota():
+    quotas = [QuotaRule("user", "alice", Quota(gpus=1))]
+    queue = [lease(1), lease(2), lease(3, "bob"), *together("alice", 4, 5)]
+    assert decide(Situation(queue, GPUS, NOW, quotas=quotas)).at_quota == {"2", "4", "5"}
 
 
 def test_who_comes_back_stands_ahead_of_new_asks():
