@@ -27,7 +27,7 @@ from starlette.routing import BaseRoute, Route
 from armillary_hub.pool.bodies import QuotaBody, ReservationBody
 from armillary_hub.pool.quotas import QuotaRule, QuotaScope, quota_of
 from armillary_hub.pool.requests import admin_of, body_of, whose
-from armillary_hub.pool.reservations import Reservation
+from armillary_hub.pool.reservations import Reservation, most_at_once
 from armillary_hub.web.errors import WebError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def reserve(pool: GpuPool, reservation: Reservation) -> None:
     Raises
     ------
     PolicyError
-        If it is for more GPUs than there are, or over already.
+        If it is for more GPUs than there are, or than other reservations leave at that time, or over already.
     """
     count = len(pool.devices())
     if reservation.devices > count:
@@ -79,6 +79,11 @@ def reserve(pool: GpuPool, reservation: Reservation) -> None:
         raise PolicyError("devices", what, _("Reserve {n} at most.", n=count))
     if reservation.span(pool.store.clock.wall()) is None:
         raise PolicyError("ends", _("The reservation is over already."), _("Check its times."))
+    most = most_at_once(reservation, pool.policy.reservations(), pool.store.clock.wall())
+    if most > count:
+        what = _("{n} GPUs would be reserved at the same time; this machine has {count}.", n=most, count=count)
+        left = max(0, count - (most - reservation.devices))
+        raise PolicyError("devices", what, _("Reserve {n} at most, or choose another time.", n=left))
     pool.policy.reserve(reservation)
 
 

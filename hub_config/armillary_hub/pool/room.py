@@ -6,10 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import takewhile
 
 from armillary_hub.pool.quotas import Quota, quota_of
 from armillary_hub.pool.records import BookedDevice, Lease
-from armillary_hub.pool.reservations import Reservation
+from armillary_hub.pool.reservations import Reservation, kept
 from armillary_hub.pool.situation import Situation
 from armillary_hub.pool.together import Ask, asks
 
@@ -23,6 +24,7 @@ class Room:
     def __init__(self, situation: Situation) -> None:
         self._situation = situation
         self._devices = sorted((one for one in situation.devices if one.state == "working"), key=lambda one: one.index)
+        self._kept = kept(situation.reservations, len(self._devices))
         self._kinds = {device.uuid: device.kind for device in situation.devices}
         self._closed: set[str] = set()
         self._whole: set[str] = set()
@@ -93,21 +95,24 @@ class Room:
         candidates = self._candidates(lease)
         if self._came_back(lease) and not _matches(lease.came_from, candidates, self._kinds):
             return False
-        kept = 0 if self._is_entitled(lease) else sum(one.devices for one in self._others_reservations(lease))
-        return lease.wanted <= len(candidates) - kept
+        return lease.wanted <= len(candidates) - sum(self._kept[one.id] for one in self._ahead(lease))
 
     def _is_entitled(self, lease: Lease) -> bool:
         """Return whether a reservation keeps devices for it."""
-        mine = (one for one in self._situation.reservations if one.is_for(lease.user, lease.groups))
-        return any(lease.wanted <= self._missing(reservation) for reservation in mine)
+        return any(self._entitles(reservation, lease) for reservation in self._situation.reservations)
 
-    def _others_reservations(self, lease: Lease) -> list[Reservation]:
-        return [one for one in self._situation.reservations if not one.is_for(lease.user, lease.groups)]
+    def _entitles(self, reservation: Reservation, lease: Lease) -> bool:
+        return reservation.is_for(lease.user, lease.groups) and lease.wanted <= self._missing(reservation)
+
+    def _ahead(self, lease: Lease) -> list[Reservation]:
+        """Return the reservations that keep devices from a lease: others' ones, those before its own if it has one."""
+        before = takewhile(lambda one: not self._entitles(one, lease), self._situation.reservations)
+        return [one for one in before if not one.is_for(lease.user, lease.groups)]
 
     def _missing(self, reservation: Reservation) -> int:
         """Return how many devices a reservation still has to keep free."""
         held = sum(gpus for lease, gpus in self._holders if reservation.is_for(lease.user, lease.groups))
-        return max(0, math.ceil(reservation.devices - held - _NOTHING))
+        return max(0, math.ceil(self._kept[reservation.id] - held - _NOTHING))
 
     # What there is ---------------------------------------------------------------------------------------
 
@@ -120,7 +125,7 @@ class Room:
         open_ = [device for device in self._candidates(lease) if device.uuid not in self._closed]
         free = [device for device in open_ if self._is_free(device)]
         spare = sum(map(self._is_free, self._devices))
-        spare -= sum(self._missing(one) for one in self._others_reservations(lease))
+        spare -= sum(self._missing(one) for one in self._ahead(lease))
         if lease.memory is not None:
             return self._choose_share(lease.memory, open_, free if spare >= 1 else [], lease)
         if spare < lease.wanted or len(free) < lease.wanted:

@@ -2,7 +2,8 @@
 
 The rules, in the order in which they count:
 
-1. Who is in a reservation comes first, for as many GPUs as it keeps. Nobody else gets those.
+1. Who is in a reservation comes first, for as many GPUs as it keeps. Nobody else gets those. Where several keep more
+   than there is, because a GPU was lost, each keeps what those that began before it leave.
 2. Then who has used least: recent GPU-seconds (`armillary_hub.pool.usage`) divided by the person's weight. A GPU held
    now counts as some use in advance (`Rules.charge`), so that people who ask at once take turns.
 3. Waiting makes up for use (`Rules.ageing`), so that everybody's turn comes: whoever asks once a wait has made up for

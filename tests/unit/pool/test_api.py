@@ -152,6 +152,8 @@ def test_a_reservation_is_kept_and_removed(world):
         ({"starts": "2026-11-24T09:00+01:00"}, "a local time has no offset"),
         ({"timezone": "Mars/Olympus"}, "there is no timezone 'Mars/Olympus'"),
         ({"starts": "soon"}, "starts"),
+        ({"starts": "0001-01-01T00:00", "timezone": "Asia/Tokyo"}, "the year must be between 2000 and 2999"),
+        ({"ends": "9999-12-31T23:59", "timezone": "America/New_York"}, "the year must be between 2000 and 2999"),
         ({"weekly": True, "ends": "2026-12-24T09:00"}, "lasts a week at most"),
         ({"starts": "2026-10-24T09:00", "ends": "2026-10-24T11:00"}, "The reservation is over already."),
     ],
@@ -161,6 +163,29 @@ def test_a_reservation_that_makes_no_sense_is_refused(world, change, said):
     assert answer.status_code == 422
     assert said in answer.json()["error"]["what"]
     assert world.rows("SELECT * FROM reservations") == []
+
+
+@pytest.mark.parametrize(
+    ("other", "left"),
+    [
+        ({}, 0),
+        ({"starts": "2026-11-24T10:59", "ends": "2026-11-24T12:00"}, 0),
+        ({"starts": "2026-11-01T00:00", "ends": "2026-12-31T00:00", "devices": 2}, 0),
+        ({"starts": "2026-11-24T11:00", "ends": "2026-11-24T12:00"}, None),
+        ({"starts": "2026-12-01T09:30", "ends": "2026-12-01T09:40"}, 0),
+        ({"starts": "2026-12-01T09:30", "ends": "2026-12-01T09:40", "timezone": "Europe/Berlin"}, None),
+        ({"starts": "2027-06-01T11:30", "ends": "2027-06-01T11:40", "timezone": "Europe/Berlin"}, 0),
+        ({"devices": 1, "weekly": True}, None),
+    ],
+)
+def test_no_more_gpus_are_reserved_at_a_time_than_there_are(world, other, left):
+    first = {**TUESDAY, "weekly": True, "devices": 1 if other.get("devices") == 1 else 2}
+    assert world.request("POST", "reservations", ADMIN, first).status_code == 201
+    answer = world.request("POST", "reservations", ADMIN, {**TUESDAY, "devices": 1, "name": "others", **other})
+    assert answer.status_code == (201 if left is None else 422), answer.text
+    if left is not None:
+        assert "would be reserved at the same time; this machine has 2." in answer.json()["error"]["what"]
+        assert answer.json()["error"]["remedy"] == f"Reserve {left} at most, or choose another time."
 
 
 def test_an_idle_kernel_is_suspended_for_one_that_waits_and_comes_back(world):

@@ -195,6 +195,7 @@ def test_an_admin_reserves_gpus_and_everybody_reads_it(world):
         (TUESDAY, {"devices": "0"}, "devices", "How many GPUs: 1 or more."),
         (TUESDAY, {"starts": ""}, "starts", "A date and a time."),
         (TUESDAY, {"ends": "2026-12-01T08:00"}, "ends", "It must end after it starts."),
+        (TUESDAY, {"starts": "0001-01-01T00:00"}, "starts", "The year must be between 2000 and 2999."),
         (TUESDAY, {"ends": "2026-12-21T08:00"}, "ends", "What comes every week lasts a week at most."),
         (TUESDAY, {"timezone": "Mars/Olympus"}, "timezone", "There is no such time zone."),
         (

@@ -189,7 +189,7 @@ def test_gpu_hours_of_the_day_run_out():
 
 
 def reserved(devices, name="class"):
-    return Reservation("r", "group", name, devices, NOW, NOW + timedelta(hours=2), "UTC", False, "", "root")
+    return Reservation(f"r-{name}", "group", name, devices, NOW, NOW + timedelta(hours=2), "UTC", False, "", "root")
 
 
 def test_a_reservation_keeps_its_gpus_for_its_members():
@@ -207,6 +207,27 @@ def test_what_members_hold_already_is_part_of_the_reservation():
 def test_an_ask_larger_than_what_is_not_reserved_stops_nobody():
     large = lease(1, wanted=3, waiting_since=NOW - timedelta(hours=1))
     assert sorted(granted(large, lease(2, "bob"), reservations=[reserved(2)])) == ["2"]
+
+
+def of_groups(*names):
+    return [lease(number, f"user{number}", groups=(name,)) for number, name in enumerate(names, start=1)]
+
+
+def test_reservations_that_keep_more_than_there_is_keep_it_one_after_the_other():
+    both = [reserved(4, "class"), reserved(4, "lab")]
+    assert sorted(granted(*of_groups("class", "lab", "class", "", "lab"), reservations=both)) == ["1", "3"]
+    assert granted(*of_groups("lab", ""), reservations=both) == {}
+    three = (*GPUS[:3], replace(GPUS[3], state="lost"))
+    sound = [reserved(2, "class"), reserved(2, "lab")]
+    queue = of_groups("lab", "lab", "class", "class", "")
+    assert sorted(granted(*queue, reservations=sound, devices=three)) == ["1", "3", "4"]
+
+
+def test_a_reservation_waits_for_no_later_one():
+    held = [lease(number, "carol", devices=(f"d{number}",)) for number in (0, 1)]
+    sound = [reserved(2, "class"), reserved(2, "lab")]
+    assert sorted(granted(*held, *of_groups("class", "class"), reservations=sound)) == ["1", "2"]
+    assert granted(*held, *of_groups("lab"), reservations=sound) == {}, "the earlier one comes first"
 
 
 # Whose idle GPU is taken -------------------------------------------------------------------------------------
