@@ -292,6 +292,7 @@ class GpuPool:
 
     def watch(self) -> None:
         """Look once: take back what the dead and the silent left, and give it to those who wait."""
+        self.store.database.check()
         for lease in self.store.active():
             if not self._machine.is_alive(lease.holder):
                 self._found_dead(lease)

@@ -23,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from http import HTTPStatus
@@ -45,6 +46,7 @@ from armillary_hub.pool.devices import Inventory, inventory_of
 from armillary_hub.pool.faults import answer_database_fault, fault_of
 from armillary_hub.pool.host_memory import HostMemory
 from armillary_hub.pool.machine import accounts
+from armillary_hub.pool.ownership import DatabaseInUseError
 from armillary_hub.pool.page_api import PageApi
 from armillary_hub.pool.policy_api import PolicyApi
 from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, SAMPLE_INTERVAL, TIDY_INTERVAL, GpuPool
@@ -205,6 +207,10 @@ async def _again_and_again(task: Callable[[], None], seconds: float) -> None:
         try:
             await run_in_threadpool(task)
             said = ""
+        except DatabaseInUseError:
+            _log.exception("The GPU pool ends")
+            signal.raise_signal(signal.SIGTERM)  # whoever started it starts it again, if it may have the database then
+            return
         except Exception as error:
             what = str(fault_of(error, "") if isinstance(error, DBAPIError) else error)
             if what != said:
