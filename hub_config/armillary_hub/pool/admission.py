@@ -11,8 +11,8 @@ from armillary_kernels.texts import translator
 
 from armillary_hub.pool.machine import AccountOf, Machine
 from armillary_hub.pool.policy import PolicyStore
-from armillary_hub.pool.quotas import quota_of
-from armillary_hub.pool.records import BookedDevice, Lease
+from armillary_hub.pool.quotas import NOTHING, quota_of
+from armillary_hub.pool.records import BookedDevice, Lease, gpus_of
 from armillary_hub.web.errors import WebError
 
 _ = translator(__file__)
@@ -41,11 +41,11 @@ class Admission:
         accounts = {self._account_of(user), *([os.getuid()] if or_services else [])}
         owner = self._machine.owner(holder)
         if owner is None:
-            what = f"Process {holder.pid} (started at {holder.start_time}) is not running."
-            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, "A lease belongs to a living process.")
+            what = _("Process {pid} (started at {start}) is not running.", pid=holder.pid, start=holder.start_time)
+            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, _("Ask for a process that lives."))
         if owner not in accounts:
-            what = f"Process {holder.pid} is not one of {user}'s."
-            raise WebError(HTTPStatus.FORBIDDEN, what, "A lease belongs to a process of its user's account.")
+            what = _("Process {pid} is not one of {user}'s.", pid=holder.pid, user=user)
+            raise WebError(HTTPStatus.FORBIDDEN, what, _("Ask for a process of the account that the lease is for."))
 
     def check_waiting(self, user: str, standing: Sequence[Lease], most: int) -> None:
         """Refuse another ask of a person who has many in the queue."""
@@ -66,12 +66,35 @@ class Admission:
             what = _("{n} MiB of a GPU were asked for; the largest one here has {most}.", n=memory, most=largest)
             raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, _("Ask for {n} at most.", n=largest))
 
+    def check_apiece(self, devices: Sequence[BookedDevice], wanted: int) -> None:
+        """Refuse several GPUs for one process where there are only parts of some, of which a process sees one."""
+        whole = [device for device in devices if not device.is_part]
+        if devices and wanted > 1 and len(whole) < wanted:
+            what = _(
+                "{n} GPUs were asked for; {count} of those of this machine are whole, and a process can use but one "
+                "MIG instance.",
+                n=wanted,
+                count=len(whole),
+            )
+            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, _("Ask for {n} at most.", n=max(1, len(whole))))
+
     def check_quota(
         self, devices: Sequence[BookedDevice], user: str, groups: Sequence[str], wanted: int, memory: int | None
     ) -> None:
         """Refuse more than the user's quota ever allows."""
-        most = quota_of(user, groups, self._policy.quotas()).gpus
-        if most is not None and (wanted > most if memory is None else most <= 0):
-            what = _("{n} GPUs were asked for; your quota is {most:g} at once.", n=wanted, most=most)
-            remedy = _("Ask for fewer, or ask an admin for a larger quota.")
+        quota, amount = quota_of(user, groups, self._policy.quotas()), gpus_of(wanted, memory, devices)
+        remedy = _("Ask for fewer, or ask an admin for a larger quota.")
+        if quota.gpus is not None and amount > quota.gpus + NOTHING:
+            numbers = {"n": wanted, "memory": memory, "part": amount, "most": quota.gpus}
+            what = (
+                _("{n} GPUs were asked for; your quota is {most:g} at once.", **numbers)
+                if memory is None
+                else _(
+                    "{memory} MiB of a GPU were asked for, {part:.2g} of it; your quota is {most:g} GPUs at once.",
+                    **numbers,
+                )
+            )
             raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, remedy)
+        if quota.gpu_hours == 0:
+            what = _("Your quota is 0 GPU-hours a day.")
+            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, _("Ask an admin for a larger quota."))

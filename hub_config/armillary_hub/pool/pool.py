@@ -192,6 +192,7 @@ class GpuPool:
         self._admission.check_holder(user, holder, or_services=asked_by not in ("", user))
         gpus = wanted * (together.size if together else 1)
         self._admission.check_wanted(self.devices(), gpus, memory)
+        self._admission.check_apiece(self.devices(), wanted)
         self._admission.check_quota(self.devices(), user, groups, gpus, memory)
         asked = (user, purpose, label, wanted, holder, together)
         self._admission.check_waiting(user, self.store.active(), self.store.rules.most_waiting)

@@ -128,9 +128,24 @@ class BookedDevice:
         return self.name, self.memory
 
     @property
+    def is_part(self) -> bool:
+        """Whether it is a MIG instance, of which a process sees one, whatever else its environment names.
+
+        See "CUDA device enumeration" in NVIDIA's Multi-Instance GPU user guide.
+        """
+        return self.uuid.startswith("MIG-")
+
+    @property
     def is_free(self) -> bool:
         """Whether nobody holds any of it."""
         return not self.exclusives and not self.shared
+
+
+def gpus_of(wanted: int, memory: int | None, devices: Iterable[BookedDevice]) -> float:
+    """Return how many GPUs an ask holds at most: a share is the part of the smallest device that it fits into."""
+    if memory is None:
+        return wanted
+    return memory / min((device.memory for device in devices if device.memory >= memory), default=memory)
 
 
 @dataclass(frozen=True)

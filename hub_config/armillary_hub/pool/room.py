@@ -8,14 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import takewhile
 
-from armillary_hub.pool.quotas import Quota, quota_of
-from armillary_hub.pool.records import BookedDevice, Lease
+from armillary_hub.pool.quotas import NOTHING, Quota, quota_of
+from armillary_hub.pool.records import BookedDevice, Lease, gpus_of
 from armillary_hub.pool.reservations import Reservation, kept
 from armillary_hub.pool.situation import Situation
 from armillary_hub.pool.together import Ask, asks
-
-#: GPUs are counted in parts; this much is nothing.
-_NOTHING = 1e-9
 
 
 class Room:
@@ -26,6 +23,7 @@ class Room:
         self._devices = sorted((one for one in situation.devices if one.state == "working"), key=lambda one: one.index)
         self._kept = kept(situation.reservations, len(self._devices))
         self._kinds = {device.uuid: device.kind for device in situation.devices}
+        self._apiece = {lease.id: lease.wanted for lease in situation.leases}  # of each in a group, too
         self._closed: set[str] = set()
         self._whole: set[str] = set()
         self._shared: Counter[str] = Counter()
@@ -87,7 +85,7 @@ class Room:
     def is_at_quota(self, lease: Lease) -> bool:
         """Return whether what it wants would be more than its user may have."""
         quota = self._quota(lease)
-        if quota.gpus is not None and self._held[lease.user] + self._amount(lease) > quota.gpus + _NOTHING:
+        if quota.gpus is not None and self._held[lease.user] + self._amount(lease) > quota.gpus + NOTHING:
             return True
         return quota.gpu_hours is not None and self._situation.day_hours.get(lease.user, 0.0) >= quota.gpu_hours
 
@@ -112,7 +110,7 @@ class Room:
     def _missing(self, reservation: Reservation) -> int:
         """Return how many devices a reservation still has to keep free."""
         held = sum(gpus for lease, gpus in self._holders if reservation.is_for(lease.user, lease.groups))
-        return max(0, math.ceil(self._kept[reservation.id] - held - _NOTHING))
+        return max(0, math.ceil(self._kept[reservation.id] - held - NOTHING))
 
     # What there is ---------------------------------------------------------------------------------------
 
@@ -161,15 +159,14 @@ class Room:
 
     def _amount(self, lease: Lease) -> float:
         """Return the GPUs that a lease will hold at most."""
-        if lease.memory is None:
-            return lease.wanted
-        return lease.memory / min((device.memory for device in self._candidates(lease)), default=lease.memory)
+        return gpus_of(lease.wanted, lease.memory, self._candidates(lease))
 
     def _candidates(self, lease: Lease) -> list[BookedDevice]:
         """Return the working devices that would do, whoever holds them."""
         fitting = [one for one in self._devices if lease.memory is None or one.memory >= lease.memory]
         if not self._came_back(lease):
-            return fitting
+            several = self._apiece.get(lease.id, lease.wanted) > 1
+            return [device for device in fitting if not (several and device.is_part)]
         if not self._situation.moves:
             return [device for device in fitting if device.uuid in lease.came_from]
         kinds = {self._kinds.get(uuid) for uuid in lease.came_from}

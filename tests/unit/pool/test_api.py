@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from armillary_hub.pool import openapi
+from armillary_hub.pool.devices import Device
 from armillary_hub.pool.openapi import OPERATIONS
 from armillary_hub.pool.service import PREFIX, PoolApi
 from armillary_hub.pool.situation import Rules
@@ -113,6 +114,39 @@ def test_a_quota_refuses_what_can_never_be_and_queues_the_rest(world):
     assert mine == {"yours": {"gpus": 1.0, "gpu_hours": None, "weight": 2.0}, "quotas": []}
     assert world.request("DELETE", "quotas/group/class", ADMIN).status_code == 204
     assert world.request("GET", f"leases/{waiting['id']}", "alice@class").json()["state"] == "granted"
+
+
+@pytest.mark.parametrize(
+    ("quota", "what", "said"),
+    [
+        (
+            {"gpus": 0.4},
+            {"memory": 8192},
+            "8192 MiB of a GPU were asked for, 0.5 of it; your quota is 0.4 GPUs at once.",
+        ),
+        ({"gpus": 0}, {"memory": 1}, "your quota is 0 GPUs at once."),
+        ({"gpus": 0.5}, {"memory": 8192}, None),
+        ({"gpu_hours": 0}, {"devices": 1}, "Your quota is 0 GPU-hours a day."),
+        ({"gpu_hours": 0}, {"memory": 1}, "Your quota is 0 GPU-hours a day."),
+        ({"gpu_hours": 0.1}, {"devices": 1}, None),
+    ],
+)
+def test_what_a_quota_never_allows_does_not_wait_for_ever(world, quota, what, said):
+    world.request("PUT", "quotas/user/alice", ADMIN, quota)
+    answer = world.ask("alice", world.processes.start(), **what)
+    assert answer.status_code == (201 if said is None else 422), answer.text
+    assert said is None or said in answer.json()["error"]["what"]
+
+
+def test_several_mig_instances_for_one_process_are_refused(world):
+    world.gpus.all = tuple(Device(f"MIG-{n}", n, "H100 MIG 1g.10gb", 2**33) for n in range(2))
+    world.kill_pool()
+    world.start_pool()
+    answer = world.ask("alice", world.processes.start(), devices=2)
+    assert answer.status_code == 422
+    assert "a process can use but one MIG instance" in answer.json()["error"]["what"]
+    pair = {"devices": 1, "together": {"id": "f", "size": 2}}
+    assert [world.ask("alice", world.processes.start(), **pair).status_code for _ in range(2)] == [202, 201]
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,18 @@ def test_devices_of_one_kind_are_given_together_and_the_scarce_kept_whole():
     assert granted(lease(1, wanted=4), devices=mixed) == {"1": ("d0", "d1", "d2", "d3")}
 
 
+def test_several_gpus_of_one_process_are_whole_ones():
+    parts = tuple(replace(device(n, "H100 MIG 1g.10gb"), uuid=f"MIG-{n}") for n in range(2))
+    mixed = (*parts, device(2), device(3))
+    assert granted(lease(1, wanted=2), devices=mixed) == {"1": ("d2", "d3")}
+    assert granted(lease(1, wanted=2), devices=(*parts, device(2))) == {}
+    assert granted(lease(1), lease(2), lease(3), devices=(*parts, device(2))).keys() == {"1", "2", "3"}
+    assert granted(*together("alice", 1, 2, 3), devices=(*parts, device(2))).keys() == {"1", "2", "3"}
+    assert granted(*together("alice", 1, 2, wanted=2), devices=(*parts, device(2), device(3))) == {}
+    queue = lease(1, wanted=2, waiting_since=NOW - timedelta(hours=1)), lease(2, "bob")
+    assert list(granted(*queue, devices=(*parts, device(2)))) == ["2"], "it keeps nothing from others"
+
+
 def test_shares_fill_one_device_before_the_next():
     queue = [lease(number, f"user{number}", memory=30 * 1024) for number in range(3)]
     assert granted(*queue, lease(9, "zoe", wanted=2)) == {"0": ("d0",), "1": ("d0",), "2": ("d1",), "9": ("d2", "d3")}
