@@ -26,6 +26,7 @@ from armillary_hub.pool.idleness import Idleness
 from armillary_hub.pool.machine import AccountOf, Machine, ThisMachine
 from armillary_hub.pool.policy import PolicyStore
 from armillary_hub.pool.pruning import Pruning
+from armillary_hub.pool.reasons import reason_in_words
 from armillary_hub.pool.records import BookedDevice, Lease
 from armillary_hub.pool.repeats import GivenUp, check_asker
 from armillary_hub.pool.reports import Reports
@@ -247,7 +248,7 @@ class GpuPool:
         with self._lock:
             begun = None if refusal else self.store.begin_suspension(lease_id, actor)
             if begun is None:
-                reason = refusal or _("nothing uses GPUs by it, or what does is busy")
+                reason = reason_in_words(refusal) if refusal else _("nothing uses GPUs by it, or what does is busy")
                 what = _("The lease cannot be suspended: {reason}.", reason=reason)
                 raise WebError(HTTPStatus.CONFLICT, what, _("Nothing has changed."))
             self._suspensions.suspend(begun)
@@ -263,7 +264,8 @@ class GpuPool:
         """
         lease = self._own(user, lease_id)
         if self.store.resume(lease_id, user) is None and lease.state == "released":
-            raise WebError(HTTPStatus.GONE, f"The lease has ended: {lease.reason}.", "Restart the kernel.")
+            what = _("The lease has ended: {reason}.", reason=reason_in_words(lease.reason))
+            raise WebError(HTTPStatus.GONE, what, _("Restart the kernel."))
         self.grant()
         return self._known(lease_id)
 

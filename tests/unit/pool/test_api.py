@@ -345,6 +345,42 @@ def test_the_history_is_ones_own_and_an_admins_everybodys(world):
     assert world.request("GET", f"history?before={every[1]['number']}", ADMIN).json()["changes"] == every[:1]
 
 
+@pytest.mark.parametrize(
+    ("user", "method", "path", "body", "said"),
+    [
+        ("service:operator", "DELETE", "leases/x", None, "operator 是一个服务；租约属于用户。 请使用用户的令牌。"),
+        ("alice", "PUT", "quotas/default", {}, "alice 不是管理员。 请联系管理员操作。"),
+        (ADMIN, "PUT", "quotas/planet/earth", {}, "配额属于某个用户、某个组，或为默认配额。"),
+        (ADMIN, "DELETE", "quotas/user/zoe", None, "没有 zoe 的配额。 请刷新页面：它可能已被删除。"),
+        (ADMIN, "DELETE", "reservations/x", None, "没有预留 x。 请刷新页面：它可能已被删除。"),
+        (
+            "alice",
+            "GET",
+            "nowhere",
+            None,
+            "/services/gpu-pool/nowhere 处没有任何内容。 请检查地址；原有内容可能已不在。",
+        ),
+        ("alice", "PATCH", "", None, "此处不支持 PATCH。 请使用："),
+        ("alice", "POST", "leases", {}, "无法读懂该请求："),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_their_language_with_what_to_do(world, user, method, path, body, said):
+    error = world.request(method, path, user, body, {"accept-language": "zh-CN"}).json()["error"]
+    assert f"{error['what']} {error['remedy']}".startswith(said)
+    assert error["remedy"]
+
+
+def test_why_a_lease_ended_or_stays_is_said_in_their_language(world):
+    chinese = {"accept-language": "zh-CN"}
+    lease = granted(world, "alice")
+    world.checkpoints.refusal = lambda process: "it was stopped by a signal"
+    refused = world.request("POST", f"leases/{lease}/suspend", "alice", headers=chinese).json()["error"]
+    assert refused["what"] == "无法挂起该租约：它已被信号暂停。"
+    world.request("DELETE", f"leases/{lease}", ADMIN)
+    ended = world.request("POST", f"leases/{lease}/resume", "alice", headers=chinese).json()["error"]
+    assert ended == {"what": "该租约已结束：被 root 收回。", "remedy": "请重启内核。"}
+
+
 def test_the_description_is_of_every_route_and_nothing_else(world):
     described = {(operation.method, f"{PREFIX}{operation.path}") for operation in OPERATIONS}
     served = {(m, route.path) for route in PoolApi(world.pool).routes() for m in route.methods - {"HEAD"}}
