@@ -73,9 +73,12 @@ def order(situation: Situation) -> list[Lease]:
     return [*served, *passed_over]
 
 
-def waits_for(situation: Situation, lease: Lease) -> Literal["turn", "quota", "devices"]:
-    """Return what a lease waits for: its turn, its user's own quota, or devices that are not there or are reserved."""
-    room, whole = Room(situation), ask_of(situation, lease).whole
+def waits_for(situation: Situation, lease: Lease, room: Room | None = None) -> Literal["turn", "quota", "devices"]:
+    """Return what a lease waits for: its turn, its user's own quota, or devices that are not there or are reserved.
+
+    Who asks for many leases of one situation gives a ``room`` of it, which is not changed.
+    """
+    room, whole = room or Room(situation), ask_of(situation, lease).whole
     if room.is_at_quota(whole):
         return "quota"
     return "devices" if room.is_passed_over(whole) else "turn"

@@ -50,7 +50,7 @@ from armillary_hub.pool.ownership import DatabaseInUseError
 from armillary_hub.pool.page_api import PageApi
 from armillary_hub.pool.policy_api import PolicyApi
 from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, SAMPLE_INTERVAL, TIDY_INTERVAL, GpuPool
-from armillary_hub.pool.records import Lease
+from armillary_hub.pool.records import Change, Lease
 from armillary_hub.pool.requests import actor_of, asker_of, body_of, person_of
 from armillary_hub.pool.store import LeaseStore
 from armillary_hub.pool.suspender import NoSuspender, SimulatedSuspender, Suspender
@@ -112,8 +112,7 @@ class PoolApi:
         changes = await run_in_threadpool(
             self.pool.store.changes, user=user, before=int(before) if before.isdecimal() else None, limit=HISTORY_LINES
         )
-        books = await self._books(request)
-        return JSONResponse({"changes": [books.change(change) for change in changes]})
+        return await run_in_threadpool(self._told, request, changes)
 
     async def ask(self, request: Request) -> Response:
         """Ask for GPUs."""
@@ -183,14 +182,19 @@ class PoolApi:
         """Do something with a lease of the person who asks for it, or of the service that asked for a person."""
         return await run_in_threadpool(what, actor_of(request), request.path_params["id"], *values)
 
-    async def _books(self, request: Request) -> Books:
-        situation = await run_in_threadpool(self.pool.situation)
-        waits = any(lease.waiting_since for lease in situation.leases)
-        lasted = await run_in_threadpool(self.pool.store.lasted) if waits else ()
-        return Books(situation, request.state.identity, Beside(lasted))
-
     async def _answer(self, request: Request, lease: Lease, status: int = HTTPStatus.OK) -> Response:
-        return JSONResponse((await self._books(request)).lease(lease), status)
+        # All of it in the thread: what others hold and wait for is gone through, while the loop answers on.
+        return await run_in_threadpool(lambda: JSONResponse(self._books(request).lease(lease), status))
+
+    def _told(self, request: Request, changes: Sequence[Change]) -> Response:
+        books = self._books(request)
+        return JSONResponse({"changes": [books.change(change) for change in changes]})
+
+    def _books(self, request: Request) -> Books:
+        situation = self.pool.situation()
+        waits = any(lease.waiting_since for lease in situation.leases)
+        lasted = self.pool.store.lasted() if waits else ()
+        return Books(situation, request.state.identity, Beside(lasted))
 
 
 def _created(lease: Lease) -> int:

@@ -11,6 +11,7 @@ from armillary_hub.pool.devices import GpuProcess
 from armillary_hub.pool.history import MINUTES, History
 from armillary_hub.pool.samples import DeviceSample
 from armillary_hub.pool.suspender import NoSuspender
+from armillary_hub.pool.views import Books
 from rich.console import Console
 from sqlalchemy import update
 from support.pool_world import World
@@ -77,6 +78,33 @@ def test_an_own_suspended_kernel_says_where_its_memory_is(world):
     assert "Suspended What they had in a GPU is kept" in others
     assert "alice Kernel 1 GPU 2 h 0 min" in others
     assert world.request("GET", "", "bob").json()["leases"][0]["suspended_since"] == "2026-11-24T09:00:00+00:00"
+
+
+def test_what_takes_long_is_made_in_a_thread_and_others_are_answered_meanwhile(world, monkeypatch):
+    lease = granted(world, "alice")
+    in_threads = []
+
+    async def note(function, *arguments, **options):
+        in_threads.append(True)
+        try:
+            return function(*arguments)
+        finally:
+            in_threads.pop()
+
+    monkeypatch.setattr("support.pool_world._at_once", note)
+    made = Books.device, Books.lease, Books.change
+    for method in made:
+
+        def noted(books, what, method=method):
+            assert in_threads, "the event loop makes nothing"
+            return method(books, what)
+
+        monkeypatch.setattr(Books, method.__name__, noted)
+    for path in ("", f"leases/{lease}", "history"):
+        assert world.request("GET", path, ADMIN if path != f"leases/{lease}" else "alice").status_code == 200
+    monkeypatch.setattr("armillary_hub.pool.page_api.gpus_page", lambda *_, **__: str(bool(in_threads)))
+    assert world.page("", "alice").text == "True"
+    assert world.send_form(ADMIN, {**QUOTA, "gpus": "two"}).text == "True"
 
 
 def test_the_driver_is_named(world):
