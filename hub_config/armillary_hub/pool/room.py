@@ -43,9 +43,13 @@ class Room:
         waited = sorted(asks(self._situation), key=lambda one: (self._waited(one.whole), -one.whole.number))
         for ask in waited:
             waiting.setdefault(ask.whole.user, []).append(ask)
+        ranks: dict[str, tuple[bool, float, int]] = {}
         while waiting:
-            user = min(waiting, key=lambda name: self._rank(waiting[name][-1].whole))
+            ranks.update((name, self._rank(waiting[name][-1].whole)) for name in waiting.keys() - ranks.keys())
+            user = min(waiting, key=ranks.__getitem__)
             yield waiting[user].pop()
+            # What one person is given changes no other one's rank, unless they are in a reservation together.
+            ranks.clear() if self._situation.reservations else ranks.pop(user)
             if not waiting[user]:
                 del waiting[user]
 
