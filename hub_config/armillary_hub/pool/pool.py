@@ -22,6 +22,7 @@ from armillary_hub.pool.audit_counts import AuditCounts
 from armillary_hub.pool.device_books import DeviceBooks
 from armillary_hub.pool.devices import Inventory, NvmlSilentError
 from armillary_hub.pool.enforcement import Enforcement
+from armillary_hub.pool.hearing import Heard
 from armillary_hub.pool.idleness import Idleness
 from armillary_hub.pool.machine import AccountOf, Machine, ThisMachine
 from armillary_hub.pool.policy import PolicyStore
@@ -36,7 +37,7 @@ from armillary_hub.pool.scheduling import decide
 from armillary_hub.pool.situation import Situation
 from armillary_hub.pool.store import LeaseStore
 from armillary_hub.pool.suspender import NoSuspender, Suspender
-from armillary_hub.pool.suspension import Suspensions
+from armillary_hub.pool.suspension import Suspensions, in_a_thread
 from armillary_hub.web.errors import WebError
 
 _ = translator(__file__)
@@ -45,10 +46,6 @@ _log = logging.getLogger(__name__)
 
 #: Seconds between two looks of the watcher.
 LOOK_INTERVAL = 0.5
-
-#: Seconds without a word after which an ask, or a granted lease that is not in use, ends. Where forty kernels start at
-#: once on few processors, it takes half of it until they look after their places.
-SILENCE = 60.0
 
 #: Seconds for which the list of GPUs is believed.
 INVENTORY_AGE = 15.0
@@ -112,11 +109,10 @@ class GpuPool:
         idleness = Idleness(self.samples, store.clock, store.rules.idle_after)
         self._suspensions = Suspensions(store, self._suspender, self._machine, self.grant, idleness, start)
         self._restarts = Restarts(store, self._suspensions)
-        self.enforcement = Enforcement(store, self.samples, self._machine, may_end)
-        self._clock = store.clock.monotonic
+        self.enforcement = Enforcement(store, self.samples, self._machine, may_end, start or in_a_thread)
         self._lock = threading.RLock()
         self._looked, self._has_seen = False, False
-        self._heard: dict[str, float] = {}
+        self._heard = Heard(store.clock.monotonic)
         self._missing: dict[str, Process] = {}
         self._given_up = GivenUp()
 
@@ -205,7 +201,7 @@ class GpuPool:
         """Return a user's lease, and note that its asker is there."""
         lease = self._own(user, lease_id)
         if lease.state != "released":
-            self._hear(lease_id)
+            self._heard.hear(lease_id)
         return lease
 
     def bind(self, user: str, lease_id: str, holder: Process, in_use: bool) -> Lease:
@@ -223,7 +219,7 @@ class GpuPool:
         if lease is None:
             what = _("The lease is suspended or has ended, so nothing can be tied to it.")
             raise WebError(HTTPStatus.GONE, what, _("Ask again."))
-        self._hear(lease_id)
+        self._heard.hear(lease_id)
         return lease
 
     def note_activity(self, user: str, lease_id: str, busy: bool) -> Lease:
@@ -296,12 +292,15 @@ class GpuPool:
     def watch(self) -> None:
         """Look once: take back what the dead and the silent left, and give it to those who wait."""
         self.store.database.check()
-        for lease in self.store.active():
+        standing = self.store.active()
+        self._heard.keep({lease.id for lease in standing})
+        self._missing = {lease.id: self._missing[lease.id] for lease in standing if lease.id in self._missing}
+        for lease in standing:
             if not self._machine.is_alive(lease.holder):
                 self._found_dead(lease)
                 continue
             self._missing.pop(lease.id, None)
-            if self._is_silent(lease):
+            if not lease.in_use and self._heard.is_silent(lease.id):
                 self._end_if_held(lease, "its asker was not heard of any more")
         with self._lock:  # what has just begun is not taken for left behind
             self._suspensions.recover()
@@ -317,7 +316,7 @@ class GpuPool:
                 return  # the most frequent case by far, twice a second
             settled = self.store.settle(decide, self._suspensions.possible(standing), self._suspender.moves)
             for lease in settled.granted:
-                self._hear(lease.id)
+                self._heard.hear(lease.id)
                 _log.info("%s got %s for %s %s", lease.user, lease.devices or "the CPU", lease.purpose, lease.label)
                 if lease.step == "restoring":
                     self._suspensions.restore(lease)
@@ -334,17 +333,9 @@ class GpuPool:
         else:
             self._missing[lease.id] = lease.holder
 
-    def _is_silent(self, lease: Lease) -> bool:
-        if lease.in_use:
-            return False
-        # After a restart of the pool everybody gets the whole time anew.
-        heard = self._heard.setdefault(lease.id, self._clock())
-        return self._clock() - heard > SILENCE
-
     def _end_if_held(self, lease: Lease, reason: str) -> None:
         if self.store.release(lease.id, "pool", reason, held_by=lease.holder):
             _log.info("The lease of %s for %s %s ended: %s", lease.user, lease.purpose, lease.label, reason)
-            self._forget(lease.id)
 
     # Within ----------------------------------------------------------------------------------------------
 
@@ -357,7 +348,6 @@ class GpuPool:
 
     def _release(self, lease_id: str, actor: str, reason: str) -> Lease:
         released = self.store.release(lease_id, actor, reason)
-        self._forget(lease_id)
         self.grant()
         return released or self._known(lease_id)
 
@@ -368,7 +358,7 @@ class GpuPool:
         if self._given_up.take(actor, lease_id):
             return self._release(lease_id, actor, "given back")
         if lease.state != "released":
-            self._hear(lease_id)
+            self._heard.hear(lease_id)
         return lease
 
     def _known(self, lease_id: str) -> Lease:
@@ -390,10 +380,3 @@ class GpuPool:
         with self._lock:
             if not self._looked:
                 self.look_at_devices()
-
-    def _hear(self, lease_id: str) -> None:
-        self._heard[lease_id] = self._clock()
-
-    def _forget(self, lease_id: str) -> None:
-        self._heard.pop(lease_id, None)
-        self._missing.pop(lease_id, None)

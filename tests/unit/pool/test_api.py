@@ -278,6 +278,16 @@ def test_a_suspension_that_fails(world, fails, state):
     assert "There is not enough memory." in shown["reason"]
 
 
+def test_nothing_is_kept_in_mind_of_leases_that_are_over(world):
+    lease = granted(world, "alice")
+    world.suspend("alice", lease)
+    world.checkpoints.fails = "fatally"
+    world.finish_task()
+    assert world.request("GET", f"leases/{lease}", "alice").json()["state"] == "released"
+    world.pool.watch()
+    assert (len(world.pool._heard), world.pool._missing) == (0, {})
+
+
 @pytest.mark.parametrize("step", ["suspend", "resume"])
 def test_a_pool_that_is_killed_in_a_step_takes_it_again(world, step):
     lease = granted(world, "alice")
