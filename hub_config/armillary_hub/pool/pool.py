@@ -215,7 +215,7 @@ class GpuPool:
         found = self._own(user, lease_id)
         self._end_if_lost(found)
         self._admission.check_holder(found.user, holder, or_services=user != found.user and not in_use)
-        lease = self.store.bind(lease_id, holder, in_use)
+        lease = self.store.bind(lease_id, holder, in_use, user)
         if lease is None:
             what = _("The lease is suspended or has ended, so nothing can be tied to it.")
             raise WebError(HTTPStatus.GONE, what, _("Ask again."))

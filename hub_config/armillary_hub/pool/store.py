@@ -146,30 +146,39 @@ class LeaseStore:
             note_turns(connection, situation.leases, decisions, self.clock.now())
         return Settled(tuple(granted), tuple(suspending))
 
-    def bind(self, lease_id: str, holder: Process, in_use: bool) -> Lease | None:
+    def bind(self, lease_id: str, holder: Process, in_use: bool, actor: str = "") -> Lease | None:
         """Tie a lease to another process; None when it is neither granted nor queued.
 
         Nothing uses the GPUs of a queued one, whatever is said.
         """
-        chosen = update(leases).where(leases.c.id == lease_id, leases.c.state.in_(("granted", "queued")))
-        used = leases.c.state == "granted" if in_use else False
-        idle = {"step": "", "idle_since": None, "ends_at": None}
-        values = {"pid": holder.pid, "start_time": holder.start_time, "in_use": used, **idle}
         with self.database.transaction() as connection:
-            changed = connection.execute(chosen.values(values)).rowcount
-            return rows.find_lease(connection, lease_id) if changed else None
+            before = rows.find_lease(connection, lease_id)
+            if before is None or before.state not in ("granted", "queued"):
+                return None
+            used = in_use and before.state == "granted"
+            held = {"pid": holder.pid, "start_time": holder.start_time, "in_use": used}
+            _change(connection, lease_id, **held, step="", idle_since=None, ends_at=None)
+            lease = rows.find_lease(connection, lease_id)
+            if lease is not None and (lease.holder, used) != (before.holder, before.in_use):
+                what = f"process {holder.pid} {'uses' if used else 'holds'} it"
+                note(connection, lease, lease.state, self.clock.now(), actor or lease.user, what)
+            return lease
 
     def note_activity(self, lease_id: str, busy: bool) -> Lease | None:
         """Note that the holder of a granted lease uses the GPUs, or does nothing from now on.
 
-        A suspended one that does nothing no longer asks to come back.
+        A suspended one that does nothing no longer asks to come back. The audit has no line for each cell that is run:
+        it says since when somebody was idle where that has a consequence, and where work calls one off.
         """
         chosen = update(leases).where(leases.c.id == lease_id, leases.c.state == "granted")
         if not busy:
             chosen = chosen.where(leases.c.idle_since.is_(None))
         with self.database.transaction() as connection:
+            before = rows.find_lease(connection, lease_id)
             connection.execute(chosen.values(idle_since=None if busy else self.clock.now(), ends_at=None))
             lease = rows.find_lease(connection, lease_id)
+            if busy and before is not None and before.ends_at is not None:
+                return self._note(connection, lease_id, "granted", before.user, "is busy, and not restarted")
             if lease is None or busy or lease.state != "suspended" or lease.waiting_since is None:
                 return lease
             _change(connection, lease_id, waiting_since=None, ages_since=None)
@@ -337,7 +346,8 @@ class LeaseStore:
 
     def _begin(self, connection: Connection, lease: Lease, actor: str) -> Lease:
         _change(connection, lease.id, step="suspending")
-        return self._note(connection, lease.id, "granted", actor, "is being suspended")
+        since = f", idle since {lease.idle_since:%Y-%m-%d %H:%M} UTC" if lease.idle_since else ""
+        return self._note(connection, lease.id, "granted", actor, f"is being suspended{since}")
 
     def _take(self, connection: Connection, lease: Lease) -> None:
         """Take a lease's devices and count their use."""

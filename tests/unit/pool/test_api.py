@@ -348,7 +348,10 @@ def test_the_history_is_ones_own_and_an_admins_everybodys(world):
     assert [(change["after"], change["devices"], change["actor"]) for change in mine] == [
         ("queued", [], "alice"),
         ("granted", [0], "pool"),
+        ("granted", [0], "alice"),
     ]
+    holder = world.store.get(lease).holder
+    assert mine[-1]["reason"] == f"process {holder.pid} uses it"
     assert {change["lease"] for change in mine} == {lease}
     every = world.request("GET", "history", ADMIN).json()["changes"]
     assert {change["user"] for change in every} == {"alice", "bob"}

@@ -73,6 +73,7 @@ def test_it_is_called_off(world, event):
     assert "restart_at" in look(world, lease)
     if event == "busy":
         world.request("PUT", f"leases/{lease}/activity", "alice", {"busy": True})
+        assert world.audit()[-1]["reason"] == "is busy, and not restarted"
     elif event == "bound anew":
         world.bind("alice", lease, world.processes.start())
     else:

@@ -82,6 +82,38 @@ def test_release_only_while_held_by(store):
     assert store.get(lease).state == "granted"
 
 
+def reasons(store, lease):
+    return [change.reason for change in store.changes() if change.lease_id == lease]
+
+
+def test_the_audit_tells_which_process_has_a_lease_where_that_changes(store):
+    see(store, "a")
+    lease = ask(store)
+    store.bind(lease, Process(5000, 2), in_use=False)
+    grant(store)
+    for _ in range(2):
+        store.bind(lease, Process(6000, 3), in_use=True, actor="services/dask-gateway")
+    assert reasons(store, lease) == ["asked", "process 5000 holds it", "granted", "process 6000 uses it"]
+    assert [change.actor for change in store.changes()] == ["alice", "alice", "pool", "services/dask-gateway"]
+    assert store.get(lease).reason == "granted"
+
+
+def test_the_audit_tells_of_idleness_where_it_has_a_consequence_and_of_no_cell(database_url):
+    wall = datetime(2026, 11, 24, 9, tzinfo=UTC)
+    store = LeaseStore(database_url, BookClock(lambda: wall, lambda: 0.0))
+    see(store, "a")
+    lease = ask(store)
+    grant(store)
+    store.bind(lease, HOLDER, in_use=True)
+    before = reasons(store, lease)
+    for busy in (True, False, True, False):
+        store.note_activity(lease, busy)
+    assert reasons(store, lease) == before
+    store.begin_suspension(lease, "pool")
+    assert reasons(store, lease)[-1] == "is being suspended, idle since 2026-11-24 09:00 UTC"
+    store.close()
+
+
 def test_a_queued_lease_goes_to_another_process_and_is_not_in_use(store):
     bound = store.bind(ask(store), Process(5000, 2), in_use=True)
     assert (bound.holder, bound.in_use, bound.state) == (Process(5000, 2), False, "queued")
