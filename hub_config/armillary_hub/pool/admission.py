@@ -12,7 +12,7 @@ from armillary_kernels.texts import translator
 from armillary_hub.pool.machine import AccountOf, Machine
 from armillary_hub.pool.policy import PolicyStore
 from armillary_hub.pool.quotas import NOTHING, quota_of
-from armillary_hub.pool.records import BookedDevice, Lease, gpus_of
+from armillary_hub.pool.records import BookedDevice, gpus_of
 from armillary_hub.web.errors import WebError
 
 _ = translator(__file__)
@@ -47,9 +47,8 @@ class Admission:
             what = _("Process {pid} is not one of {user}'s.", pid=holder.pid, user=user)
             raise WebError(HTTPStatus.FORBIDDEN, what, _("Ask for a process of the account that the lease is for."))
 
-    def check_waiting(self, user: str, standing: Sequence[Lease], most: int) -> None:
+    def check_waiting(self, user: str, waiting: int, most: int) -> None:
         """Refuse another ask of a person who has many in the queue."""
-        waiting = sum(lease.user == user and lease.waiting_since is not None for lease in standing)
         if waiting >= most:
             what = _("{n} asks of {user} wait already, as many as one person may have.", n=waiting, user=user)
             raise WebError(

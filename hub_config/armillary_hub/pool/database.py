@@ -63,7 +63,7 @@ leases = Table(
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),  # the order in which they were asked for
     Column("id", String(32), nullable=False, unique=True),
-    Column("user", String(255), nullable=False, index=True),
+    Column("user", String(255), nullable=False),
     Column("groups", JSON, nullable=False),
     Column("purpose", String(16), nullable=False),
     Column("label", String(200), nullable=False),
@@ -93,6 +93,7 @@ leases = Table(
     CheckConstraint("(waiting_since IS NOT NULL OR state <> 'queued')", name="queued_wait"),
     CheckConstraint("(waiting_since IS NULL OR state IN ('queued', 'suspended'))", name="only_these_wait"),
     CheckConstraint("wanted > 0 AND (memory IS NULL OR (memory > 0 AND wanted = 1))", name="whole_or_share"),
+    Index("ix_leases_user_state", "user", "state"),
 )
 
 holdings = Table(

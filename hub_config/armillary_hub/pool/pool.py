@@ -192,7 +192,7 @@ class GpuPool:
         self._admission.check_apiece(self.devices(), wanted)
         self._admission.check_quota(self.devices(), user, groups, gpus, memory)
         asked = (user, purpose, label, wanted, holder, together)
-        self._admission.check_waiting(user, self.store.active(), self.store.rules.most_waiting)
+        self._admission.check_waiting(user, self.store.waiting(user), self.store.rules.most_waiting)
         lease = self.store.ask(*asked, memory=memory, groups=groups, asked_by=asked_by, lease_id=lease_id)
         self.grant()
         return self._repeated(lease.id, user, asked_by or user)

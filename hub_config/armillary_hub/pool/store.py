@@ -13,7 +13,7 @@ from typing import Any
 
 from armillary_kernels.processes import Process
 from armillary_kernels.together import Together
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from armillary_hub.pool import rows
 from armillary_hub.pool.clock import BookClock
@@ -290,6 +290,13 @@ class LeaseStore:
         first = select(audit.c.actor).where(audit.c.lease_id == lease_id, audit.c.before.is_(None))
         with self.database.reading() as connection:
             return connection.scalar(first)
+
+    def waiting(self, user: str) -> int:
+        """Return how many leases of a user are in the queue."""
+        states = leases.c.state.in_(("queued", "suspended"))
+        chosen = select(func.count()).where(leases.c.user == user, states, leases.c.waiting_since.is_not(None))
+        with self.database.reading() as connection:
+            return connection.scalar(chosen) or 0
 
     def active(self) -> list[Lease]:
         """Return the leases and asks that stand, in the order in which they were asked for."""

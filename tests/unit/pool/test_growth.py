@@ -91,6 +91,7 @@ def test_nothing_that_happens_often_reads_all_that_has_ever_been(store, database
         a_life(store)
         for look in (store.active, store.situation, store.lasted, store.gpu_seconds, reports.suspended_since):
             look()
+        store.waiting("alice")
         store.changes(user="alice", before=10, limit=200)
         reports.day_hours("alice")
         Pruning(store, AuditCounts(reports)).prune()
