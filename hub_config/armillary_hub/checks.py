@@ -82,7 +82,8 @@ def check_account(settings: Settings) -> Iterable[Finding]:
     """Look at the account: root for team mode, anyone else for solo."""
     name = pwd.getpwuid(os.geteuid()).pw_name
     if settings.mode == "team":
-        missing = [tool for tool in ("useradd", "userdel", "groupadd") if shutil.which(tool) is None]
+        tools = ("useradd", "userdel", "usermod", "groupadd", "gpasswd")
+        missing = [tool for tool in tools if shutil.which(tool) is None]
         if os.geteuid() != 0:
             yield Finding(
                 "account", "problem", f"{name!r} may not make accounts for people.", "Use sudo, or solo mode."

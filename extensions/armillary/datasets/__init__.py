@@ -35,17 +35,22 @@ from armillary.datasets.importing.arrow_files import import_arrow
 from armillary.datasets.importing.boxes import import_boxes
 from armillary.datasets.importing.examples import SaveOptions, import_examples
 from armillary.datasets.importing.files import import_files
+from armillary.datasets.importing.huggingface_hub import import_huggingface
 from armillary.datasets.importing.images import import_images
 from armillary.datasets.importing.number_files import import_idx, import_numpy
+from armillary.datasets.importing.sql import import_sql
 from armillary.datasets.importing.tables import import_table
 from armillary.datasets.importing.translations import import_translations
 from armillary.datasets.media import Medium
 from armillary.datasets.preview import Preview, preview
 from armillary.datasets.reading.frames import to_dask, to_pandas
 from armillary.datasets.reading.readers import Batches, to_tensorflow, to_torch
+from armillary.datasets.sharing import Access, SharedInfo, access, share
+from armillary.datasets.sharing import list_shared as shared
 from armillary.inputs.input_spec import InputSpec
 
 __all__ = [
+    "Access",
     "Array",
     "Audio",
     "Batches",
@@ -63,11 +68,13 @@ __all__ = [
     "Preview",
     "SaveOptions",
     "Sequence",
+    "SharedInfo",
     "Struct",
     "TokenLabels",
     "Translation",
     "Value",
     "Video",
+    "access",
     "delete",
     "describe",
     "diff",
@@ -77,9 +84,11 @@ __all__ = [
     "import_boxes",
     "import_examples",
     "import_files",
+    "import_huggingface",
     "import_idx",
     "import_images",
     "import_numpy",
+    "import_sql",
     "import_table",
     "import_translations",
     "lineage",
@@ -87,6 +96,8 @@ __all__ = [
     "open",
     "panel",
     "preview",
+    "share",
+    "shared",
     "to_dask",
     "to_huggingface",
     "to_pandas",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -91,6 +92,15 @@ class Medium:
             for index, frame in enumerate(container.decode(video=0)):
                 if index % every == 0:
                     yield frame.to_ndarray(format="rgb24")
+
+    def sampled_frames(self, count: int) -> NDArray[np.uint8]:
+        """Return so many frames ``(count, height, width, 3)``, evenly from the whole video; all of a shorter one."""
+        with _av().open(self._opened()) as container:
+            total = sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
+        wanted = set(((np.arange(count) + 0.5) * total / count).astype(int).tolist())
+        with _av().open(self._opened()) as container:
+            decoded = enumerate(islice(container.decode(video=0), max(wanted) + 1))
+            return np.stack([frame.to_ndarray(format="rgb24") for index, frame in decoded if index in wanted])
 
     def _opened(self) -> Any:
         return str(self.file) if self.data is None else io.BytesIO(self.data)

@@ -12,7 +12,7 @@ from armillary_kernels.texts import translator
 from armillary_hub.pool.machine import AccountOf, Machine
 from armillary_hub.pool.policy import PolicyStore
 from armillary_hub.pool.quotas import NOTHING, quota_of
-from armillary_hub.pool.records import BookedDevice, gpus_of
+from armillary_hub.pool.records import SERVICES, BookedDevice, gpus_of
 from armillary_hub.web.errors import WebError
 
 _ = translator(__file__)
@@ -36,9 +36,13 @@ class Admission:
         self._account_of = account_of
         self._machine = machine
 
-    def check_holder(self, user: str, holder: Process, *, or_services: bool = False) -> None:
-        """Refuse a process that is not the user's, nor a service's (they run as the pool does) where that may be."""
-        accounts = {self._account_of(user), *([os.getuid()] if or_services else [])}
+    def check_holder(self, user: str, asker: str, holder: Process, in_use: bool = False) -> None:
+        """Refuse a process that is neither the user's nor the asker's; a service never uses a GPU itself."""
+        accounts = {self._account_of(user)}
+        if not asker.startswith(SERVICES):
+            accounts.add(self._account_of(asker))
+        elif not in_use:
+            accounts.add(os.getuid())  # services run as the pool does
         owner = self._machine.owner(holder)
         if owner is None:
             what = _("Process {pid} (started at {start}) is not running.", pid=holder.pid, start=holder.start_time)

@@ -116,7 +116,7 @@ class PageApi:
 
     def _books(self, identity: Identity) -> Books:
         beside = Beside(
-            lasted=self.pool.store.lasted(),
+            lasted=Reports(self.pool.store).lasted(),
             samples=self.pool.samples.latest(),
             suspended_since=Reports(self.pool.store).suspended_since(),
             unleased=self.pool.enforcement.unleased,

@@ -17,6 +17,7 @@ from armillary_kernels.processes import Process
 from armillary_kernels.texts import translator
 from armillary_kernels.together import Together
 
+from armillary_hub.apps.owner import AppOwner
 from armillary_hub.pool.admission import Admission
 from armillary_hub.pool.audit_counts import AuditCounts
 from armillary_hub.pool.device_books import DeviceBooks
@@ -50,9 +51,6 @@ LOOK_INTERVAL = 0.5
 #: Seconds for which the list of GPUs is believed.
 INVENTORY_AGE = 15.0
 
-#: Seconds between two times at which what is long over is forgotten.
-TIDY_INTERVAL = 3600.0
-
 #: Seconds between two samples of what the GPUs do.
 SAMPLE_INTERVAL = 5.0
 
@@ -76,6 +74,8 @@ class GpuPool:
         How a long task is started: by default each in a thread of its own.
     may_end
         Whether processes of a uid are ended when they use a GPU without a lease; None to end none.
+    owner_of
+        The owner of the app that a hub user is, or None: an app's leases are its owner's.
 
     Attributes
     ----------
@@ -93,15 +93,17 @@ class GpuPool:
         suspender: Suspender | None = None,
         start: Callable[[Callable[[], None]], None] | None = None,
         may_end: Callable[[int], bool] | None = None,
+        owner_of: Callable[[str], AppOwner | None] = lambda user: None,
     ) -> None:
         self.store = store
         self.driver = ""
+        self.owner_of = owner_of
         self.policy = PolicyStore(store.database)
         self.samples = SampleLog()
         self._sampler = Sampler(inventory, store, self.samples)
         self._books = DeviceBooks(store)
         self.counts = AuditCounts(Reports(store))
-        self._pruning = Pruning(store, self.counts)
+        self.pruning = Pruning(store, self.counts)
         self._inventory = inventory
         self._machine = machine or ThisMachine()
         self._admission = Admission(self.policy, account_of, self._machine)
@@ -175,7 +177,8 @@ class GpuPool:
         """Ask for whole GPUs, or for ``memory`` MiB of one; the lease is granted at once or queued.
 
         Asks that belong ``together`` are granted in one round; see `armillary_hub.pool.together`.
-        A service that asks for a user (``asked_by="services/<name>"``) holds the place in the queue itself.
+        A service that asks for a user (``asked_by="services/<name>"``) holds the place in the queue itself, and an app
+        (``asked_by="app-<name>"``) the lease of its owner.
         An ask that comes again, with the id that its asker chose, is answered with the lease as it stands.
 
         Raises
@@ -186,7 +189,7 @@ class GpuPool:
         """
         if lease_id and self.store.get(lease_id) is not None:
             return self._repeated(lease_id, user, asked_by or user)
-        self._admission.check_holder(user, holder, or_services=asked_by not in ("", user))
+        self._admission.check_holder(user, asked_by or user, holder)
         gpus = wanted * (together.size if together else 1)
         self._admission.check_wanted(self.devices(), gpus, memory)
         self._admission.check_apiece(self.devices(), wanted)
@@ -205,7 +208,7 @@ class GpuPool:
         return lease
 
     def bind(self, user: str, lease_id: str, holder: Process, in_use: bool) -> Lease:
-        """Tie a user's lease to another process of the user, or, while nothing uses it, of the service's that asked.
+        """Tie a lease to another process of its user's, or of who asked for it: of a service while nothing uses it.
 
         Raises
         ------
@@ -214,7 +217,7 @@ class GpuPool:
         """
         found = self._own(user, lease_id)
         self._end_if_lost(found)
-        self._admission.check_holder(found.user, holder, or_services=user != found.user and not in_use)
+        self._admission.check_holder(found.user, user, holder, in_use)
         lease = self.store.bind(lease_id, holder, in_use, user)
         if lease is None:
             what = _("The lease is suspended or has ended, so nothing can be tied to it.")
@@ -272,6 +275,22 @@ class GpuPool:
         self._own(user, lease_id)
         return self._release(lease_id, user, "given back")
 
+    def leave(self, user: str, lease_id: str) -> Lease:
+        """Give up a user's own place in the queue, unless it has become a lease meanwhile.
+
+        Raises
+        ------
+        WebError
+            409 where its GPUs are there: whoever looked at the queue has not seen that something uses them now.
+        """
+        self._own(user, lease_id)
+        left = self.store.release(lease_id, user, "given back", only_in="queued")
+        if left is None:
+            what = _("The lease does not wait any more: it has its GPUs, or has ended.")
+            raise WebError(HTTPStatus.CONFLICT, what, _("Nothing has changed."))
+        self.grant()
+        return left
+
     def take_back(self, actor: str, lease_id: str, *, anybodys: bool = True) -> Lease:
         """End anybody's lease, or a user's own one, and the process that uses its GPUs, or is suspended, with it.
 
@@ -322,10 +341,6 @@ class GpuPool:
                     self._suspensions.restore(lease)
             for lease in settled.suspending:
                 self._suspensions.suspend(lease)
-
-    def tidy(self) -> None:
-        """Forget what is long over."""
-        self._pruning.prune()
 
     def _found_dead(self, lease: Lease) -> None:
         if self._missing.get(lease.id) == lease.holder:

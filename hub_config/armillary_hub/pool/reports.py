@@ -8,9 +8,12 @@ from typing import Any
 from sqlalchemy import func, select
 
 from armillary_hub.pool import rows
-from armillary_hub.pool.database import audit, counted, leases
+from armillary_hub.pool.database import audit, counted, leases, uses
 from armillary_hub.pool.records import Change
 from armillary_hub.pool.store import SUSPENDED, LeaseStore
+
+#: Uses that tell how long a lease lasts.
+_RECENT_USES = 200
 
 
 class Reports:
@@ -24,6 +27,12 @@ class Reports:
         with self._store.database.reading() as connection:
             standing = rows.standing_leases(connection)
             return rows.day_hours(connection, standing, self._store.clock.now()).get(user, 0.0)
+
+    def lasted(self) -> list[float]:
+        """Return for how many seconds the leases that ended last held their GPUs."""
+        with self._store.database.reading() as connection:
+            recent = select(uses.c.since, uses.c.until).order_by(uses.c.number.desc()).limit(_RECENT_USES)
+            return [(until - since).total_seconds() for since, until in connection.execute(recent)]
 
     def suspended_since(self) -> dict[str, datetime]:
         """Return by lease since when it has been suspended."""

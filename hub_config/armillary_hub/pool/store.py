@@ -17,16 +17,13 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from armillary_hub.pool import rows
 from armillary_hub.pool.clock import BookClock
-from armillary_hub.pool.database import audit, holdings, leases, uses
+from armillary_hub.pool.database import audit, holdings, leases
 from armillary_hub.pool.opening import OpenDatabase
 from armillary_hub.pool.queue_books import note_turns
 from armillary_hub.pool.records import Change, Lease, State
 from armillary_hub.pool.scheduling import Decisions
 from armillary_hub.pool.situation import Rules, Situation
 from armillary_hub.pool.use_books import note_use
-
-#: Uses that tell how long a lease lasts.
-_RECENT_USES = 200
 
 #: What the audit says of the steps of a suspension, and before the reason why one failed.
 SUSPENDED, RESTORED, NOT_SUSPENDED, NOT_RESTORED = "suspended", "restored", "not suspended", "not restored"
@@ -252,7 +249,15 @@ class LeaseStore:
             _change(connection, lease.id, step="", came_from=[], saved={})
             return self._note(connection, lease.id, "granted", "pool", RESTORED)
 
-    def release(self, lease_id: str, actor: str, reason: str, *, held_by: Process | None = None) -> Lease | None:
+    def release(
+        self,
+        lease_id: str,
+        actor: str,
+        reason: str,
+        *,
+        held_by: Process | None = None,
+        only_in: State | None = None,
+    ) -> Lease | None:
         """End a lease or an ask, and take its GPUs back.
 
         Parameters
@@ -263,6 +268,8 @@ class LeaseStore:
             Who does it and why, for the audit.
         held_by
             If given, do it only while this is its holder.
+        only_in
+            If given, do it only while this is its state.
 
         Returns
         -------
@@ -271,7 +278,9 @@ class LeaseStore:
         """
         with self.database.transaction() as connection:
             lease = rows.find_lease(connection, lease_id)
-            if lease is None or lease.state == "released" or held_by not in (None, lease.holder):
+            if lease is None or lease.state == "released":
+                return None
+            if held_by not in (None, lease.holder) or only_in not in (None, lease.state):
                 return None
             self._take(connection, lease)
             ended = {"state": "released", "step": "", "released_at": self.clock.now(), "in_use": False, "gpus": 0.0}
@@ -317,12 +326,6 @@ class LeaseStore:
             chosen = chosen.where(audit.c.number < before)
         with self.database.reading() as connection:
             return rows.read_changes(connection, chosen)[::-1]
-
-    def lasted(self) -> list[float]:
-        """Return for how many seconds the leases that ended last held their GPUs."""
-        with self.database.reading() as connection:
-            recent = select(uses.c.since, uses.c.until).order_by(uses.c.number.desc()).limit(_RECENT_USES)
-            return [(until - since).total_seconds() for since, until in connection.execute(recent)]
 
     def gpu_seconds(self) -> dict[str, float]:
         """Return the GPU-seconds of all time by user."""

@@ -89,7 +89,7 @@ def test_nothing_that_happens_often_reads_all_that_has_ever_been(store, database
         store = LeaseStore(database_url, wall.clock(), store.rules)
         reports = Reports(store)
         a_life(store)
-        for look in (store.active, store.situation, store.lasted, store.gpu_seconds, reports.suspended_since):
+        for look in (store.active, store.situation, reports.lasted, store.gpu_seconds, reports.suspended_since):
             look()
         store.waiting("alice")
         store.changes(user="alice", before=10, limit=200)

@@ -154,7 +154,7 @@ class Pool(RuleBasedStateMachine):
     @rule()
     def what_is_long_over_is_forgotten(self):
         self.ledger.check()  # what happened before is known
-        self.world.pool.tidy()
+        self.world.pool.pruning.prune()
 
     @rule(hours=st.sampled_from([-48, -1, 1, 48]))
     def clock_is_set(self, hours):
