@@ -173,7 +173,7 @@ def timings(pool):
     begun, lines = {}, []
     for change in answer.json()["changes"]:
         at, lease, reason = datetime.fromisoformat(change["at"]), change["lease"], change["reason"]
-        if reason in ("is being suspended", "granted"):
+        if reason.startswith(("is being suspended", "granted")):
             begun[lease] = at
         elif reason in ("suspended", "restored"):
             seconds = (at - begun[lease]).total_seconds()

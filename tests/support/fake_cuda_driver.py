@@ -203,8 +203,7 @@ class FakeNvml:
         self._gpus = FakeGpus(folder)
 
     def nvmlInit(self):  # noqa: N802 - NVML's names
-        if self._gpus.machine["hang"].get("nvml"):
-            _hang()
+        pass
 
     def nvmlShutdown(self):  # noqa: N802
         pass
@@ -213,6 +212,8 @@ class FakeNvml:
         return self._gpus.machine["driver"]
 
     def nvmlDeviceGetCount(self):  # noqa: N802
+        if self._gpus.machine["hang"].get("nvml"):
+            _hang()
         return len(self._gpus.machine["gpus"])
 
     def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802

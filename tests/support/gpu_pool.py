@@ -23,6 +23,9 @@ from starlette.responses import JSONResponse
 
 SERVICE = "gpu-pool"
 
+#: In the environment of a pool's process: its database, where that is no file.
+_URL = "POOL_DATABASE_URL"
+
 
 class TokenIsTheName:
     """A sign-in that believes the token."""
@@ -80,7 +83,8 @@ def serve_pool(port, database, simulate_gpus, idle_after, cuda):
     from armillary_hub.web.server import serve
 
     own = os.getuid()
-    store = LeaseStore(f"sqlite:///{database}", rules=Rules(idle_after=idle_after))
+    url = os.environ.get(_URL) or f"sqlite:///{database}"
+    store = LeaseStore(url, rules=Rules(idle_after=idle_after))
     inventory, suspender = gpus_of(simulate_gpus, cuda)
     pool = GpuPool(store, inventory, lambda user: own, suspender=suspender)
     middleware = [Middleware(TokenIsTheName), Middleware(LateAnswers, file=late_file(database))]
@@ -140,7 +144,8 @@ def eventually(condition, within=20.0, what="the condition"):
 class PoolProcess:
     """The pool's process, which may be killed and started again on the same books."""
 
-    def __init__(self, folder: Path, simulate_gpus=2, idle_after=600.0, cuda=""):
+    def __init__(self, folder: Path, simulate_gpus=2, idle_after=600.0, cuda="", database_url=""):
+        self.database_url = database_url
         self.database = folder / "gpu-pool.sqlite"
         self.log = folder / "gpu-pool.log"
         self.simulate_gpus, self.idle_after, self.cuda = simulate_gpus, idle_after, cuda
@@ -154,7 +159,7 @@ class PoolProcess:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "support.gpu_pool", *arguments],
-                env=os.environ | {"PYTHONPATH": path},
+                env=os.environ | {"PYTHONPATH": path, _URL: self.database_url},
                 stdout=log,
                 stderr=log,
             )

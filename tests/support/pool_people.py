@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import tempfile
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
-from armillary_hub.pool.pool import SILENCE
 from armillary_hub.pool.situation import Rules
 
 from support.pool_world import World
@@ -18,14 +18,14 @@ ADMIN = "admin:root"
 #: MiB of each GPU.
 MEMORY = 16 * 1024
 
-#: A second of waiting makes up for hours of use, so that turns come within some rounds of pretended time.
-RULES = Rules(ageing=10000.0, idle_after=60.0, head_start=30.0)
+#: What ended is forgotten after days, of which a clock that is set may be several.
+RULES = Rules(idle_after=60.0, head_start=30.0, keep=3 * 86400.0)
 
 #: More leases than this say nothing new, and take long.
 CROWD = 10
 
-#: Seconds of a round: less than the pool lets pass without a word.
-ROUND = 0.8 * SILENCE
+#: Seconds of a round in which one lease ends. Those who wait are heard of at its end.
+ROUND = 1800.0
 
 #: Days of which each is begun in its own way.
 DAYS = 24
@@ -162,7 +162,9 @@ class People:
         times = {"starts": "2026-11-24T08:00", "ends": "2026-11-24T18:00", "weekly": True}
         body = {"scope": scope, "name": name, "devices": devices, **times}
         known = len(self.world.rows("SELECT * FROM devices"))
-        assert self.send("POST", "reservations", ADMIN, body).status_code == (201 if devices <= known else 422)
+        reserved = sum(row["devices"] for row in self.world.rows("SELECT * FROM reservations"))  # all at the same time
+        expected = 201 if reserved + devices <= known else 422
+        assert self.send("POST", "reservations", ADMIN, body).status_code == expected
 
     def remove_reservations(self):
         for reservation in self.world.rows("SELECT * FROM reservations"):
@@ -211,9 +213,11 @@ class People:
         assert {row["exclusives"] + row["shared"] for row in self.world.rows("SELECT * FROM devices")} == {0}
 
     def _bound(self):
-        """Rounds within which everybody must be served."""
+        """Rounds within which everybody must be served: each ask in its turn, once a wait has made up for all use."""
         behind = max(self.world.store.situation().recent.values(), default=0.0) + RULES.charge * 4
-        return 10 + 2 * (len(self.standing()) + round(behind / (RULES.ageing * ROUND)) + 1)
+        rounds_of_a_turn = 2 + behind / (RULES.ageing - 4) / ROUND  # four GPUs may be held meanwhile
+        asks = Counter(lease["user"] for lease in self.standing())
+        return 10 + round(2 * (len(self.standing()) + max(asks.values(), default=0) * rounds_of_a_turn))
 
     def _go_round(self):
         """The lease that has stood longest ends, a newcomer asks, some seconds pass."""

@@ -70,12 +70,12 @@ class Gpus:
 
     def __init__(self, count, memory=16 * 2**30):
         self.all = tuple(Device(f"GPU-{index}", index, "H100", memory) for index in range(count))
-        self.lost, self.failing, self.hangs = set(), set(), False
+        self.lost, self.failing, self.hangs, self.driver = set(), set(), False, ""
 
     def devices(self):
         if self.hangs:
             raise NvmlSilentError("NVML has not answered for 3 s")
-        there = (one for one in self.all if one.uuid not in self.lost)
+        there = (replace(one, driver=self.driver) for one in self.all if one.uuid not in self.lost)
         return tuple(replace(one, trouble="ERR!") if one.uuid in self.failing else one for one in there)
 
     def readings(self):

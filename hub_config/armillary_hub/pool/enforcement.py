@@ -18,6 +18,7 @@ import pwd
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,7 @@ from armillary_hub.pool.devices import GpuProcess
 from armillary_hub.pool.machine import Machine
 from armillary_hub.pool.samples import SampleLog
 from armillary_hub.pool.store import LeaseStore
+from armillary_hub.pool.suspension import in_a_thread
 
 _log = logging.getLogger(__name__)
 
@@ -89,15 +91,24 @@ class Enforcement:
         Ends processes.
     may_end
         Whether processes of a uid are ended; None to end none.
+    start
+        How a process is ended beside everything else, for that takes seconds.
     """
 
     def __init__(
-        self, store: LeaseStore, samples: SampleLog, machine: Machine, may_end: Callable[[int], bool] | None = None
+        self,
+        store: LeaseStore,
+        samples: SampleLog,
+        machine: Machine,
+        may_end: Callable[[int], bool] | None = None,
+        start: Callable[[Callable[[], None]], None] = in_a_thread,
     ) -> None:
         self._store = store
         self._samples = samples
         self._machine = machine
         self._may_end = may_end
+        self._start = start
+        self._ending: set[Process] = set()
         self._seen: dict[_Offence, UnleasedUse] = {}
         self._confirmed: dict[_Offence, UnleasedUse] = {}
 
@@ -148,10 +159,17 @@ class Enforcement:
         if self._may_end is None or process is None or offence.reason != "no lease":
             return
         owner = process.owner()
-        if owner is None or not self._may_end(owner) or process.pid in _own_line():
+        if process in self._ending or owner is None or not self._may_end(owner) or process.pid in _own_line():
             return
         _log.warning("Process %d is ended: it uses GPU %s without a lease", process.pid, offence.uuid)
-        self._machine.end(process)
+        self._ending.add(process)
+        self._start(partial(self._end_process, process))
+
+    def _end_process(self, process: Process) -> None:
+        try:
+            self._machine.end(process)
+        finally:
+            self._ending.discard(process)
 
 
 def _offence(one: GpuProcess, reason: Reason) -> _Offence:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from http import HTTPStatus
@@ -47,10 +48,12 @@ from armillary_hub.pool.devices import Inventory, inventory_of
 from armillary_hub.pool.faults import answer_database_fault, fault_of
 from armillary_hub.pool.host_memory import HostMemory
 from armillary_hub.pool.machine import accounts
+from armillary_hub.pool.ownership import DatabaseInUseError
 from armillary_hub.pool.page_api import PageApi
 from armillary_hub.pool.policy_api import PolicyApi
 from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, SAMPLE_INTERVAL, GpuPool
-from armillary_hub.pool.records import Lease
+from armillary_hub.pool.records import Change, Lease
+from armillary_hub.pool.reports import Reports
 from armillary_hub.pool.requests import actor_of, asker_of, body_of, person_of
 from armillary_hub.pool.store import LeaseStore
 from armillary_hub.pool.suspender import NoSuspender, SimulatedSuspender, Suspender
@@ -63,6 +66,9 @@ from armillary_hub.web.server import serve
 
 SERVICE = "gpu-pool"
 PREFIX = f"/services/{SERVICE}"
+
+#: Seconds between two times at which what is long over is forgotten.
+TIDY_INTERVAL = 3600.0
 
 #: Lines of the audit in one answer.
 HISTORY_LINES = 200
@@ -113,8 +119,7 @@ class PoolApi:
         changes = await run_in_threadpool(
             self.pool.store.changes, user=user, before=int(before) if before.isdecimal() else None, limit=HISTORY_LINES
         )
-        books = await self._books(request)
-        return JSONResponse({"changes": [books.change(change) for change in changes]})
+        return await run_in_threadpool(self._told, request, changes)
 
     async def ask(self, request: Request) -> Response:
         """Ask for GPUs."""
@@ -188,14 +193,19 @@ class PoolApi:
         """Do something with a lease of the person who asks for it, or of the service that asked for a person."""
         return await run_in_threadpool(what, actor_of(request), request.path_params["id"], *values)
 
-    async def _books(self, request: Request) -> Books:
-        situation = await run_in_threadpool(self.pool.situation)
-        waits = any(lease.waiting_since for lease in situation.leases)
-        lasted = await run_in_threadpool(self.pool.store.lasted) if waits else ()
-        return Books(situation, request.state.identity, Beside(lasted))
-
     async def _answer(self, request: Request, lease: Lease, status: int = HTTPStatus.OK) -> Response:
-        return JSONResponse((await self._books(request)).lease(lease), status)
+        # All of it in the thread: what others hold and wait for is gone through, while the loop answers on.
+        return await run_in_threadpool(lambda: JSONResponse(self._books(request).lease(lease), status))
+
+    def _told(self, request: Request, changes: Sequence[Change]) -> Response:
+        books = self._books(request)
+        return JSONResponse({"changes": [books.change(change) for change in changes]})
+
+    def _books(self, request: Request) -> Books:
+        situation = self.pool.situation()
+        waits = any(lease.waiting_since for lease in situation.leases)
+        lasted = Reports(self.pool.store).lasted() if waits else ()
+        return Books(situation, request.state.identity, Beside(lasted))
 
 
 def _created(lease: Lease) -> int:
@@ -212,6 +222,10 @@ async def _again_and_again(task: Callable[[], None], seconds: float) -> None:
         try:
             await run_in_threadpool(task)
             said = ""
+        except DatabaseInUseError:
+            _log.exception("The GPU pool ends")
+            signal.raise_signal(signal.SIGTERM)  # whoever started it starts it again, if it may have the database then
+            return
         except Exception as error:
             what = str(fault_of(error, "") if isinstance(error, DBAPIError) else error)
             if what != said:
@@ -248,6 +262,7 @@ def pool_app(
             asyncio.create_task(_again_and_again(pool.watch, LOOK_INTERVAL)),
             asyncio.create_task(_again_and_again(pool.look_at_devices, INVENTORY_AGE)),
             asyncio.create_task(_again_and_again(pool.take_sample, sample_interval)),
+            asyncio.create_task(_again_and_again(pool.pruning.prune, TIDY_INTERVAL)),
         ]
         yield
         for task in tasks:

@@ -73,6 +73,7 @@ def test_it_is_called_off(world, event):
     assert "restart_at" in look(world, lease)
     if event == "busy":
         world.request("PUT", f"leases/{lease}/activity", "alice", {"busy": True})
+        assert world.audit()[-1]["reason"] == "is busy, and not restarted"
     elif event == "bound anew":
         world.bind("alice", lease, world.processes.start())
     else:
@@ -83,6 +84,56 @@ def test_it_is_called_off(world, event):
     pass_time(world, 900, None)
     assert (look(world, lease)["state"], world.tasks) == ("granted", [])
     assert world.processes.is_alive(holder)
+
+
+def test_who_was_busy_for_a_moment_meanwhile_is_not_ended_unwarned(world, monkeypatch):
+    lease, holder = kernel(world)
+    waiting = someone_waits(world)
+    pass_time(world, 60, waiting)
+    world.pass_time(600)
+    world.request("GET", f"leases/{waiting}", "bob")
+    needed = world.pool._restarts._needed
+
+    def a_cell_runs(refusals):
+        found = needed(refusals)
+        for busy in (True, False):
+            world.request("PUT", f"leases/{lease}/activity", "alice", {"busy": busy})
+        return found
+
+    monkeypatch.setattr(world.pool._restarts, "_needed", a_cell_runs)
+    world.pool.watch()
+    assert (look(world, lease)["step"], world.tasks) == ("", [])
+    assert world.processes.is_alive(holder)
+
+
+def test_a_clock_that_is_set_forward_takes_nothing_of_the_warning(world):
+    lease, _ = kernel(world)
+    waiting = someone_waits(world)
+    pass_time(world, 60, waiting)
+    pass_time(world, 100, waiting)
+    world.wall += timedelta(days=2)
+    pass_time(world, 1, waiting)
+    shown = look(world, lease)
+    assert shown["restart_at"] == (world.store.clock.now() + timedelta(seconds=499)).isoformat()
+    pass_time(world, 498, waiting)
+    assert look(world, lease)["step"] == ""
+    pass_time(world, 1, waiting)
+    assert look(world, lease)["step"] == "suspending"
+
+
+@pytest.mark.parametrize(("away", "left"), [(100, 500), (700, 600)])
+def test_a_warning_outlives_the_pool(world, away, left):
+    lease, _ = kernel(world)
+    waiting = someone_waits(world)
+    pass_time(world, 60, waiting)
+    world.kill_pool()
+    world.pass_time(away)
+    world.start_pool()
+    pass_time(world, 0, waiting)
+    pass_time(world, left - 1, waiting)
+    assert look(world, lease)["step"] == ""
+    pass_time(world, 1, waiting)
+    assert look(world, lease)["step"] == "suspending"
 
 
 @pytest.mark.parametrize("purpose", ["worker", "app", "job"])
