@@ -12,6 +12,7 @@ class HeldSuspender(SimulatedSuspender):
     """Works on a process until nothing holds it any more: a file in a folder, named by the process's pid."""
 
     def __init__(self, folder):
+        super().__init__()
         self._folder = Path(folder)
 
     def suspend(self, family, devices, *, again=False):

@@ -89,6 +89,8 @@ class CudaSuspender:
         Seconds to wait for GPU memory to become free.
     clock
         The monotonic clock.
+    unwanted
+        Why none is suspended any more, though those that are still come back; None where they are.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class CudaSuspender:
         inventory: Inventory,
         memory: HostMemory | None = None,
         *,
+        unwanted: str | None = None,
         command: Sequence[str] = COMMAND,
         patience: Patience = Patience(),  # noqa: B008 - frozen
         room_patience: float = ROOM_PATIENCE,
@@ -103,6 +106,7 @@ class CudaSuspender:
     ) -> None:
         self._inventory = inventory
         self._memory = memory or HostMemory()
+        self._unwanted = unwanted
         self._command = tuple(command)
         self._patience = patience
         self._gpus = GpuMemory(inventory, room_patience, clock)
@@ -125,7 +129,7 @@ class CudaSuspender:
     def problem(self) -> str | None:
         """Why nothing can be suspended here, or None."""
         self._ask_in_time()
-        return self._problem
+        return self._unwanted or self._problem
 
     def refusal(self, process: Process) -> str | None:
         """Return why a process cannot be suspended, or None when that can be tried. Asks nobody who may be slow."""

@@ -115,24 +115,32 @@ class NoSuspender:
 
     def suspend(self, family: Family, devices: Sequence[str], *, again: bool = False) -> Mapping[str, int]:
         """Refuse."""
-        raise SuspensionError(f"Nothing can be suspended here: {self.problem}.")
+        raise SuspensionError(f"Nothing can be suspended here: {self.problem}.", "unknown" if again else "unchanged")
 
     def restore(
         self, family: Family, devices: Mapping[str, str], saved: Mapping[str, int], *, again: bool = False
     ) -> None:
         """Refuse."""
-        raise SuspensionError(f"Nothing can be restored here: {self.problem}.")
+        raise SuspensionError(f"Nothing can be restored here: {self.problem}.", "unknown" if again else "unchanged")
 
 
 class SimulatedSuspender:
-    """Suspends processes on pretend GPUs: there is nothing to save, so there is nothing to do."""
+    """Suspends processes on pretend GPUs: there is nothing to save, so there is nothing to do.
+
+    Parameters
+    ----------
+    unwanted
+        Why none is suspended any more, though those that are still come back; None where they are.
+    """
 
     moves = True
-    problem = None
+
+    def __init__(self, unwanted: str | None = None) -> None:
+        self.problem = unwanted
 
     def refusal(self, process: Process) -> str | None:
-        """Refuse nothing."""
-        return None
+        """Refuse nothing else."""
+        return self.problem
 
     def suspend(self, family: Family, devices: Sequence[str], *, again: bool = False) -> Mapping[str, int]:
         """Do nothing."""

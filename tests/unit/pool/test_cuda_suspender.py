@@ -525,13 +525,28 @@ def test_while_nvml_is_silent_nothing_is_tried(suspender, gpus, program, invento
     assert state(gpus, program) == "RUNNING"
 
 
-@pytest.mark.parametrize(
-    ("simulated", "wanted", "kind"),
-    [(2, True, SimulatedSuspender), (0, True, CudaSuspender), (2, False, NoSuspender), (0, False, NoSuspender)],
-)
-def test_the_service_suspends_as_the_machine_can_and_the_admin_wants(inventory, simulated, wanted, kind):
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize(("simulated", "kind"), [(2, SimulatedSuspender), (0, CudaSuspender)])
+def test_the_service_suspends_as_the_machine_can_and_the_admin_wants(inventory, program, simulated, wanted, kind):
     sharing = GpuSharing(suspend=wanted, host_memory_margin=0.5)
-    assert type(service._suspender(SimpleNamespace(simulate_gpus=simulated), sharing, inventory)) is kind
+    made = service._suspender(SimpleNamespace(simulate_gpus=simulated), sharing, inventory)
+    assert type(made) is kind
+    assert ("admin does not want it" in str(made.refusal(program.process))) is not wanted
+
+
+def test_what_is_suspended_when_the_admin_turns_that_off_still_comes_back(suspender, gpus, inventory, memory, program):
+    program.tell("put", "weights", 100, WEIGHTS)
+    saved = suspend(suspender, program)
+    unwanted = CudaSuspender(inventory, memory, unwanted="the admin does not want it", command=suspender._command)
+    restore(unwanted, program, saved, {FIRST: SECOND})
+    assert unwanted.refusal(program.process) == unwanted.problem == "the admin does not want it"
+    assert state(gpus, program) == "RUNNING"
+
+
+@pytest.mark.parametrize(("again", "outcome"), [(False, "unchanged"), (True, "unknown")])
+def test_a_machine_that_cannot_suspend_does_not_guess_what_another_has_begun(program, again, outcome):
+    refused(lambda: suspend(NoSuspender(), program, again=again), outcome)
+    refused(lambda: restore(NoSuspender(), program, {}, again=again), outcome)
 
 
 def test_idle_kernels_are_restarted_only_where_the_admin_says_so():
