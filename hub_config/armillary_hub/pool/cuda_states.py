@@ -23,13 +23,18 @@ def users_of(calls: CudaCalls, family: Family) -> dict[Process, CudaState]:
         # The driver would wait for it for ever.
         raise CannotError("it, or a process that it started, was stopped by a signal")
     found = [member for member, state in states(calls, members).items() if state != "none"]
-    for member in found:
+    wait_for_calls(calls, found)
+    return states(calls, found)
+
+
+def wait_for_calls(calls: CudaCalls, members: Iterable[Process]) -> None:
+    """Wait until calls have ended that nobody waited for any longer: until then no state can be relied on."""
+    for member in members:
         try:
             calls.wait(member.pid)
         except DriverRefusedError:
             if member.is_alive():
                 raise
-    return states(calls, found)
 
 
 def states(calls: CudaCalls, members: Iterable[Process]) -> dict[Process, CudaState]:

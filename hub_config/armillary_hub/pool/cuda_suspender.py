@@ -32,7 +32,7 @@ from armillary_hub.pool.cuda_calls import (
     DriverSilentError,
     Patience,
 )
-from armillary_hub.pool.cuda_states import CannotError, are, has_a_gpu_open, in_state, users_of
+from armillary_hub.pool.cuda_states import CannotError, are, has_a_gpu_open, in_state, users_of, wait_for_calls
 from armillary_hub.pool.devices import Inventory, NvmlSilentError
 from armillary_hub.pool.family import Family
 from armillary_hub.pool.gpu_memory import GpuMemory, NoRoomError
@@ -209,6 +209,7 @@ class CudaSuspender:
                 raise CannotError("a part of it stays on the GPU when it is suspended")
             return self._gpus.saved(need, users)
         except _TROUBLE:
+            wait_for_calls(calls, users)
             suspended = in_state(calls, users, "checkpointed")
             self._bring_back(calls, users, suspended, {}, need.of(suspended), known)
             known.outcome = "unchanged"
@@ -276,20 +277,32 @@ class CudaSuspender:
         known: _Known,
     ) -> None:
         suspended = [member for member, state in users.items() if state == "checkpointed"]
-        pairs = {old: new for old, new in devices.items() if old != new} if suspended else {}
         known.outcome = "unchanged" if suspended == [*users] else "unknown"
+        pairs = {old: new for old, new in devices.items() if old != new} if suspended else {}
         if pairs and not self._can_move():
             raise CannotError("the driver cannot move it to another GPU")
-        if suspended and known.outcome == "unknown":  # begun before: only of all of them is known what they need
-            self._take(calls, users, sum(saved.values()))
-            suspended, known.outcome = [*users], "unchanged"
+        needed = self._still_needed(saved, pairs, users, suspended) if suspended else {}
         try:
-            self._bring_back(calls, users, suspended, pairs, saved if suspended else {}, known)
+            self._bring_back(calls, users, suspended, pairs, needed, known)
         except _TROUBLE:
-            if known.outcome == "unchanged" or not self._is_away(calls, users, devices, sum(saved.values())):
+            if known.outcome == "unchanged" or not self._is_away(calls, users, pairs, saved):
                 raise
             known.outcome = "unchanged"
             raise
+
+    def _still_needed(
+        self,
+        saved: Mapping[str, int],
+        pairs: Mapping[str, str],
+        users: Mapping[Process, CudaState],
+        suspended: Collection[Process],
+    ) -> dict[str, int]:
+        """Return what those that are suspended need, where the others came back before the pool was killed."""
+        back = {member: state for member, state in users.items() if member not in suspended}
+        if not back:
+            return dict(saved)
+        has = self._gpus.need(back, [pairs.get(uuid, uuid) for uuid in saved]).of(back)
+        return {uuid: max(0, size - has[pairs.get(uuid, uuid)]) for uuid, size in saved.items()}
 
     def _can_move(self) -> bool:
         if self._problem is not None:
@@ -330,10 +343,18 @@ class CudaSuspender:
                 raise SuspensionError(what, "lost") from error
             raise
 
-    def _is_away(self, calls: CudaCalls, users: Collection[Process], devices: Mapping[str, str], total: int) -> bool:
-        """Suspend those again that were restored before another could not be; return whether none is on a GPU."""
-        self._take(calls, users, total)
-        return not self._gpus.has({member.pid for member in users}, {*devices.values()})
+    def _is_away(
+        self, calls: CudaCalls, users: Collection[Process], pairs: Mapping[str, str], saved: Mapping[str, int]
+    ) -> bool:
+        """Suspend those again that were restored before another could not be; return whether none is on a GPU.
+
+        Those that were moved stay where they are: suspended anew, they would come from another GPU than the books say.
+        """
+        wait_for_calls(calls, users)
+        if pairs and not are(calls, users, "checkpointed"):
+            return False
+        self._take(calls, users, sum(saved.values()))
+        return not self._gpus.has({member.pid for member in users}, {pairs.get(uuid, uuid) for uuid in saved})
 
     # Within --------------------------------------------------------------------------------------------------
 

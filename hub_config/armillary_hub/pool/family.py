@@ -54,6 +54,6 @@ def own_pids(holders: Iterable[int]) -> dict[int, set[int]]:
     """Return the pids of the family of each of all holders, found in one look at the machine's processes."""
     trees = families(set(holders))
     return {
-        holder: tree.difference(*(other for pid, other in trees.items() if pid != holder and pid in tree))
+        holder: tree.difference(*(trees[other] for other in trees.keys() & tree if other != holder))
         for holder, tree in trees.items()
     }

@@ -431,6 +431,33 @@ def test_a_process_that_moved_is_where_it_is_also_for_a_pool_that_has_not_asked_
     assert gpus.free(FIRST) == 8092
 
 
+def test_one_that_was_moved_and_not_unlocked_is_not_taken_for_one_that_still_comes_from_elsewhere(
+    suspender, gpus, program
+):
+    program.tell("put", "weights", 100, WEIGHTS)
+    saved = suspend(suspender, program)
+    gpus.set(hang={"restore": "after"})
+    refused(lambda: restore(suspender, program, saved, {FIRST: SECOND}), "unknown")
+    gpus.set(hang={})
+    restore(suspender, program, saved, {FIRST: SECOND}, again=True)
+    assert (gpus.free(FIRST), gpus.free(SECOND)) == (8192, 8092)
+    assert program.tell("get", "weights") == WEIGHTS
+
+
+def test_of_a_family_that_was_moved_in_part_the_rest_is_moved_too(suspender, gpus, program):
+    pids = family(gpus, program)
+    program.tell("child", 0, "put", "more", 4500, [])
+    saved = suspend(suspender, program)
+    with gpus.changing():  # the pool is killed when it has restored the largest
+        moved = gpus.process(pids[1])
+        for one in moved["allocations"].values():
+            one["uuid"] = SECOND
+        gpus.keep({**moved, "state": "LOCKED"})
+    restore(suspender, program, saved, {FIRST: SECOND}, again=True)
+    assert states(gpus, pids) == ["RUNNING"] * 3
+    assert (gpus.free(FIRST), gpus.free(SECOND)) == (8192, 8192 - 4800)
+
+
 def test_what_may_not_be_looked_into_is_not_taken_for_a_process_without_cuda(suspender, gpus, program):
     program.tell("put", "weights", 100, WEIGHTS)
     gpus.set(unreadable=[program.process.pid])
