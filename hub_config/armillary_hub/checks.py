@@ -18,6 +18,7 @@ from typing import Literal
 import psutil
 from armillary_kernels.errors import ArmillaryError
 
+from armillary_hub.pool.tracing import obstacle
 from armillary_hub.settings import LONGEST_HOME, PORT_OFFSETS, Settings
 from armillary_hub.supervision.environment import DEPLOYMENT, PROGRAM
 from armillary_hub.supervision.processes import environment_of, listener_of
@@ -271,6 +272,10 @@ def check_gpus(settings: Settings) -> Iterable[Finding]:
         yield _no_driver(settings, error)
         return
     yield Finding("GPUs", "good", f"{count} GPUs, NVIDIA driver {driver}.")
+    if count and (remedy := obstacle()):
+        yield Finding(
+            "GPUs", "warning", "Idle kernels may keep their GPUs: the driver may not save their state.", remedy
+        )
 
 
 def _no_driver(settings: Settings, error: Exception) -> Finding:

@@ -77,6 +77,16 @@ def parents() -> dict[int, int]:
     return {pid: int(fields[1]) for pid, fields in stats.items() if fields}
 
 
+def left_behind(process: Process) -> list[Process]:
+    """Return the living processes of the session or process group that a process led which has ended.
+
+    Its pid is not used again as long as there are any (see setsid(2), fork(2)): where another process has it, none is.
+    """
+    stats = {int(entry.name): _stat(int(entry.name)) for entry in _PROC.iterdir() if entry.name.isdigit()}
+    led = [Process(pid, int(one[19])) for pid, one in stats.items() if one and str(process.pid) in one[2:4]]
+    return [] if Process.of(process.pid) else led
+
+
 def _stat(pid: int) -> list[str] | None:
     """Return the fields of ``/proc/<pid>/stat`` from the state on, or None for a dead process or a zombie."""
     try:

@@ -26,6 +26,9 @@ SERVICE = "gpu-pool"
 #: In the environment of a pool's process: its database, where that is no file.
 _URL = "POOL_DATABASE_URL"
 
+#: Seconds that NVML may take on a machine that is busy with tests: it is not what they are about.
+NVML_PATIENCE = 30.0
+
 
 class TokenIsTheName:
     """A sign-in that believes the token."""
@@ -109,11 +112,11 @@ def gpus_of(simulate_gpus, cuda):
 
         return inventory_of(simulate_gpus), HeldSuspender(cuda.removeprefix("held:"))
     if cuda == "real":
-        inventory = NvmlInventory()
+        inventory = NvmlInventory(patience=NVML_PATIENCE)
         return inventory, CudaSuspender(inventory)
     from support.fake_cuda_driver import command
 
-    inventory, patience = NvmlInventory(command(cuda, "nvml")), Patience(call=5.0, lock=0.5, copy=3.0)
+    inventory, patience = NvmlInventory(command(cuda, "nvml"), NVML_PATIENCE), Patience(call=5.0, lock=0.5, copy=3.0)
     memory = HostMemory(margin=1024, root=Path(cuda) / "host")
     return inventory, CudaSuspender(
         inventory, memory, command=command(cuda, "cuda"), patience=patience, room_patience=1.0

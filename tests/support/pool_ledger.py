@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from datetime import timedelta
 
 from armillary_hub.pool.together import PATIENCE
+from armillary_kernels.processes import Process
 
 from support.pool_people import GROUPS, MEMORY, RULES
 from support.pool_world import moment
@@ -145,6 +146,7 @@ class Ledger(Books):
         self.grants_keep_to_quotas_and_reservations()
         self.devices_that_work_are_given_and_no_others()
         self.who_is_suspended_is_so_in_the_books()
+        self.what_a_lease_left_behind_has_ended()
 
     def check_thoroughly(self):
         """Assert it once more, on everything."""
@@ -176,6 +178,14 @@ class Ledger(Books):
                 assert holder not in suspended, "whoever has GPUs runs"
             if lease["state"] == "suspended":
                 assert holder in suspended, "whoever runs has GPUs"
+
+    def what_a_lease_left_behind_has_ended(self):
+        processes = self.world.processes
+        for lease in self.leases.values():
+            holder = Process(lease["pid"], lease["start_time"])
+            if lease["state"] == "released" and not processes.is_alive(holder):
+                left = processes.living_children(holder)
+                assert not left, "whoever was on a GPU has gone when the next gets it"
 
     def use_is_what_the_audit_says(self):
         expected = defaultdict(float)

@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from armillary_hub.pool.situation import Rules
+from armillary_hub.pool.suspension import LONGEST_RETRY
+from armillary_kernels.processes import Process
 
 from support.pool_world import World
 
@@ -123,6 +125,9 @@ class People:
     def resume(self, lease):
         assert self.do(lease, "POST", "/resume").status_code in (200, 202)
 
+    def start_child(self, lease):
+        self.world.processes.start_child(Process(lease["pid"], lease["start_time"]))
+
     def die(self, lease, reuse):
         self.world.processes.running.pop(lease["pid"], None)
         if reuse:
@@ -131,10 +136,11 @@ class People:
     # The machine ---------------------------------------------------------------------------------------------
 
     def look(self):
-        self.world.pool.watch()
-        self.world.pool.watch()
+        for _ in range(3):
+            self.world.pool.watch()
         alive = self.world.processes.is_alive
-        assert all(alive(lease.holder) for lease in self.world.store.active()), "the dead are found in two looks"
+        found = "the dead are found in two looks, and what they left behind has gone by the third"
+        assert all(alive(lease.holder) for lease in self.world.store.active()), found
 
     def change_gpus(self, lost=(), failing=(), hangs=False):
         gpus = self.world.gpus
@@ -194,10 +200,13 @@ class People:
         self.change_gpus()
         self.remove_quotas()
         self.remove_reservations()
-        self.poll()
-        self.look()
-        while self.world.tasks:
-            self.world.finish_task()
+        for _ in range(2):
+            # What is not known is found out when the step is taken again, and what could not be restored asks again.
+            self.world.pass_time(LONGEST_RETRY)
+            self.poll()
+            self.look()
+            while self.world.tasks:
+                self.world.finish_task()
         assert not any(lease["step"] for lease in self.standing()), "what was begun has an end"
         for lease in self.standing("suspended"):
             self.resume(lease)

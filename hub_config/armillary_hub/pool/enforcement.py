@@ -19,15 +19,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
-from armillary_kernels.gpu_environment import uses_cuda
 from armillary_kernels.processes import Process, parents
 
 from armillary_hub.clusters.memory import families
 from armillary_hub.pool.devices import GpuProcess
 from armillary_hub.pool.machine import Machine
+from armillary_hub.pool.pids import SEES_ALL_PIDS, is_on_gpu
 from armillary_hub.pool.samples import SampleLog
 from armillary_hub.pool.store import LeaseStore
 from armillary_hub.pool.suspension import in_a_thread
@@ -36,10 +35,6 @@ _log = logging.getLogger(__name__)
 
 #: MiB that a process on a share may use beyond it: what the driver and its libraries take for themselves.
 OVERHEAD = 1024
-
-
-#: Whether pids here are those of the machine: the inode of its own namespace of pids is this one (PROC_PID_INIT_INO).
-SEES_ALL_PIDS = Path("/proc/self/ns/pid").stat().st_ino == 0xEFFFFFFC
 
 Reason = Literal["no lease", "more than its share"]
 
@@ -174,14 +169,6 @@ class Enforcement:
 
 def _offence(one: GpuProcess, reason: Reason) -> _Offence:
     return _Offence(one.pid, Process.of(one.pid) if is_on_gpu(one.pid) else None, one.uuid, reason)
-
-
-def is_on_gpu(pid: int) -> bool:
-    """Return whether a process has a GPU open, as far as can be seen."""
-    try:
-        return uses_cuda(pid)
-    except OSError:
-        return False
 
 
 def _use(offence: _Offence, memory: int, since: datetime) -> UnleasedUse:

@@ -262,6 +262,8 @@ class GpuPool:
             410 for a lease that has ended.
         """
         lease = self._own(user, lease_id)
+        if lease.state == "suspended" and not self._suspensions.may_come_back(lease):
+            return lease  # it says why it could not be restored; its asker asks again
         if self.store.resume(lease_id, user) is None and lease.state == "released":
             what = _("The lease has ended: {reason}.", reason=reason_in_words(lease.reason))
             raise WebError(HTTPStatus.GONE, what, _("Restart the kernel."))
@@ -272,7 +274,9 @@ class GpuPool:
         """End a user's own lease."""
         if self.store.get(lease_id) is None:
             self._given_up.add(user, lease_id)
-        self._own(user, lease_id)
+        lease = self._own(user, lease_id)
+        if lease.in_use and not self._machine.is_alive(lease.holder):
+            self._machine.kill_left_behind(self._suspensions.family(lease))
         return self._release(lease_id, user, "given back")
 
     def leave(self, user: str, lease_id: str) -> Lease:
@@ -294,11 +298,11 @@ class GpuPool:
     def take_back(self, actor: str, lease_id: str, *, anybodys: bool = True) -> Lease:
         """End anybody's lease, or a user's own one, and the process that uses its GPUs, or is suspended, with it.
 
-        A GPU whose user lives on would be used by two. The process gets SIGTERM, then SIGKILL.
+        A GPU whose user lives on would be used by two. The process and what it has started get SIGTERM, then SIGKILL.
         """
         lease = self._known(lease_id) if anybodys else self._own(actor, lease_id)
         if lease.in_use and (lease.devices or lease.state == "suspended"):
-            self._machine.end(lease.holder)
+            self._machine.end_family(self._suspensions.family(lease))
         return self._release(lease_id, actor, f"released by {actor}")
 
     # What the watcher does -------------------------------------------------------------------------------
@@ -343,10 +347,10 @@ class GpuPool:
                 self._suspensions.suspend(lease)
 
     def _found_dead(self, lease: Lease) -> None:
-        if self._missing.get(lease.id) == lease.holder:
-            self._end_if_held(lease, "its process ended")
-        else:
+        if self._missing.get(lease.id) != lease.holder:
             self._missing[lease.id] = lease.holder
+        elif not lease.in_use or not self._machine.kill_left_behind(self._suspensions.family(lease)):
+            self._end_if_held(lease, "its process ended")  # else what it left is still on the GPU: at the next look
 
     def _end_if_held(self, lease: Lease, reason: str) -> None:
         if self.store.release(lease.id, "pool", reason, held_by=lease.holder):

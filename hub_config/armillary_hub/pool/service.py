@@ -56,7 +56,7 @@ from armillary_hub.pool.records import Change, Lease
 from armillary_hub.pool.reports import Reports
 from armillary_hub.pool.requests import actor_of, asker_of, body_of, person_of
 from armillary_hub.pool.store import LeaseStore
-from armillary_hub.pool.suspender import NoSuspender, SimulatedSuspender, Suspender
+from armillary_hub.pool.suspender import SimulatedSuspender, Suspender
 from armillary_hub.pool.views import Beside, Books
 from armillary_hub.settings import Settings
 from armillary_hub.web.errors import EXCEPTION_HANDLERS
@@ -278,11 +278,10 @@ def pool_app(
 
 
 def _suspender(settings: Settings, sharing: GpuSharing, inventory: Inventory) -> Suspender:
-    if not sharing.suspend:
-        return NoSuspender("the admin does not want it")
+    unwanted = None if sharing.suspend else "the admin does not want it"
     if settings.simulate_gpus:
-        return SimulatedSuspender()
-    return CudaSuspender(inventory, HostMemory(int(sharing.host_memory_margin * 1024)))
+        return SimulatedSuspender(unwanted)
+    return CudaSuspender(inventory, HostMemory(int(sharing.host_memory_margin * 1024)), unwanted=unwanted)
 
 
 def main() -> None:

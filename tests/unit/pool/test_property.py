@@ -168,7 +168,12 @@ class Pool(RuleBasedStateMachine):
     def gpus_change(self, lost, failing, hangs):
         self.people.change_gpus(lost, failing, hangs)
 
-    @rule(fails=st.sampled_from(["", "", "", "for now", "fatally"]))
+    @rule(which=which)
+    def a_kernel_starts_a_child(self, which):
+        if (lease := self.pick(which, "granted", "suspended")) and lease["in_use"]:
+            self.people.start_child(lease)
+
+    @rule(fails=st.sampled_from(["", "", "", "for now", "fatally", "silent", "silent when it is done"]))
     def steps_end(self, fails):
         self.people.finish_steps(fails)
 

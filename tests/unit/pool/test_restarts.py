@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from armillary_hub.pool import pids
 from armillary_hub.pool.devices import GpuProcess, Reading, Readings
 from armillary_hub.pool.situation import Rules
 from armillary_kernels.restarts import is_restart
@@ -172,21 +173,27 @@ def test_a_pool_that_is_killed_while_it_ends_one_leaves_books_that_balance(world
     assert world.processes.is_alive(holder)
 
 
-def test_a_kernel_that_runs_no_cell_and_has_work_on_its_gpu_is_not_idle(world, monkeypatch):
+@pytest.mark.parametrize("listed", ["here", "foreign", "not"])
+def test_a_kernel_that_runs_no_cell_and_has_work_on_its_gpu_is_not_idle(world, monkeypatch, listed):
     lease, holder = kernel(world)
     world.checkpoints.unable.discard(holder)
-    busy = Readings((Reading("GPU-0", 100, 0.9, 0),), (GpuProcess(holder.pid, "GPU-0", 100, 0.9),))
-    monkeypatch.setattr(world.gpus, "readings", lambda: busy, raising=False)
+    monkeypatch.setattr(pids, "SEES_ALL_PIDS", listed == "here")
     # The pretended pid has no family on this machine.
-    monkeypatch.setattr("armillary_hub.pool.idleness.families", lambda pids: {pid: {pid} for pid in pids})
+    monkeypatch.setattr("armillary_hub.pool.idleness.own_pids", lambda holders: {pid: {pid} for pid in holders})
+    pid = {"here": holder.pid, "foreign": 2**23}.get(listed)
+
+    def nvml_says(share):
+        processes = (GpuProcess(pid, "GPU-0", 100, share),) if pid else ()
+        readings = Readings((Reading("GPU-0", 100, share, 0),), processes)
+        monkeypatch.setattr(world.gpus, "readings", lambda: readings)
+
     waiting = someone_waits(world)
+    nvml_says(0.9)
     for _ in range(9):
         world.pool.take_sample()
         pass_time(world, 10, waiting)
     assert look(world, lease)["step"] == ""
-    monkeypatch.setattr(
-        world.gpus, "readings", lambda: Readings(busy.devices, (GpuProcess(holder.pid, "GPU-0", 1, 0.0),))
-    )
+    nvml_says(0.0)
     for _ in range(6):
         world.pool.take_sample()
         pass_time(world, 10, waiting)
