@@ -173,11 +173,10 @@ class FakeDriver:
         machine = self._gpus.machine
         if branch(machine) < 570:
             raise RuntimeError(f'Function "cuCheckpointProcess{call.title()}" not found')
-        hangs = machine["hang"].get(call)
-        hangs = hangs if hangs in when else None
         process = Process.of(pid)
-        if hangs == "before" or (process is not None and process.is_stopped()):
-            _hang()
+        _hang_while(lambda: process is not None and process.is_stopped())
+        if "before" in when:
+            _hang_while(lambda: self._gpus.machine["hang"].get(call) == "before")
         with self._gpus.changing() as machine:
             state = self._gpus.process(pid)
             if state is None:
@@ -189,8 +188,8 @@ class FakeDriver:
             self._gpus.keep(state)
         if answer == "out of memory":
             return (CUresult.CUDA_ERROR_OUT_OF_MEMORY, None)
-        if hangs == "after" and answer != "goes on":
-            _hang()
+        if "after" in when and answer != "goes on":
+            _hang_while(lambda: self._gpus.machine["hang"].get(call) == "after")
         return (CUresult.CUDA_SUCCESS, answer)
 
 
@@ -203,9 +202,9 @@ def _must_be(state, name):
         refuse("ILLEGAL_STATE")
 
 
-def _hang():
-    while True:
-        signal.pause()
+def _hang_while(it_does):
+    while it_does():
+        time.sleep(TICK)
 
 
 #: How far the host's pids are from those here: no pid is that large.
@@ -238,8 +237,7 @@ class FakeNvml:
         return self._gpus.machine["driver"]
 
     def nvmlDeviceGetCount(self):  # noqa: N802
-        if self._gpus.machine["hang"].get("nvml"):
-            _hang()
+        _hang_while(lambda: self._gpus.machine["hang"].get("nvml"))
         return len(self._gpus.machine["gpus"])
 
     def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802

@@ -30,7 +30,7 @@ class FakeGpus:
 
     ======================= =====================================================================================
     ``driver``              its version
-    ``hang``                calls that hang, and whether ``"before"`` or ``"after"`` they are done; ``nvml``
+    ``hang``                calls that hang, ``"before"`` or ``"after"`` they are done, as long as that is set
     ``host``                MiB of host memory
     ``lingers``             MiB of each GPU that nobody has, and that are not free
     ``slow``                seconds that a restore takes for each allocation

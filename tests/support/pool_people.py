@@ -99,9 +99,13 @@ class People:
             self.say(lease, busy)
 
     def bind(self, lease, in_use):
+        lost = self.world.rows(
+            "SELECT device FROM holdings JOIN devices ON uuid = device "
+            f"WHERE state = 'lost' AND lease_id = '{lease['id']}'"
+        )
         kernel = self.world.processes.start()
         answer = self.world.bind(_as_user(lease["user"]), lease["id"], kernel, in_use)
-        assert answer.status_code == (410 if lease["state"] == "suspended" else 200)
+        assert answer.status_code == (410 if lost or lease["state"] == "suspended" else 200)
 
     def say(self, lease, busy):
         self.do(lease, "PUT", "/activity", {"busy": busy})

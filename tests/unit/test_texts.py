@@ -131,7 +131,7 @@ def test_no_formatted_string_is_given_to_be_translated():
 #: What admins read in the pool's log, and reasons that its books keep in English (`armillary_hub.pool.reasons`).
 ENGLISH_IN_THE_POOL = {
     *("configuration", "faults", "opening", "ownership", "upgrading"),
-    *("suspender", "cuda_suspender"),
+    *("suspender", "cuda_suspender", "cuda_states"),
 }
 
 

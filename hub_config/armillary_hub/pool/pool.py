@@ -190,7 +190,7 @@ class GpuPool:
         if lease_id and self.store.get(lease_id) is not None:
             return self._repeated(lease_id, user, asked_by or user)
         self._admission.check_holder(user, asked_by or user, holder)
-        gpus = wanted * (together.size if together else 1)
+        gpus = self._wanted_at_once(user, wanted, together)
         self._admission.check_wanted(self.devices(), gpus, memory)
         self._admission.check_apiece(self.devices(), wanted)
         self._admission.check_quota(self.devices(), user, groups, gpus, memory)
@@ -357,6 +357,14 @@ class GpuPool:
             _log.info("The lease of %s for %s %s ended: %s", lease.user, lease.purpose, lease.label, reason)
 
     # Within ----------------------------------------------------------------------------------------------
+
+    def _wanted_at_once(self, user: str, wanted: int, together: Together | None) -> int:
+        """Return how many GPUs must be free at once for an ask: those of all that belong together with it, too."""
+        if together is None:
+            return wanted
+        group = (user, together.id)
+        waiting = (one for one in self.store.active() if one.state == "queued" and one.group == group)
+        return max(wanted * together.size, wanted + sum(one.wanted for one in waiting))
 
     def _end_if_lost(self, lease: Lease) -> None:
         lost = [str(one.index) for one in self.devices() if one.uuid in lease.devices and one.state == "lost"]

@@ -93,6 +93,11 @@ class Lease:
     reason: str
 
     @property
+    def group(self) -> tuple[str, str] | None:
+        """What is equal for asks that belong together; nobody joins another person's group."""
+        return None if self.together is None else (self.user, self.together.id)
+
+    @property
     def since(self) -> datetime:
         """Since when it waits, or holds what it holds."""
         return self.waiting_since or self.granted_at or self.asked_at

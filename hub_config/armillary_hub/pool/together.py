@@ -50,11 +50,11 @@ class Ask:
 
 def asks(situation: Situation) -> list[Ask]:
     """Return what is waited for: those that belong together as one."""
-    begun = {_group(lease) for lease in situation.leases if lease.state != "queued"}
+    begun = {lease.group for lease in situation.leases if lease.state != "queued"}
     groups: dict[tuple[str, str], list[Lease]] = defaultdict(list)
     alone: list[Ask] = []
     for lease in situation.leases:
-        group = _group(lease)
+        group = lease.group
         if lease.waiting_since is None:
             continue
         if group is None or lease.state != "queued" or group in begun:
@@ -69,11 +69,6 @@ def ask_of(situation: Situation, lease: Lease) -> Ask:
     if lease.together is None:
         return Ask(lease, (lease,))
     return next((ask for ask in asks(situation) if lease in ask.members), Ask(lease, (lease,)))
-
-
-def _group(lease: Lease) -> tuple[str, str] | None:
-    """Return what is equal for those that belong together; nobody joins another person's group."""
-    return None if lease.together is None else (lease.user, lease.together.id)
 
 
 def _together(situation: Situation, members: Sequence[Lease]) -> Ask:

@@ -416,3 +416,14 @@ def test_the_description_is_a_page_too(world, language, heading):
     assert page.text.count("<code>") > len(OPERATIONS)
     catalogue = json.loads((Path(openapi.__file__).parent / "texts_zh.json").read_text(encoding="utf-8"))
     assert {operation.summary for operation in OPERATIONS} <= catalogue.keys()
+
+
+def test_asks_that_belong_together_are_never_more_than_there_is(world):
+    """Or they would wait for ever: what would make them so is refused."""
+    granted(world, "alice", devices=2)
+    together = {"id": "f0", "size": 1}
+    for _ in range(2):
+        assert world.ask("bob", world.processes.start(), devices=1, together=together).status_code == 202
+    third = world.ask("bob", world.processes.start(), devices=1, together=together)
+    assert third.status_code == 422
+    assert third.json()["error"]["what"] == "3 GPUs were asked for; this machine has 2."

@@ -588,7 +588,6 @@ def test_a_call_that_a_killed_pool_left_behind_is_waited_for(suspender, gpus, pr
     left = subprocess.Popen(command(gpus.folder, "cuda"), stdin=subprocess.PIPE, text=True)
     print(json.dumps({"do": "checkpoint", "pid": program.process.pid}), file=left.stdin, flush=True)
     eventually(lambda: state(gpus, program) == "CHECKPOINTED")
-    gpus.set(hang={})
     done = []
     waiting = threading.Thread(target=lambda: done.append(suspend(suspender, program, again=True)))
     waiting.start()
