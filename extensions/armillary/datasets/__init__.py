@@ -40,6 +40,9 @@ from armillary.datasets.importing.number_files import import_idx, import_numpy
 from armillary.datasets.importing.tables import import_table
 from armillary.datasets.importing.translations import import_translations
 from armillary.datasets.media import Medium
+from armillary.datasets.preparing import steps
+from armillary.datasets.preparing.preparing import prepare
+from armillary.datasets.preparing.recipe import Recipe
 from armillary.datasets.preview import Preview, preview
 from armillary.datasets.reading.frames import to_dask, to_pandas
 from armillary.datasets.reading.readers import Batches, to_tensorflow, to_torch
@@ -61,6 +64,7 @@ __all__ = [
     "Lineage",
     "Medium",
     "Preview",
+    "Recipe",
     "SaveOptions",
     "Sequence",
     "Struct",
@@ -86,7 +90,9 @@ __all__ = [
     "list",
     "open",
     "panel",
+    "prepare",
     "preview",
+    "steps",
     "to_dask",
     "to_huggingface",
     "to_pandas",

@@ -94,15 +94,18 @@ def save(name: str, content: Content, store: Place | None = None) -> Place:
     """
     check_name(name)
     store = store or store_folder()
-    _refuse_other_form(newest(store, name), name, content)
+    refuse_other_form(newest(store, name), name, content)
     with _explained(name, store), _staging(store, name) as folder:
         placed = content.place(folder)
         split_file = write_split(folder, placed.split.names, placed.split.codes)
         return _publish(store, name, folder, content, placed, split_file)
 
 
-def _refuse_other_form(present: Manifest | None, name: str, content: Content, placed: Placed | None = None) -> None:
-    """Versions of one name can stand in for each other: the same columns, target, classes and input shape."""
+def refuse_other_form(present: Manifest | None, name: str, content: Content, placed: Placed | None = None) -> None:
+    """Raise DatasetError unless versions of one name can stand in for each other.
+
+    They have the same columns, target, classes and, once it is known, input shape.
+    """
     if present is None:
         return
     kept = {
@@ -138,7 +141,7 @@ def _shape(described: Manifest | Placed) -> tuple[int, ...] | None:
 def _publish(store: Place, name: str, folder: Path, content: Content, placed: Placed, split_file: StoredFile) -> Place:
     while True:
         present = newest(store, name)
-        _refuse_other_form(present, name, content, placed)
+        refuse_other_form(present, name, content, placed)
         manifest = _manifest(name, next_number(store / name), content, placed, split_file)
         if present is not None and present.content == manifest.content:
             return store / name / str(present.version)
