@@ -44,7 +44,7 @@ _ = translator(__file__)
 
 _STAGING = ".saving"
 _CLAIM = "claim.json"
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Another saver took the number, or removed the name's folder because its own first save failed.
 _TRY_AGAIN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT})
 
@@ -95,7 +95,7 @@ def save(name: str, content: Content, store: Place | None = None) -> Place:
     check_name(name)
     store = store or store_folder()
     refuse_other_form(newest(store, name), name, content)
-    with _explained(name, store), _staging(store, name) as folder:
+    with explained(name, store), _staging(store, name) as folder:
         placed = content.place(folder)
         split_file = write_split(folder, placed.split.names, placed.split.codes)
         return _publish(store, name, folder, content, placed, split_file)
@@ -238,12 +238,12 @@ def _remove_abandoned(staging: Path) -> None:
 
 
 @contextlib.contextmanager
-def _explained(name: str, store: Place) -> Iterator[None]:
+def explained(name: str, store: Place) -> Iterator[None]:
     """Turn the operating system's refusals into words."""
     try:
         yield
     except OSError as error:
-        if error.errno in _DISK_FULL:
+        if error.errno in DISK_FULL:
             what = _("The disk of {store} is full: dataset {name!r} was not saved.", store=store, name=name)
             remedy = _("Free space or set ARMILLARY_DATASETS to another disk.")
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -24,6 +24,8 @@ _ = translator(__file__)
 Task = tuple[Any, ...]
 #: Is told the number of a task and what came of it, in the thread that waits.
 Report = Callable[[int, Any], None]
+#: Is called when the rest is not wanted any more, before those are waited for who are at work.
+Abandon = Callable[[], None]
 
 
 class Crew(Protocol):
@@ -32,7 +34,9 @@ class Crew(Protocol):
     #: Whether whoever does a task sees the same files as this process.
     sees_files: bool
 
-    def run(self, function: Callable[..., Any], shared: Any, tasks: Sequence[Task], report: Report) -> None:
+    def run(
+        self, function: Callable[..., Any], shared: Any, tasks: Sequence[Task], report: Report, abandon: Abandon
+    ) -> None:
         """Do all tasks; what one of them or ``report`` raises ends the rest."""
 
 
@@ -41,7 +45,9 @@ class Threads:
 
     sees_files = True
 
-    def run(self, function: Callable[..., Any], shared: Any, tasks: Sequence[Task], report: Report) -> None:
+    def run(
+        self, function: Callable[..., Any], shared: Any, tasks: Sequence[Task], report: Report, abandon: Abandon
+    ) -> None:
         """Do all tasks."""
         executor = ThreadPoolExecutor(usable_threads(), "armillary-preparing")
         try:
@@ -52,8 +58,11 @@ class Threads:
                 done, _rest = wait(waiting, return_when=FIRST_COMPLETED)
                 for future in done:
                     report(waiting.pop(future), future.result())
+        except BaseException:
+            abandon()
+            raise
         finally:
-            executor.shutdown(wait=False, cancel_futures=True)
+            executor.shutdown(wait=True, cancel_futures=True)
 
 
 class DaskWorkers:
@@ -72,7 +81,9 @@ class DaskWorkers:
     def __init__(self, client: Any) -> None:
         self._client = client
 
-    def run(self, function: Callable[..., Any], shared: Any, tasks: Sequence[Task], report: Report) -> None:
+    def run(
+        self, function: Callable[..., Any], shared: Any, tasks: Sequence[Task], report: Report, abandon: Abandon
+    ) -> None:
         """Do all tasks."""
         from distributed import as_completed
 
@@ -87,6 +98,9 @@ class DaskWorkers:
             for future in as_completed(list(futures)):
                 report(futures[future], _result(future))
                 future.release()
+        except BaseException:
+            abandon()
+            raise
         finally:
             with suppress(Exception):  # the scheduler may be away
                 self._client.cancel([*futures, unpacked], force=True)

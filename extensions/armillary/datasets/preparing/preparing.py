@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from armillary.datasets.preparing.recipe import PREPARE, Recipe, as_recipe
 from armillary.datasets.preparing.step import Bound
 from armillary.datasets.preparing.units import Done, Plan, Unit, units_of
 from armillary.datasets.preparing.workshop import Workshop, aside, workshop
-from armillary.datasets.saving import Content, Placed, refuse_other_form, save
+from armillary.datasets.saving import Content, Placed, explained, refuse_other_form, save
 from armillary.datasets.splits import Assignment
 from armillary.datasets.store import check_name, newest
 from armillary.errors import DatasetError
@@ -154,7 +153,7 @@ class _Job:
         check_copies(pipeline)
         learned = Recipe(self.recipe.steps, [step.learned for step in pipeline.steps])
         self._refuse_early(name, pipeline)
-        with workshop(store, self._decides(learned)) as place:
+        with explained(name, store), workshop(store, self._decides(learned)) as place:
             results = self._do(pipeline, place)
             done = [results[unit.number] for unit in self.units]
             settings = {"step": PREPARE, "seed": int(self.seed), "copies": int(self.copies)}
@@ -183,7 +182,7 @@ class _Job:
 
         quiet = Pipeline(pipeline.dataset, pipeline.steps, augments=False)
         tasks = [(unit, self._codes(unit), steps) for unit in self.units]
-        self.crew.run(units.learn, self._plan(quiet), tasks, report)
+        self.crew.run(units.learn, self._plan(quiet), tasks, report, lambda: None)
         known = found[0]
         for number in range(1, len(tasks)):
             known = [step.step.merge(a, b) for step, a, b in zip(steps, known, found[number], strict=True)]
@@ -224,12 +223,7 @@ class _Job:
         tasks = [
             (unit, self._codes(unit), place.folder if direct else None, place.place_of(unit.number)) for unit in left
         ]
-        try:
-            self.crew.run(_done_aside, plan, tasks, report)
-        except BaseException:
-            with suppress(OSError):
-                place.cancelled.touch()
-            raise
+        self.crew.run(_done_aside, plan, tasks, report, place.abandon)
         return finished
 
 

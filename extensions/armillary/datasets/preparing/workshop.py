@@ -21,6 +21,7 @@ from pathlib import Path
 from armillary.datasets.durable_files import sync_folder
 from armillary.datasets.places import Place, cache_folder, is_local
 from armillary.datasets.preparing.units import RESULT, Done
+from armillary.datasets.saving import DISK_FULL
 
 _NAME = ".preparing"
 _LOCK, _CANCELLED = "lock", "cancelled"
@@ -46,6 +47,11 @@ class Workshop:
         """Return the units that are finished."""
         there = [unit for unit in range(units) if (self.place_of(unit) / RESULT).exists()]
         return {unit: Done.read(self.place_of(unit)) for unit in there}
+
+    def abandon(self) -> None:
+        """Let those who are at work stop."""
+        with contextlib.suppress(OSError):
+            self.cancelled.touch()
 
     def clear(self) -> None:
         """Remove it all."""
@@ -73,8 +79,8 @@ def aside(folder: Path, finished: Path) -> Iterator[Path | None]:
 def workshop(store: Place, decides: Sequence[object]) -> Iterator[Workshop]:
     """Yield the workshop of a preparation.
 
-    It stays as it is when the block fails, so that the next one goes on, unless another run has it now: then this one
-    works in a folder of its own, which goes with it.
+    It stays as it is when the block fails, so that the next one goes on, unless the disk is full, or another run has it
+    now: then this one works in a folder of its own, which goes with it.
 
     Parameters
     ----------
@@ -94,6 +100,10 @@ def workshop(store: Place, decides: Sequence[object]) -> Iterator[Workshop]:
         _remove_halves(found.folder)
         try:
             yield found
+        except OSError as error:
+            if error.errno in DISK_FULL:  # what is hidden must not be what fills it
+                found.clear()
+            raise
         finally:
             if not lock:
                 found.clear()
