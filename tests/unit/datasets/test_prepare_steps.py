@@ -289,7 +289,10 @@ def test_filter_by_values_lengths_and_functions(store):
 
 def test_map_with_a_function_of_ones_own(store):
     def brighter(example):
-        return {"image": example["image"].image().point(lambda value: value + 1), "size": example["image"].image().width}
+        return {
+            "image": example["image"].image().point(lambda value: value + 1),
+            "size": example["image"].image().width,
+        }
 
     features = {"image": Image(), "name": TEXT}
     rows = [{"image": PillowImage.new("L", (4, 3), 7), "name": "a"}]
@@ -303,7 +306,9 @@ def test_map_with_a_function_of_ones_own(store):
 def test_a_function_that_fails_is_an_error_of_its_rows(store):
     rows, features = [{"n": n} for n in (1, 0, 2)], {"n": Value("int64")}
     recipe = steps.Map(lambda example: {"n": 2 // example["n"]})
-    with pytest.raises(DatasetError, match=r"1 of 3 examples in made-given@1 cannot be used: example 2: map: .*ZeroDivision"):
+    with pytest.raises(
+        DatasetError, match=r"1 of 3 examples in made-given@1 cannot be used: example 2: map: .*ZeroDivision"
+    ):
         made(rows, features, recipe)
     ds = made(rows, features, recipe, on_error="set_aside")
     assert values(ds, "n") == [2, 1]

@@ -2,6 +2,7 @@
 
 ===================== ==========================================================================================
 `recipe`              the steps in order, shown, stored and replayed
+`rows`                values on their way, decoded
 `step`                what every step is, and what it may change
 `picture_steps`       resize, crop, grey, normalise, file format
 `table_steps`         impute, scale, encode
@@ -15,7 +16,12 @@
 `units`               one unit of work: some row groups become one shard
 `crew`                who does the units: threads here, or the workers of a cluster
 `workshop`            the hidden folder where finished units wait, so that a killed run goes on
+`made`                finished units on their way into a version
+`travel`              the form of the input, with the steps that an app does with it
 `preparing`           `prepare`
-`recipe_view`         the panel's piece
+`trying`              a recipe tried on some examples, nothing saved
+`recipe_view`         the panel's piece: the list of steps, trying, progress and cancel
+`step_form`           the form of one step
+`trial_table`         examples before and after
 ===================== ==========================================================================================
 """

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from armillary_kernels.texts import translator
@@ -59,12 +59,12 @@ class Flip(_PictureAugmentation):
     """Mirror pictures: left and right (``"horizontal"``), up and down (``"vertical"``), or each (``"both"``)."""
 
     name = "flip"
+    choices: ClassVar = {"direction": ("horizontal", "vertical", "both")}
     direction: str = "horizontal"
     probability: float = 0.5
 
     def check(self) -> None:
-        """Refuse unknown directions, and probabilities above 1."""
-        self.require_one_of("direction", ("horizontal", "vertical", "both"))
+        """Refuse probabilities above 1."""
         require_share(self, "probability")
 
     def change(self, picture: Any, random: np.random.Generator) -> Moved:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from armillary_kernels.texts import translator
@@ -130,14 +130,14 @@ class Resize(_Fixed):
     """
 
     name = "resize"
+    choices: ClassVar = {"how": ("stretch", "cover", "contain")}
     height: int = 224
     width: int = 224
     how: str = "stretch"
 
     def check(self) -> None:
-        """Refuse sizes below 1 and unknown ways."""
+        """Refuse sizes below 1."""
         self.require_positive("height", "width")
-        self.require_one_of("how", ("stretch", "cover", "contain"))
 
     def picture_form(self, before: PictureForm) -> PictureForm:
         """Return the new size."""
@@ -180,12 +180,12 @@ class SaveAs(Step):
     """
 
     name = "save_as"
+    choices: ClassVar = {"format": ("png", "jpeg")}
     format: str = "jpeg"
     quality: int = 90
 
     def check(self) -> None:
-        """Refuse unknown formats and qualities."""
-        self.require_one_of("format", ("png", "jpeg"))
+        """Refuse qualities that there are not."""
         self.require_positive("quality")
         self.require(self.quality <= 100, "quality", _("Give a whole number from 1 to 100."))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.datasets.dataset import Dataset
-from armillary.datasets.features import Sequence
+from armillary.datasets.features import Feature, Sequence
 from armillary.datasets.media import Medium
 from armillary.datasets.preparing.recipe import Recipe
 from armillary.datasets.preparing.rows import loaded
@@ -101,12 +101,15 @@ def form_of(dataset: Dataset) -> Form:
     if spec is not None and spec.kind == "image":
         height, width, channels = spec.shape
         known = PictureForm(height, width, channels)
-    pictures = {name: PictureForm() for name, feature in dataset.features.items() if isinstance(feature, Sequence)}
-    single = {
-        name: known for name, feature in dataset.features.items() if is_pictures(feature) and name not in pictures
-    }
     normalised = (spec.mean, spec.std) if spec is not None and spec.kind == "image" and spec.mean else None
-    return Form(dataset.features, dataset.target, {**pictures, **single}, normalised)
+    return Form(dataset.features, dataset.target, pictures_of(dataset.features, known), normalised)
+
+
+def pictures_of(features: Mapping[str, Feature], known: PictureForm | None = None) -> dict[str, PictureForm]:
+    """Return what is known of the pictures in each column; of lists of them, nothing is."""
+    columns = {name: feature for name, feature in features.items() if is_pictures(feature)}
+    unknown = PictureForm()
+    return {name: unknown if isinstance(feature, Sequence) else known or unknown for name, feature in columns.items()}
 
 
 def bound(dataset: Dataset, recipe: Recipe, seed: int, teach: Teach) -> tuple[Bound, ...]:

@@ -134,6 +134,8 @@ class Step(ABC):
     travels: ClassVar[bool] = False
     #: Whether what it learns decides which columns there are.
     adds_columns: ClassVar[bool] = False
+    #: What parameters that are names may be.
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     columns: tuple[str, ...] = field(default=(), kw_only=True)
 
@@ -149,6 +151,8 @@ class Step(ABC):
             value = getattr(self, each.name)
             if isinstance(value, list):
                 object.__setattr__(self, each.name, tuple(value))
+        for parameter, known in self.choices.items():
+            self.require_one_of(parameter, known)
         self.check()
 
     def check(self) -> None:  # noqa: B027 (most steps have something to check, none must)

@@ -6,7 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from armillary_kernels.texts import translator
@@ -157,12 +157,12 @@ class Impute(_TableStep):
     """
 
     name = "impute"
+    choices: ClassVar = {"method": ("mean", "median", "most_frequent", "constant")}
     method: str = "mean"
     value: float | str | None = None
 
     def check(self) -> None:
-        """Refuse unknown methods, and a constant without value."""
-        self.require_one_of("method", ("mean", "median", "most_frequent", "constant"))
+        """Refuse a constant without value."""
         self.require(self.method != "constant" or self.value is not None, "value", _("Give the value to fill in."))
 
     def fits(self, feature: Feature) -> bool:
@@ -226,11 +226,8 @@ class Scale(_TableStep):
     """
 
     name = "scale"
+    choices: ClassVar = {"method": ("standard", "minmax", "robust")}
     method: str = "standard"
-
-    def check(self) -> None:
-        """Refuse unknown methods."""
-        self.require_one_of("method", ("standard", "minmax", "robust"))
 
     def fits(self, feature: Feature) -> bool:
         """Return whether a column holds numbers."""
@@ -276,13 +273,13 @@ class Encode(_TableStep):
     """
 
     name = "encode"
+    choices: ClassVar = {"into": ("one_hot", "number")}
     adds_columns = True
     into: str = "one_hot"
     most: int = 50
 
     def check(self) -> None:
-        """Refuse unknown forms."""
-        self.require_one_of("into", ("one_hot", "number"))
+        """Refuse numbers below 1."""
         self.require_positive("most")
 
     def fits(self, feature: Feature) -> bool:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from armillary_kernels.texts import translator
@@ -48,6 +48,7 @@ class Tokenise(Step):
     """
 
     name = "tokenise"
+    choices: ClassVar = {"by": ("words", "characters", "subwords")}
     travels = True
     by: str = "words"
     vocabulary: int = 30_000
@@ -55,8 +56,7 @@ class Tokenise(Step):
     lower: bool = False
 
     def check(self) -> None:
-        """Refuse unknown kinds of tokens, and vocabularies without room."""
-        self.require_one_of("by", ("words", "characters", "subwords"))
+        """Refuse vocabularies without room."""
         self.require_positive("vocabulary", "least")
         smallest = 300 if self.by == "subwords" else 3
         self.require(self.vocabulary >= smallest, "vocabulary", _("Give {n} or more.", n=smallest))
@@ -208,6 +208,7 @@ class Pad(Step):
     """
 
     name = "pad"
+    choices: ClassVar = {"side": ("right", "left")}
     travels = True
     length: int = 128
     value: float = 0
@@ -216,7 +217,6 @@ class Pad(Step):
     def check(self) -> None:
         """Refuse lengths below 1."""
         self.require_positive("length")
-        self.require_one_of("side", ("right", "left"))
 
     def fits(self, feature: Feature) -> bool:
         """Return whether a column holds a list of numbers, one for each of several languages, or an array."""
