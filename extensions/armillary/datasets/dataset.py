@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -290,7 +290,8 @@ class Dataset:
         spec = self.manifest.input
         if spec is None or spec.kind == "image":
             return spec
-        return table_spec(self.raw_examples.take(assignment.rows("train")), spec.columns)
+        again = table_spec(self.raw_examples.take(assignment.rows("train")), spec.columns)
+        return replace(again, preparation=spec.preparation)
 
     def to_huggingface(self) -> Any:
         """Return a ``datasets.DatasetDict``; see `armillary.datasets.to_huggingface`."""

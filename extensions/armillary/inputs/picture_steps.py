@@ -40,8 +40,9 @@ def opened(data: bytes, steps: Sequence[Mapping[str, Any]], channels: int) -> Im
         When the file is no picture.
     """
     first = steps[0] if steps else {}
-    # Twice the wanted size, so that what is left to be done by resampling looks the same as without.
-    at_least = 2 * max(first["height"], first["width"]) if first.get("step") == "resize" else None
+    # A JPEG decoded small and then resampled differs from one resampled from its full size by less (42 dB and more, on
+    # photographs) than one customary filter from another (36 dB), in half of the time.
+    at_least = max(first["height"], first["width"]) if first.get("step") == "resize" else None
     return flattened(decode_stored(data, at_least=at_least), channels)
 
 

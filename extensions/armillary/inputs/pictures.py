@@ -43,8 +43,8 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
 def decode_stored(data: bytes, max_pixels: int = MAX_PIXELS, at_least: int | None = None) -> Image.Image:
     """Return what `decode` does, in any thread: of a picture that was let in, there is no warning to be silenced.
 
-    With ``at_least``, a JPEG both of whose sides are at least twice so many pixels is decoded at a half, a quarter or
-    an eighth of its size, and no smaller than that: libjpeg then leaves out the frequencies that nobody needs.
+    With ``at_least``, a JPEG is decoded at a half, a quarter or an eighth of its size where both sides keep so many
+    pixels: libjpeg then leaves out the frequencies that nobody needs.
     """
     if not data:
         raise BadPictureError(_("the file is empty"))
@@ -78,8 +78,12 @@ def channels_of(picture: Image.Image) -> int:
 
 
 def upright(picture: Image.Image) -> Image.Image:
-    """Return the picture turned as its EXIF orientation says."""
-    return ImageOps.exif_transpose(picture)
+    """Return the picture turned as its EXIF orientation says; where it says nothing, the same, not a copy."""
+    return ImageOps.exif_transpose(picture) if _orientation(picture) != 1 else picture
+
+
+def _orientation(picture: Image.Image) -> int:
+    return int(picture.getexif().get(0x0112, 1))
 
 
 def fitted(picture: Image.Image, size: tuple[int, int], channels: int) -> Image.Image:
@@ -94,7 +98,7 @@ def flattened(picture: Image.Image, channels: int) -> Image.Image:
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return picture.convert(_MODES[channels])
+    return picture if picture.mode == _MODES[channels] else picture.convert(_MODES[channels])
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
@@ -127,7 +131,7 @@ def encode_array(array: NDArray[np.uint8]) -> bytes:
 def stored_bytes(data: bytes, size: tuple[int, int], channels: int, max_pixels: int = MAX_PIXELS) -> bytes:
     """Return what a shard keeps: the file's own bytes when it has that form already, else a PNG in that form."""
     picture = decode(data, max_pixels)
-    turned = picture.getexif().get(0x0112, 1) != 1
+    turned = _orientation(picture) != 1
     if picture.format in _KEPT_FORMATS and not turned and picture.size == size and picture.mode == _MODES[channels]:
         return data
     return encode_png(fitted(picture, size, channels))

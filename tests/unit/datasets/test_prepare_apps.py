@@ -101,6 +101,7 @@ def test_rows_of_tables(store, recipe):
     ds = datasets.prepare(given, recipe, "ready")
     spec = travelled(ds)
     assert {field.name for field in form_fields(spec)} == set(given.features) - {"species"}
+    assert ds.split(seed=1).input_spec.preparation == spec.preparation
     expected = spec.prepare(ds.arrays(None)[0])
     table = pd.read_csv(path).astype(object)
     for row, raw in enumerate(table.where(table.notna(), None).to_dict("records")):

@@ -70,9 +70,8 @@ class Made:
 
     def _refuse(self) -> None:
         dataset = self.pipeline.dataset
-        in_words = _("example {n}")  # translated once, not for every row
         for row, reason in self._refused().items():
-            self.rejects.add(in_words.format(n=row + 1), reason, lambda row=row: _data_of(dataset, row))  # type: ignore[misc]
+            self.rejects.add(example_name(row), reason, lambda row=row: _data_of(dataset, row))  # type: ignore[misc]
         self.rejects.check(len(dataset))
         if not any(done.codes for done in self.done):
             raise DatasetError(_("The recipe leaves no example."), _("Change its conditions."))
@@ -125,6 +124,11 @@ class Made:
                 link_file(place / file.file, folder / file.file)
                 found[file.file] = file
         return found
+
+
+def example_name(row: int) -> str:
+    """Return what an error calls a row."""
+    return _("example {n}", n=row + 1)
 
 
 def _data_of(dataset: Dataset, row: int) -> bytes:

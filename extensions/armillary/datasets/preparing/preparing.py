@@ -21,7 +21,7 @@ from armillary.datasets.importing.rejects import OnError, Rejects
 from armillary.datasets.places import is_local
 from armillary.datasets.preparing import travel, units
 from armillary.datasets.preparing.crew import Crew, crew_of
-from armillary.datasets.preparing.made import Made
+from armillary.datasets.preparing.made import Made, example_name
 from armillary.datasets.preparing.pipeline import Pipeline, bound, check_copies
 from armillary.datasets.preparing.recipe import PREPARE, Recipe, as_recipe
 from armillary.datasets.preparing.step import Bound
@@ -101,12 +101,12 @@ def prepare(
     """
     dataset, name = open_dataset(data), check_name(name) if name is not None else open_dataset(data).name
     _check_numbers(seed, copies)
-    rejects = Rejects(on_error, dataset.reference)
+    rejects, seen = (Rejects(on_error, dataset.reference) for _list in range(2))
     steps = as_recipe(recipe)
     if not steps:
         raise DatasetError(_("The recipe has no steps."), _("Give at least one."))
     with tqdm(desc=dataset.reference, delay=1, leave=False, disable=progress is not None) as bar:
-        job = _Job(dataset, steps, seed, copies, crew_of(cluster), progress or _shown_by(bar))
+        job = _Job(dataset, steps, seed, copies, crew_of(cluster), progress or _shown_by(bar), seen)
         return Dataset(job.run(name, rejects))
 
 
@@ -135,6 +135,7 @@ class _Job:
     copies: int
     crew: Crew
     progress: Progress
+    seen: Rejects  # of units as they are finished: when enough is wrong, the rest need not be done to say so
     done: int = 0
     total: int = 0
     units: list[Unit] = field(default_factory=list)
@@ -216,7 +217,9 @@ class _Job:
 
         def report(number: int, result: Any) -> None:
             unit = left[number]
-            finished[unit.number] = result if isinstance(result, Done) else _unpacked(result, place, unit)
+            done = finished[unit.number] = result if isinstance(result, Done) else _unpacked(result, place, unit)
+            for row, reason in done.refused:
+                self.seen.add(example_name(row), reason)
             self._advance(unit.last - unit.first)
 
         plan = self._plan(pipeline, place.cancelled if direct else None)
