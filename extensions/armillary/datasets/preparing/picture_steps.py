@@ -123,7 +123,7 @@ class _Fixed(PictureStep):
 
 @dataclass(frozen=True)
 class Resize(_Fixed):
-    """Bring pictures to one size, in pixels.
+    """Bring pictures to one size, in pixels; those of a dataset without one size have three channels then.
 
     ``how`` is ``"stretch"`` (the sides may change their proportion), ``"cover"`` (they keep it; what sticks out is cut
     off) or ``"contain"`` (they keep it; what is missing becomes black).
