@@ -14,7 +14,7 @@ from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import Feature, Sequence
 from armillary.datasets.media import Medium
 from armillary.datasets.preparing.recipe import Recipe
-from armillary.datasets.preparing.rows import loaded
+from armillary.datasets.preparing.rows import holds_media, loaded
 from armillary.datasets.preparing.step import Bound, Form, PictureForm, Refused, Row, is_pictures
 from armillary.datasets.reading.row_groups import row_groups_of
 from armillary.errors import DatasetError
@@ -70,9 +70,11 @@ class Pipeline:
         groups = row_groups_of(dataset.folder, dataset.manifest.created)
         features = dataset.features
         rows = groups.read(group, list(features), wanted).to_pylist()
+        media = [(name, feature) for name, feature in features.items() if holds_media(feature)]
         for number, split, values in zip(wanted.tolist(), splits, rows, strict=True):
-            ready = {name: loaded(features[name], value, self._medium) for name, value in values.items()}
-            yield Row(number, split, ready)
+            for name, feature in media:
+                values[name] = loaded(feature, values[name], self._medium)
+            yield Row(number, split, values)
 
     def _medium(self, value: dict[str, Any]) -> Medium:
         return Medium.stored(value, self.dataset.folder, self.dataset.manifest.media)

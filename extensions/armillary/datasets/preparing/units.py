@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.durable_files import new_file, write_text
 from armillary.datasets.examples import stacked_columns
-from armillary.datasets.features import arrow_schema
+from armillary.datasets.features import ClassLabel, Value, arrow_schema
 from armillary.datasets.manifest import StoredFile
 from armillary.datasets.media import LARGEST_IN_A_SHARD, put_beside
 from armillary.datasets.preparing.picture_steps import picture_of
@@ -182,6 +182,8 @@ class _Writer:
         self._plan, self._folder = plan, folder
         self._form = plan.pipeline.form
         self._schema = arrow_schema(self._form.features)
+        plain = (Value, ClassLabel)
+        self._not_plain = [(name, each) for name, each in self._form.features.items() if not isinstance(each, plain)]
         self._media: dict[str, StoredFile] = {}
         self._before: dict[str, None] = {}
         self._bytes = 0
@@ -231,10 +233,10 @@ class _Writer:
         return batch
 
     def _stored(self, row: Row) -> dict[str, Any]:
-        form = self._form
-        found = {}
-        for name, feature in form.features.items():
-            value, options = row.values[name], PNG
+        form, values = self._form, row.values
+        found = {name: values[name] for name in form.features}
+        for name, feature in self._not_plain:
+            value, options = values[name], PNG
             pictures = form.pictures.get(name)
             if pictures is not None and pictures.options is not None:
                 options, value = dict(pictures.options), _drawn(value, pictures.channels)
