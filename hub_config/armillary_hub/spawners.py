@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 from armillary_kernels.errors import ArmillaryError
+from armillary_kernels.gpu_environment import NO_GPU
 from jupyterhub.spawner import LocalProcessSpawner
 from traitlets import Any as AnyTrait
 from traitlets import Float, Integer, Unicode, default
@@ -148,6 +149,8 @@ class ArmillarySpawner(LocalProcessSpawner):
                 "JUPYTER_RUNTIME_DIR": str(self.runtime_dir),
                 # Kernelspecs that do not ask for GPUs (python3, a person's own) get none, rather than all.
                 "JUPYTER_DEFAULT_PROVISIONER_NAME": "armillary-provisioner",
+                # Nor does a terminal, or an app before it has leased one: what leases GPUs says which ones it has.
+                **NO_GPU,
                 DEPLOYMENT: str(settings.home),
             }
         )

@@ -213,6 +213,10 @@ class LeaseClient:
         """Return the MiB of each GPU of this deployment."""
         return self._send(_gpu_memories())
 
+    def leave(self, lease_id: str) -> None:
+        """Leave the queue; refused where the GPUs are there already."""
+        self._send(_Call("POST", f"leases/{lease_id}/leave"))
+
     def end(self, lease_id: str) -> None:
         """End a lease, and the process that uses its GPUs."""
         self._send(_Call("POST", f"leases/{lease_id}/release"))

@@ -86,6 +86,18 @@ class Cluster(ABC):
             tell(self._client, self)
         return self._client
 
+    def is_shared(self) -> bool:
+        """Return whether others than this process are connected: another notebook, or a run that goes on.
+
+        Raises
+        ------
+        ClusterError
+            If the cluster has stopped.
+        """
+        client = self.client()
+        connected = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.clients))
+        return any(name not in (client.id, "fire-and-forget") for name in connected)
+
     @property
     def workers(self) -> int:
         """Number of workers at work now."""

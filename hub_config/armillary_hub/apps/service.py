@@ -18,6 +18,7 @@ from armillary_hub.apps.hub_client import HubClient
 from armillary_hub.apps.publisher import Publisher
 from armillary_hub.apps.release_store import ReleaseStore
 from armillary_hub.apps.watcher import Watcher
+from armillary_hub.pool.configuration import GpuSharing
 from armillary_hub.settings import Settings
 from armillary_hub.web.errors import EXCEPTION_HANDLERS
 from armillary_hub.web.identity import HubIdentity
@@ -31,7 +32,8 @@ def application(settings: Settings) -> Starlette:
     hub = HubClient(settings)
     store = ReleaseStore(settings.apps_dir, team=settings.mode == "team")
     publisher = Publisher(settings, database, store, hub)
-    watcher = Watcher(settings, database, hub, publisher)
+    sharing = GpuSharing.load(settings)
+    watcher = Watcher(settings, database, hub, publisher, sharing.app_idle_after * 60)
     identity = HubIdentity(settings, "apps", public_paths=("health",))
 
     @contextlib.asynccontextmanager

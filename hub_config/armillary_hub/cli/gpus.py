@@ -57,7 +57,7 @@ def books(url: str, token: str) -> dict[str, Any]:
     """
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
     try:
-        answer = httpx.get(f"{url}/", headers=headers, timeout=_PATIENCE).raise_for_status()
+        answer = httpx.get(f"{url}/", headers=headers, timeout=_PATIENCE, trust_env=False).raise_for_status()
     except httpx.HTTPError as error:
         raise ArmillaryError(
             f"The GPU pool does not answer: {error}.", "See `armillary status`; a program that died is started again."

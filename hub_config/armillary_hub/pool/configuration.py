@@ -37,6 +37,13 @@ class GpuSharing(Configurable):
         config=True,
         help="Minutes after which the GPUs of an idle kernel are taken, its state kept, when somebody waits for them.",
     )
+    app_idle_after = Float(
+        15.0,
+        min=0,
+        config=True,
+        help="Minutes without a visitor or a call after which an app with a GPU is put to sleep, which gives the GPU "
+        "back; the next visit wakes it. 0 for never.",
+    )
     lead = Float(
         15.0, min=0, config=True, help="Minutes before its start that a reservation begins to keep what becomes free."
     )
@@ -91,4 +98,4 @@ class GpuSharing(Configurable):
         try:
             return cls(config=PyFileConfigLoader(file.name, str(file.parent)).load_config())
         except (ConfigFileNotFound, SyntaxError, TraitError) as error:
-            raise ArmillaryError(f"{file} cannot be used: {error}", "Mend it, then restart the GPU pool.") from error
+            raise ArmillaryError(f"{file} cannot be used: {error}", "Mend it, then run `armillary restart`.") from error

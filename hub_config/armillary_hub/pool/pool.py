@@ -18,6 +18,7 @@ from armillary_kernels.processes import Process
 from armillary_kernels.texts import translator
 from armillary_kernels.together import Together
 
+from armillary_hub.apps.owner import AppOwner
 from armillary_hub.pool.device_books import DeviceBooks
 from armillary_hub.pool.devices import Inventory, NvmlSilentError
 from armillary_hub.pool.enforcement import Enforcement
@@ -25,7 +26,7 @@ from armillary_hub.pool.idleness import Idleness
 from armillary_hub.pool.machine import AccountOf, Machine, ThisMachine
 from armillary_hub.pool.policy import PolicyStore
 from armillary_hub.pool.quotas import quota_of
-from armillary_hub.pool.records import BookedDevice, Lease
+from armillary_hub.pool.records import SERVICES, BookedDevice, Lease
 from armillary_hub.pool.repeats import GivenUp, check_asker
 from armillary_hub.pool.restarts import Restarts
 from armillary_hub.pool.samples import SampleLog, Sampler
@@ -73,6 +74,8 @@ class GpuPool:
         How a long task is started: by default each in a thread of its own.
     may_end
         Whether processes of a uid are ended when they use a GPU without a lease; None to end none.
+    owner_of
+        The owner of the app that a hub user is, or None: an app's leases are its owner's.
     """
 
     def __init__(
@@ -85,8 +88,10 @@ class GpuPool:
         suspender: Suspender | None = None,
         start: Callable[[Callable[[], None]], None] | None = None,
         may_end: Callable[[int], bool] | None = None,
+        owner_of: Callable[[str], AppOwner | None] = lambda user: None,
     ) -> None:
         self.store = store
+        self.owner_of = owner_of
         self.policy = PolicyStore(store.database)
         self.samples = SampleLog()
         self._sampler = Sampler(inventory, store, self.samples)
@@ -163,7 +168,8 @@ class GpuPool:
         """Ask for whole GPUs, or for ``memory`` MiB of one; the lease is granted at once or queued.
 
         Asks that belong ``together`` are granted in one round; see `armillary_hub.pool.together`.
-        A service that asks for a user (``asked_by="services/<name>"``) holds the place in the queue itself.
+        A service that asks for a user (``asked_by="services/<name>"``) holds the place in the queue itself, and an app
+        (``asked_by="app-<name>"``) the lease of its owner.
         An ask that comes again, with the id that its asker chose, is answered with the lease as it stands.
 
         Raises
@@ -174,7 +180,7 @@ class GpuPool:
         """
         if lease_id and self.store.get(lease_id) is not None:
             return self._repeated(lease_id, user, asked_by or user)
-        self._check_holder(user, holder, or_services=asked_by not in ("", user))
+        self._check_holder(user, asked_by or user, holder)
         gpus = wanted * (together.size if together else 1)
         self._check_wanted(gpus, memory)
         self._check_quota(user, groups, gpus, memory)
@@ -191,9 +197,8 @@ class GpuPool:
         return lease
 
     def bind(self, user: str, lease_id: str, holder: Process, in_use: bool) -> Lease:
-        """Tie a user's lease to another process of the user, or, while nothing uses it, of the service's that asked."""
-        owner = self._own(user, lease_id).user
-        self._check_holder(owner, holder, or_services=user != owner and not in_use)
+        """Tie a lease to another process of its user's, or of who asked for it: of a service while nothing uses it."""
+        self._check_holder(self._own(user, lease_id).user, user, holder, in_use)
         lease = self.store.bind(lease_id, holder, in_use)
         if lease is None:
             what = "The lease is suspended or has ended, so nothing can be tied to it."
@@ -249,6 +254,23 @@ class GpuPool:
             self._given_up.add(user, lease_id)
         self._own(user, lease_id)
         return self._release(lease_id, user, "given back")
+
+    def leave(self, user: str, lease_id: str) -> Lease:
+        """Give up a user's own place in the queue, unless it has become a lease meanwhile.
+
+        Raises
+        ------
+        WebError
+            409 where its GPUs are there: whoever looked at the queue has not seen that something uses them now.
+        """
+        self._own(user, lease_id)
+        left = self.store.release(lease_id, user, "given back", only_in="queued")
+        if left is None:
+            what = _("The lease does not wait any more: it has its GPUs, or has ended.")
+            raise WebError(HTTPStatus.CONFLICT, what, _("Nothing has changed."))
+        self._forget(lease_id)
+        self.grant()
+        return left
 
     def take_back(self, actor: str, lease_id: str, *, anybodys: bool = True) -> Lease:
         """End anybody's lease, or a user's own one, and the process that uses its GPUs, or is suspended, with it.
@@ -348,9 +370,13 @@ class GpuPool:
             raise WebError(HTTPStatus.NOT_FOUND, what, _("Only the holder and admins can do this."))
         return lease
 
-    def _check_holder(self, user: str, holder: Process, *, or_services: bool = False) -> None:
-        """Refuse a process that is not the user's, nor a service's (they run as the pool does) where that may be."""
-        accounts = {self._account_of(user), *([os.getuid()] if or_services else [])}
+    def _check_holder(self, user: str, asker: str, holder: Process, in_use: bool = False) -> None:
+        """Refuse a process that is neither the user's nor the asker's; a service never uses a GPU itself."""
+        accounts = {self._account_of(user)}
+        if not asker.startswith(SERVICES):
+            accounts.add(self._account_of(asker))
+        elif not in_use:
+            accounts.add(os.getuid())  # services run as the pool does
         owner = self._machine.owner(holder)
         if owner is None:
             what = f"Process {holder.pid} (started at {holder.start_time}) is not running."

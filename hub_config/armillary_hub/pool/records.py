@@ -10,6 +10,9 @@ from typing import Literal
 from armillary_kernels.processes import Process
 from armillary_kernels.together import Together
 
+#: What the names begin with by which the books call services; no user has such a name.
+SERVICES = "services/"
+
 State = Literal["queued", "granted", "suspended", "released"]
 Step = Literal["", "suspending", "restoring"]
 DeviceState = Literal["working", "failing", "lost"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from armillary_hub.pool.records import SERVICES
 from armillary_hub.roles import LEASE_FOR_OTHERS
 from armillary_hub.web.errors import WebError
 from armillary_hub.web.identity import Identity
 
 if TYPE_CHECKING:
+    from armillary_hub.apps.owner import AppOwner
     from armillary_hub.pool.bodies import AskBody
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -39,7 +41,7 @@ def actor_of(request: Request) -> str:
     identity: Identity = request.state.identity
     if LEASE_FOR_OTHERS not in identity.scopes:
         return person_of(request).name
-    return f"services/{identity.name}" if identity.kind == "service" else identity.name
+    return f"{SERVICES}{identity.name}" if identity.kind == "service" else identity.name
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class Asker:
     groups: tuple[str, ...]
 
 
-def asker_of(request: Request, body: AskBody) -> Asker:
-    """Return who asks, and for whom; only services ask for others.
+def asker_of(request: Request, body: AskBody, owner_of: Callable[[str], AppOwner | None]) -> Asker:
+    """Return who asks, and for whom: services ask for the people they name, apps for their owners.
 
     Raises
     ------
@@ -74,6 +76,8 @@ def asker_of(request: Request, body: AskBody) -> Asker:
         return Asker(actor, body.user, tuple(body.groups or ()))
     if body.user not in (None, identity.name) or body.groups is not None:
         raise WebError(HTTPStatus.FORBIDDEN, "People ask for themselves only.", "Leave out user and groups.")
+    if owner := owner_of(identity.name):
+        return Asker(actor, owner.name, owner.groups)
     return Asker(actor, identity.name, tuple(identity.groups))
 
 

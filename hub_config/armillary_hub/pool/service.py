@@ -6,6 +6,7 @@ POST   ``leases``                   ask: 201 granted, 202 queued (look at it eve
 GET    ``leases/{id}``              what has become of it
 PATCH  ``leases/{id}``              tie it to the process that uses the GPUs
 DELETE ``leases/{id}``              give it back, or leave the queue; an admin may end anybody's
+POST   ``leases/{id}/leave``        leave the queue: 409 where the GPUs are there already
 POST   ``leases/{id}/release``      end it and the process that uses its GPUs, for the page's button
 PUT    ``leases/{id}/activity``     say whether the process is busy; idle ones may be suspended for others
 POST   ``leases/{id}/suspend``      suspend it now; an admin may suspend anybody's
@@ -37,6 +38,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from armillary_hub.accounts.unix_accounts import is_persons
+from armillary_hub.apps.owner import owner_of
 from armillary_hub.pool import openapi
 from armillary_hub.pool.bodies import ActivityBody, AskBody, BindBody
 from armillary_hub.pool.configuration import GpuSharing
@@ -90,6 +92,7 @@ class PoolApi:
             Route(lease, self.look, methods=["GET"]),
             Route(lease, self.bind, methods=["PATCH"]),
             Route(lease, self.end, methods=["DELETE"]),
+            Route(f"{lease}/leave", self.leave, methods=["POST"]),
             Route(f"{lease}/release", self.release, methods=["POST"]),
             Route(f"{lease}/activity", self.note_activity, methods=["PUT"]),
             Route(f"{lease}/suspend", self.suspend, methods=["POST"]),
@@ -116,7 +119,7 @@ class PoolApi:
     async def ask(self, request: Request) -> Response:
         """Ask for GPUs."""
         body = await body_of(request, AskBody)
-        asker = asker_of(request, body)
+        asker = asker_of(request, body, self.pool.owner_of)
         lease = await run_in_threadpool(
             self.pool.ask,
             asker.user,
@@ -161,6 +164,10 @@ class PoolApi:
     async def end(self, request: Request) -> Response:
         """Give a lease back, or as an admin take somebody's."""
         return await self._answer(request, await self._end(request))
+
+    async def leave(self, request: Request) -> Response:
+        """Leave the queue."""
+        return await self._answer(request, await self._do(request, self.pool.leave))
 
     async def release(self, request: Request) -> Response:
         """End a lease and the process that uses its GPUs, as the page's button does; a browser sees the page again."""
@@ -278,6 +285,7 @@ def main() -> None:
         accounts(settings),
         suspender=_suspender(settings, sharing, inventory),
         may_end=partial(is_persons, settings) if sharing.stop_unleased else None,
+        owner_of=partial(owner_of, settings.apps_dir),
     )
     sign_in = HubIdentity(settings, SERVICE, public_paths={"health"})
     app = pool_app(pool, [sign_in.middleware()], sign_in.routes(), sharing.sample_interval)

@@ -241,7 +241,15 @@ class LeaseStore:
             _change(connection, lease.id, step="", came_from=[], saved={})
             return self._note(connection, lease.id, "granted", "pool", RESTORED)
 
-    def release(self, lease_id: str, actor: str, reason: str, *, held_by: Process | None = None) -> Lease | None:
+    def release(
+        self,
+        lease_id: str,
+        actor: str,
+        reason: str,
+        *,
+        held_by: Process | None = None,
+        only_in: State | None = None,
+    ) -> Lease | None:
         """End a lease or an ask, and take its GPUs back.
 
         Parameters
@@ -252,6 +260,8 @@ class LeaseStore:
             Who does it and why, for the audit.
         held_by
             If given, do it only while this is its holder.
+        only_in
+            If given, do it only while this is its state.
 
         Returns
         -------
@@ -260,7 +270,9 @@ class LeaseStore:
         """
         with self.database.transaction() as connection:
             lease = rows.find_lease(connection, lease_id)
-            if lease is None or lease.state == "released" or held_by not in (None, lease.holder):
+            if lease is None or lease.state == "released":
+                return None
+            if held_by not in (None, lease.holder) or only_in not in (None, lease.state):
                 return None
             self._take(connection, lease)
             ended = {"state": "released", "step": "", "released_at": self.clock.now(), "in_use": False, "gpus": 0.0}
