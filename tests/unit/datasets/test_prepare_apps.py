@@ -10,6 +10,8 @@ from armillary import datasets
 from armillary.datasets import InputSpec, Recipe, Value, steps
 from armillary.errors import DatasetError
 from armillary.inference.table_page import form_fields, row_of
+from armillary.publishing.publish import _warn_of_left_out
+from armillary.training.trained_model import TrainedModel
 from armillary_kernels.release import Release
 from PIL import Image as PillowImage
 from support.real_data import STAMPS, inside
@@ -127,6 +129,9 @@ def test_functions_of_ones_own_do_not_travel_and_that_is_said(store, digits):
     assert [step["height"] for step in preparation.steps] == [10]
     assert preparation.left_out[0].startswith("resize(")
     assert preparation.left_out[1].startswith("map(function='")
+    model = TrainedModel("torch", None, travelled(ds), ds.class_names, ds.reference, None, "inverted")
+    with pytest.warns(UserWarning, match=r"do not travel to the app: resize\(height=20, width=20\); map\("):
+        _warn_of_left_out(model)
 
 
 def test_a_text_becomes_the_tokens_that_training_saw(store):
