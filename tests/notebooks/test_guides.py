@@ -79,6 +79,7 @@ def test_the_datasets_guide(run, person):
     run("guides/datasets.ipynb", "-o", "datasets-out.ipynb")
     text = (person.home / "datasets-out.ipynb").read_text()
     assert "3 of 153 examples in iris.csv cannot be used: line 152: 2 values for 5 columns" in text
+    assert "1. impute(method='median')" in text
     assert "iris@1 cannot be deleted: iris@2 refer to it" in text
     assert "iris@2 → iris-again@1: 0 added, 0 removed, 0 relabelled, 0 in other splits" in text
 

@@ -45,6 +45,10 @@ from armillary.datasets.importing.sql import import_sql
 from armillary.datasets.importing.tables import import_table
 from armillary.datasets.importing.translations import import_translations
 from armillary.datasets.media import Medium
+from armillary.datasets.preparing import steps
+from armillary.datasets.preparing.preparing import prepare
+from armillary.datasets.preparing.recipe import Recipe
+from armillary.datasets.preparing.trying import Trial, prepared_example, try_recipe
 from armillary.datasets.preview import Preview, preview
 from armillary.datasets.reading.frames import to_dask, to_pandas
 from armillary.datasets.reading.readers import Batches, to_tensorflow, to_torch
@@ -71,6 +75,7 @@ __all__ = [
     "Lineage",
     "Medium",
     "Preview",
+    "Recipe",
     "SaveOptions",
     "Sequence",
     "SharedInfo",
@@ -78,6 +83,7 @@ __all__ = [
     "Suggestion",
     "TokenLabels",
     "Translation",
+    "Trial",
     "Value",
     "Video",
     "access",
@@ -102,14 +108,19 @@ __all__ = [
     "list",
     "open",
     "panel",
+    "prepare",
+    "prepared_example",
     "preview",
+    "recipe_panel",
     "share",
     "shared",
+    "steps",
     "to_dask",
     "to_huggingface",
     "to_pandas",
     "to_tensorflow",
     "to_torch",
+    "try_recipe",
 ]
 
 
@@ -118,3 +129,10 @@ def panel(dataset: Dataset | str | None = None) -> Any:
     from armillary.datasets.dataset_panel import DatasetsPanel
 
     return DatasetsPanel(dataset)
+
+
+def recipe_panel(dataset: Dataset | str, *, cluster: Any = None, recipe: Recipe | None = None) -> Any:
+    """Return the panel that chooses the steps of a recipe, tries them on examples of ``dataset``, and prepares it."""
+    from armillary.datasets.preparing.recipe_view import RecipeView
+
+    return RecipeView(dataset, cluster=cluster, recipe=recipe)

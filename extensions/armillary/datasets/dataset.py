@@ -153,6 +153,11 @@ class Dataset:
         return Assignment(tuple(chunk.dictionary.to_pylist()), chunk.indices.to_numpy().astype(np.int64))
 
     @property
+    def split_codes(self) -> NDArray[np.int64]:
+        """The split of every row, in stored order: the number of its place in ``splits``."""
+        return self._assignment.codes
+
+    @property
     def raw_examples(self) -> examples.Examples:
         """The raw examples by row number."""
         return examples.load_examples(self.folder, self.manifest.created)

@@ -15,19 +15,30 @@ from armillary.datasets.manifest import StoredFile
 
 
 class HashingFile(io.RawIOBase):
-    """A new file that keeps the SHA-256 and size of what is written to it; `commit` brings it to the disk."""
+    """A new file that keeps the SHA-256 and size of what is written to it; `commit` brings it to the disk.
+
+    A write that failed is the last one: Arrow tries to write again when it closes a file, and once more when it forgets
+    it, where nobody can be told and where it would format a traceback in the midst of whatever runs then.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("xb")
         self._hash = hashlib.sha256()
         self._size = 0
+        self._failed = False
 
     def writable(self) -> bool:  # noqa: D102 (io.RawIOBase)
         return True
 
     def write(self, data: Any) -> int:  # noqa: D102 (io.RawIOBase)
-        self._file.write(data)
+        if self._failed:
+            return len(data)
+        try:
+            self._file.write(data)
+        except (OSError, ValueError):
+            self._failed = True
+            raise
         self._hash.update(data)
         self._size += len(data)
         return len(data)
@@ -37,6 +48,8 @@ class HashingFile(io.RawIOBase):
 
     def commit(self, rows: int) -> StoredFile:
         """Flush to the disk and return the file's description."""
+        if self._failed:
+            raise ValueError(f"{self.path.name} was not written to its end")
         self._file.flush()
         os.fsync(self._file.fileno())
         return StoredFile(self.path.name, rows, self._size, self._hash.hexdigest())

@@ -6,9 +6,10 @@ imported when the first is decoded.
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ import numpy as np
 from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
+from armillary.datasets.durable_files import new_file
 from armillary.datasets.features import Audio, Image, Video
 from armillary.datasets.manifest import StoredFile
 from armillary.datasets.places import Place
@@ -127,8 +129,30 @@ class Medium:
                 if frame is not None:
                     yield frame.to_ndarray(format="rgb24")
 
+    def frame_count(self) -> int:
+        """Return the number of frames of a video, by decoding all of them."""
+        with _av().open(self._opened()) as container:
+            return sum(1 for _frame in container.decode(video=0))
+
+    def frames_at(self, wanted: Set[int]) -> dict[int, NDArray[np.uint8]]:
+        """Return some frames of a video by their numbers, each ``(height, width, 3)``."""
+        with _av().open(self._opened()) as container:
+            decoded = enumerate(container.decode(video=0))
+            return {index: frame.to_ndarray(format="rgb24") for index, frame in decoded if index in wanted}
+
     def _opened(self) -> Any:
         return str(self.file) if self.data is None else io.BytesIO(self.data)
+
+
+def put_beside(folder: Path, data: bytes, path: str) -> StoredFile:
+    """Write a long medium beside the shards of a version, named by its SHA-256; one that lies there stays."""
+    place = f"{FOLDER}/{hashlib.sha256(data).hexdigest()}{PurePosixPath(path).suffix.lower()}"
+    if (folder / place).exists():
+        return StoredFile(place, 1, len(data), hashlib.sha256(data).hexdigest())
+    (folder / FOLDER).mkdir(exist_ok=True)
+    with new_file(folder / place) as file:
+        file.write(data)
+        return replace(file.commit(1), file=place)
 
 
 def check_medium(feature: Image | Audio | Video, data: bytes, max_pixels: int = pictures.MAX_PIXELS) -> None:

@@ -44,7 +44,7 @@ _ = translator(__file__)
 
 _STAGING = ".saving"
 _CLAIM = "claim.json"
-_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Another saver took the number, or removed the name's folder because its own first save failed.
 _TRY_AGAIN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT})
 
@@ -94,15 +94,18 @@ def save(name: str, content: Content, store: Place | None = None) -> Place:
     """
     check_name(name)
     store = store or store_folder()
-    _refuse_other_form(newest(store, name), name, content)
+    refuse_other_form(newest(store, name), name, content)
     with explained(name, store), staging(store, name) as folder:
         placed = content.place(folder)
         split_file = write_split(folder, placed.split.names, placed.split.codes)
         return _publish(store, name, folder, content, placed, split_file)
 
 
-def _refuse_other_form(present: Manifest | None, name: str, content: Content, placed: Placed | None = None) -> None:
-    """Versions of one name can stand in for each other: the same columns, target, classes and input shape."""
+def refuse_other_form(present: Manifest | None, name: str, content: Content, placed: Placed | None = None) -> None:
+    """Raise DatasetError unless versions of one name can stand in for each other.
+
+    They have the same columns, target, classes and, once it is known, input shape.
+    """
     if present is None:
         return
     kept = {
@@ -138,7 +141,7 @@ def _shape(described: Manifest | Placed) -> tuple[int, ...] | None:
 def _publish(store: Place, name: str, folder: Path, content: Content, placed: Placed, split_file: StoredFile) -> Place:
     while True:
         present = newest(store, name)
-        _refuse_other_form(present, name, content, placed)
+        refuse_other_form(present, name, content, placed)
         manifest = _manifest(name, next_number(store / name), content, placed, split_file)
         if present is not None and present.content == manifest.content:
             return store / name / str(present.version)
@@ -237,7 +240,7 @@ def explained(name: str, store: Place) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _DISK_FULL:
+        if error.errno in DISK_FULL:
             what = _("The disk of {store} is full: dataset {name!r} was not saved.", store=store, name=name)
             remedy = _("Free space or set ARMILLARY_DATASETS to another disk.")
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

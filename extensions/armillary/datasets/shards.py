@@ -18,6 +18,8 @@ from armillary.datasets.places import Place, is_local
 from armillary.datasets.verified_files import verified_file
 
 ROW_GROUP = 256
+#: A row group ends before 256 rows where they are large.
+ROW_GROUP_BYTES = 64 * 2**20
 SHARD_BYTES = 256 * 2**20
 SPLIT_FILE = "split.parquet"
 
@@ -30,7 +32,7 @@ def write_shards(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBat
     while batch is not None:
         with new_file(folder / f"shard-{len(shards):05d}.parquet") as file:
             rows = 0
-            with pq.ParquetWriter(pa.PythonFile(file, "w"), schema, compression="zstd") as writer:
+            with shard_writer(file, schema) as writer:
                 while batch is not None and file.tell() < SHARD_BYTES:
                     writer.write_batch(batch, row_group_size=len(batch))
                     rows += len(batch)
@@ -39,17 +41,26 @@ def write_shards(folder: Path, schema: pa.Schema, batches: Iterable[pa.RecordBat
     return tuple(shards)
 
 
+def shard_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
+    """Return what writes a shard into an open file, by the one set of settings: equal rows give equal bytes."""
+    return pq.ParquetWriter(pa.PythonFile(file, "w"), schema, compression="zstd")
+
+
 def link_files(folder: Path, source: Place, files: Sequence[StoredFile]) -> tuple[StoredFile, ...]:
     """Give ``folder`` files of another version; immutable files are shared rather than copied where possible."""
     for file in files:
         path = source / file.file if is_local(source) else verified_file(source, file)
-        new = folder / file.file
-        new.parent.mkdir(exist_ok=True)
-        try:
-            os.link(path, new)
-        except OSError:
-            copy(path, new)
+        link_file(path, folder / file.file)
     return tuple(files)
+
+
+def link_file(path: Path, new: Path) -> None:
+    """Let a file have a second name; where that is not possible, copy it."""
+    new.parent.mkdir(exist_ok=True)
+    try:
+        os.link(path, new)
+    except OSError:
+        copy(path, new)
 
 
 def write_split(folder: Path, names: Sequence[str], codes: NDArray[np.int64]) -> StoredFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +88,8 @@ def _spec_of(dataset: Dataset, assignment: Assignment) -> InputSpec | None:
     spec = dataset.manifest.input
     if spec is None or spec.kind == "image":
         return spec
-    return table_spec(dataset.raw_examples.take(assignment.rows("train")), spec.columns)
+    again = table_spec(dataset.raw_examples.take(assignment.rows("train")), spec.columns)
+    return replace(again, preparation=spec.preparation)
 
 
 def _duplicates(

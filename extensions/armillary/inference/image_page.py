@@ -12,7 +12,7 @@ import numpy.typing as npt
 from armillary_kernels.texts import translator
 
 from armillary.inference.app_page import AppPage, UnusableInputError
-from armillary.inputs.pictures import BadPictureError, decode
+from armillary.inputs.pictures import BadPictureError
 
 _ = translator(__file__)
 
@@ -44,6 +44,6 @@ class ImagePage(AppPage):
         if not buffers or buffers[0].nbytes > LARGEST_PICTURE:
             raise UnusableInputError("not_an_image")
         try:
-            return self._input.image_array(decode(bytes(buffers[0])))[None]
+            return self._input.picture_array(bytes(buffers[0]))[None]
         except BadPictureError as error:
             raise UnusableInputError("not_an_image") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,43 +13,37 @@ from armillary_kernels.texts import translator
 
 from armillary.inference.app_page import AppPage, UnusableInputError
 from armillary.inputs.input_spec import InputSpec
+from armillary.inputs.preparation import RawField, raw_fields
 
 _ = translator(__file__)
 
 
-@dataclass(frozen=True)
-class FormField:
-    """One field: a number, or with ``choices`` a category. ``example`` is a usual value."""
-
-    name: str
-    choices: tuple[str, ...] = ()
-    example: float = 0.0
-
-
-def form_fields(spec: InputSpec) -> list[FormField]:
-    """Return the fields of a form for a table's features; the columns ``colour=red``, ``colour=blue`` are one."""
-    fields: dict[str, FormField] = {}
-    for column, mean in zip(spec.columns, spec.mean, strict=True):
-        name, equals, value = column.partition("=")
-        if equals:
-            known = fields.get(name, FormField(name))
-            fields[name] = FormField(name, (*known.choices, value))
-        else:
-            fields[column] = FormField(column, example=float(f"{mean:.3g}"))
-    return list(fields.values())
+def form_fields(spec: InputSpec) -> list[RawField]:
+    """Return the fields of a form for a table's raw examples."""
+    return list(spec.preparation.fields if spec.preparation is not None else raw_fields(spec))
 
 
 def row_of(spec: InputSpec, values: dict[str, Any]) -> npt.NDArray[np.float32]:
     """Return the raw example ``(1, features)`` for what a visitor filled in; an empty field is a missing value."""
-    row = []
-    for column in spec.columns:
-        name, equals, value = column.partition("=")
-        given = values.get(name if equals else column)
-        if equals:
-            row.append(float(given == value))
-        else:
-            row.append(float(given) if isinstance(given, (int, float)) and math.isfinite(given) else math.nan)
-    return np.array([row], dtype=np.float32)
+    if spec.preparation is not None:
+        known = {field.name: _filled_in(field, values.get(field.name)) for field in spec.preparation.fields}
+        values = spec.preparation.values(known)
+    return np.array([[_number(column, values) for column in spec.columns]], dtype=np.float32)
+
+
+def _filled_in(field: RawField, given: Any) -> Any:
+    """Return what a visitor gave if it is what the field asks for, else None: it is missing."""
+    if field.choices:
+        return given if given in field.choices else None
+    return given if isinstance(given, (int, float)) and math.isfinite(given) else None
+
+
+def _number(column: str, values: dict[str, Any]) -> float:
+    name, equals, category = column.partition("=")
+    if equals and column not in values:
+        return float(values.get(name) == category)
+    given = values.get(column)
+    return float(given) if isinstance(given, (int, float)) and math.isfinite(given) else math.nan
 
 
 class TablePage(AppPage):

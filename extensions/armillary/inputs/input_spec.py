@@ -6,7 +6,7 @@ Needs numpy alone, so that training, evaluation, publishing and an app's server 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,6 +17,8 @@ from armillary.errors import DatasetError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from armillary.inputs.preparation import Preparation
 
 _ = translator(__file__)
 
@@ -39,8 +41,11 @@ class InputSpec:
         Images: pixels are multiplied by it (1/255 brings them to [0, 1]).
     mean, std
         Tables: per column, over the training split; a prepared value is ``(x - mean) / std``, a missing one 0.
+        Images: per channel, of scaled pixels; empty where they are not normalised.
     columns
         Tables: the name of each column. A category is one column per value, named ``column=value``.
+    preparation
+        The steps from raw input to an example as the dataset holds it, where a recipe made the dataset.
     """
 
     kind: Literal["image", "table"]
@@ -50,10 +55,13 @@ class InputSpec:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     columns: tuple[str, ...] = ()
+    preparation: Preparation | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return plain | {"preparation": self.preparation.to_json() if self.preparation else None}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> InputSpec:
@@ -61,6 +69,10 @@ class InputSpec:
         given: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
+        if given.get("preparation"):
+            from armillary.inputs.preparation import Preparation
+
+            given["preparation"] = Preparation.from_json(given["preparation"])
         return cls(**given)
 
     def prepared_shape(self, layout: Layout = "channels_last") -> tuple[int, ...]:
@@ -97,14 +109,32 @@ class InputSpec:
             return self._standardised(raw)
         if layout == "channels_first":
             raw = raw.transpose(0, 3, 1, 2)
-        return np.multiply(raw, np.float32(self.scale), out=out, dtype=np.float32, order="C")
+        pixels = np.multiply(raw, np.float32(self.scale), out=out, dtype=np.float32, order="C")
+        return self._normalised(pixels, layout) if self.mean else pixels
 
     def image_array(self, image: Image) -> NDArray[np.uint8]:
-        """Return any Pillow image in the raw form ``(height, width, channels)``: upright, grey or RGB, resized."""
+        """Return any Pillow image in the raw form ``(height, width, channels)``: prepared, grey or RGB, resized."""
         from armillary.inputs.pictures import as_array, fitted
 
         height, width, channels = self.shape
+        if self.preparation is not None:
+            image = self.preparation.of_image(image)
         return as_array(fitted(image, (width, height), channels))
+
+    def picture_array(self, data: bytes) -> NDArray[np.uint8]:
+        """Return the picture of a file in the raw form ``(height, width, channels)``, by the steps of the dataset.
+
+        Raises
+        ------
+        BadPictureError
+            When the file is no picture, or a step cannot be taken with it.
+        """
+        from armillary.inputs.pictures import as_array, decode, fitted
+
+        height, width, channels = self.shape
+        if self.preparation is None:
+            return self.image_array(decode(data))
+        return as_array(fitted(self.preparation.picture(data), (width, height), channels))
 
     def _checked(self, raw: NDArray[Any]) -> NDArray[Any]:
         if self.kind == "image" and raw.ndim == 3 and self.shape[-1] == 1 and raw.shape[1:] == self.shape[:2]:
@@ -116,6 +146,13 @@ class InputSpec:
                 _("Give an array with the number of examples first and that shape after it."),
             )
         return raw
+
+    def _normalised(self, pixels: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
+        """Normalise scaled pixels ``(n, ...)`` in place, channel by channel."""
+        axes = (-1, 1, 1) if layout == "channels_first" else (-1,)
+        pixels -= np.asarray(self.mean, np.float32).reshape(axes)
+        pixels /= np.asarray(self.std, np.float32).reshape(axes)
+        return pixels
 
     def _standardised(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         mean, std = np.asarray(self.mean), np.asarray(self.std)

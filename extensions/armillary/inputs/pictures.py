@@ -40,13 +40,19 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
         return decode_stored(data, max_pixels)
 
 
-def decode_stored(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Return what `decode` does, in any thread: of a picture that was let in, there is no warning to be silenced."""
+def decode_stored(data: bytes, max_pixels: int = MAX_PIXELS, at_least: int | None = None) -> Image.Image:
+    """Return what `decode` does, in any thread: of a picture that was let in, there is no warning to be silenced.
+
+    With ``at_least``, a JPEG is decoded at a half, a quarter or an eighth of its size where both sides keep so many
+    pixels: libjpeg then leaves out the frequencies that nobody needs.
+    """
     if not data:
         raise BadPictureError(_("the file is empty"))
     try:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
         _refuse_huge(picture, max_pixels)
+        if at_least is not None and picture.format == "JPEG":
+            picture.draft(None, (at_least, at_least))
         picture.load()
     except BadPictureError:
         raise
@@ -72,18 +78,27 @@ def channels_of(picture: Image.Image) -> int:
 
 
 def upright(picture: Image.Image) -> Image.Image:
-    """Return the picture turned as its EXIF orientation says."""
-    return ImageOps.exif_transpose(picture)
+    """Return the picture turned as its EXIF orientation says; where it says nothing, the same, not a copy."""
+    return ImageOps.exif_transpose(picture) if _orientation(picture) != 1 else picture
+
+
+def _orientation(picture: Image.Image) -> int:
+    return int(picture.getexif().get(0x0112, 1))
 
 
 def fitted(picture: Image.Image, size: tuple[int, int], channels: int) -> Image.Image:
     """Return the picture upright, in ``size`` (width, height) and grey (1) or RGB (3); transparency becomes white."""
+    picture = flattened(picture, channels)
+    return picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def flattened(picture: Image.Image, channels: int) -> Image.Image:
+    """Return the picture upright, of 8 bits, grey (1) or RGB (3); transparency becomes white."""
     picture = _eight_bit(upright(picture))
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    picture = picture.convert(_MODES[channels])
-    return picture if picture.size == size else picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return picture if picture.mode == _MODES[channels] else picture.convert(_MODES[channels])
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:
@@ -116,7 +131,7 @@ def encode_array(array: NDArray[np.uint8]) -> bytes:
 def stored_bytes(data: bytes, size: tuple[int, int], channels: int, max_pixels: int = MAX_PIXELS) -> bytes:
     """Return what a shard keeps: the file's own bytes when it has that form already, else a PNG in that form."""
     picture = decode(data, max_pixels)
-    turned = picture.getexif().get(0x0112, 1) != 1
+    turned = _orientation(picture) != 1
     if picture.format in _KEPT_FORMATS and not turned and picture.size == size and picture.mode == _MODES[channels]:
         return data
     return encode_png(fitted(picture, size, channels))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -75,6 +76,7 @@ def publish(
     client = AppsClient()
     trained = trained_model(model)
     page = _notebook(notebook, trained.input.kind)
+    _warn_of_left_out(trained)
     with tempfile.TemporaryDirectory(prefix="armillary-publish-") as folder:
         on_step("exporting")
         export = export_onnx(trained, Path(folder) / "model.onnx", data=data)
@@ -140,6 +142,18 @@ def _about(model: Any, export: Export, title: str, description: str) -> dict[str
         "run_id": model.run_id,
         "difference": export.difference,
     }
+
+
+def _warn_of_left_out(model: Any) -> None:
+    """Say which steps made the model's examples but are not done with what visitors give."""
+    preparation = model.input.preparation
+    if preparation is not None and preparation.left_out:
+        text = _(
+            "Functions of one's own do not travel to the app: {steps}. Visitors must give input on which these steps "
+            "have been done.",
+            steps="; ".join(preparation.left_out),
+        )
+        warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def _notebook(given: str | Path | None, kind: str) -> Path:

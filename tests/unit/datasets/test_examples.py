@@ -112,7 +112,7 @@ def test_row_groups_are_small_in_bytes_too(store, monkeypatch, png):
     import pyarrow.parquet as pq
     from armillary.datasets.importing import examples
 
-    monkeypatch.setattr(examples, "_ROW_GROUP_BYTES", 5 * len(png()))
+    monkeypatch.setattr(examples, "ROW_GROUP_BYTES", 5 * len(png()))
     ds = save(*({"image": png(color=shade)} for shade in range(100)), features={"image": Image()})
     shard = pq.ParquetFile(ds.folder / ds.manifest.shards[0].file)
     assert 10 < shard.num_row_groups < 30

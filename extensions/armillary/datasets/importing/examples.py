@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -13,7 +12,6 @@ import pyarrow as pa
 from armillary_kernels.texts import translator
 
 from armillary.datasets.dataset import Dataset
-from armillary.datasets.durable_files import new_file
 from armillary.datasets.features import (
     ClassLabel,
     Feature,
@@ -25,17 +23,15 @@ from armillary.datasets.importing.encoding import encode_example
 from armillary.datasets.importing.rejects import BadExampleError, OnError, Rejects
 from armillary.datasets.kept_together import divided
 from armillary.datasets.manifest import StoredFile
-from armillary.datasets.media import FOLDER, LARGEST_IN_A_SHARD
+from armillary.datasets.media import LARGEST_IN_A_SHARD, put_beside
 from armillary.datasets.sameness import RowKeys, duplicate_keys, keeps_duplicates
 from armillary.datasets.saving import Content, Placed, save
-from armillary.datasets.shards import ROW_GROUP, write_shards
+from armillary.datasets.shards import ROW_GROUP, ROW_GROUP_BYTES, write_shards
 from armillary.datasets.splits import DEFAULT_SHARES, Assignment, checked_shares, given
 from armillary.datasets.store import check_name
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
-
-_ROW_GROUP_BYTES = 64 * 2**20
 
 
 class SaveOptions(TypedDict, total=False):
@@ -246,7 +242,7 @@ class _Writer:
             example = self._encoded(row, folder)
             if example is not None:
                 batch.append(example)
-            if len(batch) == ROW_GROUP or self._bytes > _ROW_GROUP_BYTES:
+            if len(batch) == ROW_GROUP or self._bytes > ROW_GROUP_BYTES:
                 yield pa.RecordBatch.from_pylist(batch, schema=schema)
                 batch, self._bytes = [], 0
             if progress and (self.seen % ROW_GROUP == 0 or self.seen == total):
@@ -280,11 +276,6 @@ class _Writer:
         if len(data) <= LARGEST_IN_A_SHARD:
             self._bytes += len(data)
             return {"bytes": data, "path": path or None}
-        place = f"{FOLDER}/{hashlib.sha256(data).hexdigest()}{PurePosixPath(path).suffix.lower()}"
-        if place not in self.media:
-            (folder / FOLDER).mkdir(exist_ok=True)
-            with new_file(folder / place) as file:
-                file.write(data)
-                written = file.commit(1)
-            self.media[place] = StoredFile(place, written.rows, written.bytes, written.sha256)
-        return {"bytes": None, "path": place}
+        file = put_beside(folder, data, path)
+        self.media.setdefault(file.file, file)
+        return {"bytes": None, "path": file.file}

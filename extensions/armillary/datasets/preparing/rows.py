@@ -1,0 +1,97 @@
+"""Values on their way: pictures and sounds stay decoded from step to step, and are encoded once, at the end."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image as Picture
+
+from armillary.datasets.features import MEDIA, Feature, Sequence, Struct
+from armillary.datasets.media import Medium
+
+#: Stores the bytes of a medium of that name (None: it lies beside the shards already), and returns what a shard keeps.
+Keep = Callable[[bytes | None, str], dict[str, Any]]
+
+#: How pictures are stored that a step has changed: without loss, quickly rather than as small as can be.
+PNG: dict[str, Any] = {"format": "PNG", "compress_level": 3}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture that a step has made; ``path`` is the name of the file it came from."""
+
+    picture: Picture
+    path: str
+
+    def image(self) -> Picture:
+        """Return the picture."""
+        return self.picture
+
+    def read(self, options: Mapping[str, Any] = PNG) -> bytes:
+        """Return it as a file, by these options of Pillow's ``save``."""
+        buffer = io.BytesIO()
+        self.picture.save(buffer, **options)
+        return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A sound that a step has made: ``samples`` ``(frames, channels)`` in [-1, 1] at ``rate`` Hz."""
+
+    samples: NDArray[np.float32]
+    rate: int
+    path: str
+
+    def sound(self) -> tuple[NDArray[np.float32], int]:
+        """Return samples and rate, as `Medium` does."""
+        return self.samples, self.rate
+
+    def read(self) -> bytes:
+        """Return it as FLAC of 16 bits."""
+        import soundfile
+
+        buffer = io.BytesIO()
+        soundfile.write(buffer, np.clip(self.samples, -1, 1), self.rate, format="FLAC", subtype="PCM_16")
+        return buffer.getvalue()
+
+
+def loaded(feature: Feature, value: Any, medium: Callable[[dict[str, Any]], Medium]) -> Any:
+    """Return a stored value with a `Medium` in the place of each medium."""
+    if value is None or not holds_media(feature):
+        return value
+    if isinstance(feature, Sequence):
+        return [loaded(feature.feature, part, medium) for part in value]
+    if isinstance(feature, Struct):
+        return {name: loaded(part, value[name], medium) for name, part in feature.parts}
+    return medium(value)
+
+
+def stored(feature: Feature, value: Any, keep: Keep, options: Mapping[str, Any] = PNG) -> Any:
+    """Return a value as a shard keeps it, changed pictures saved by these options."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if value is None or not holds_media(feature):
+        return value
+    if isinstance(feature, Sequence):
+        return [stored(feature.feature, part, keep, options) for part in value]
+    if isinstance(feature, Struct):
+        return {name: stored(part, value[name], keep, options) for name, part in feature.parts}
+    if isinstance(value, Medium) and value.data is None:
+        return keep(None, value.path)
+    return keep(value.read(options) if isinstance(value, Drawn) else value.read(), value.path)
+
+
+@cache
+def holds_media(feature: Feature) -> bool:
+    """Return whether there are pictures, sounds or videos in a column."""
+    if isinstance(feature, Sequence):
+        return holds_media(feature.feature)
+    if isinstance(feature, Struct):
+        return any(holds_media(part) for _name, part in feature.parts)
+    return isinstance(feature, tuple(MEDIA.values()))
