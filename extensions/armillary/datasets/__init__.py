@@ -14,6 +14,7 @@ from armillary.datasets.card import Card, describe
 from armillary.datasets.dataset import Dataset, DatasetInfo
 from armillary.datasets.dataset import list_datasets as list  # noqa: A004 (datasets.list() reads as it should)
 from armillary.datasets.dataset import open_dataset as open  # noqa: A004 (datasets.open() reads as it should)
+from armillary.datasets.editing import Edits, edit, unsaved_edits
 from armillary.datasets.features import (
     Array,
     Audio,
@@ -55,6 +56,7 @@ __all__ = [
     "Dataset",
     "DatasetInfo",
     "Difference",
+    "Edits",
     "Feature",
     "Image",
     "InputSpec",
@@ -71,6 +73,7 @@ __all__ = [
     "delete",
     "describe",
     "diff",
+    "edit",
     "from_huggingface",
     "import_arrays",
     "import_arrow",
@@ -92,6 +95,7 @@ __all__ = [
     "to_pandas",
     "to_tensorflow",
     "to_torch",
+    "unsaved_edits",
 ]
 
 
