@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from armillary.datasets import labelling
 from armillary.datasets.card import Card, describe
 from armillary.datasets.dataset import Dataset, DatasetInfo
 from armillary.datasets.dataset import list_datasets as list  # noqa: A004 (datasets.list() reads as it should)
@@ -85,6 +86,7 @@ __all__ = [
     "import_numpy",
     "import_table",
     "import_translations",
+    "labelling",
     "lineage",
     "list",
     "open",

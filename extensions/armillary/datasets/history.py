@@ -212,8 +212,8 @@ def delete(reference: str) -> None:
     Raises
     ------
     DatasetError
-        When no version is named, there is no such version, or something refers to it: a version made from it, or a
-        training run.
+        When no version is named, there is no such version, or something refers to it: a version made from it, a
+        training run, or a labelling project.
     """
     if "@" not in str(reference):
         raise DatasetError(
@@ -233,7 +233,15 @@ def delete(reference: str) -> None:
 
 def _users(store: Place, reference: str) -> list[str]:
     children = [child for parent, child in _edges(store) if parent == reference]
-    return [*children, *(_("run {run}", run=run) for run in _runs_with(reference))]
+    runs = (_("run {run}", run=run) for run in _runs_with(reference))
+    return [*children, *runs, *(_("labelling project {name}", name=name) for name in _projects_of(store, reference))]
+
+
+def _projects_of(store: Place, reference: str) -> list[str]:
+    from armillary.datasets.labelling import projects
+
+    opened = Dataset(find(store, reference))
+    return [project.name for project in projects(opened)]
 
 
 def _runs_with(reference: str) -> Iterator[str]:

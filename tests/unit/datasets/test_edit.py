@@ -164,7 +164,7 @@ def test_every_kind_of_value_is_set_and_read_again(mixed):
         (lambda edits: edits.remove(-1), "has no row -1"),
         (lambda edits: edits.remove([0.5]), "has no row 0.5"),
         (lambda edits: edits.remove([True]), "has no row True"),
-        (lambda edits: edits.relabel([0, 1], ["no"]), "There are 1 labels for 2 rows"),
+        (lambda edits: edits.relabel([0, 1], ["no"]), "There are 1 values for 2 rows"),
         (lambda edits: edits.set(0, {"nothing": 1}), "unknown column 'nothing'"),
         (lambda edits: edits.set(0, {"tags": ["O"]}), "'tags': 1 labels for 2 tokens"),
         (lambda edits: edits.set(0, {"words": ["one"]}), "'tags': 2 labels for 1 tokens"),

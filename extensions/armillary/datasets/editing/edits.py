@@ -140,8 +140,17 @@ class Edits:
         stored = stored_values(self, numbers, [{target: label} for label in given])
         self._do(_by_value(target, numbers, [one[target] for one in stored], source))
 
-    def set(self, rows: Rows, values: Mapping[str, Any], *, source: str = "") -> None:
+    def set(self, rows: Rows, values: Mapping[str, Any] | Listed[Mapping[str, Any]], *, source: str = "") -> None:
         """Give columns of rows a value: boxes, labels of words, a text, a number; None for a missing one.
+
+        Parameters
+        ----------
+        rows
+            One row number or several.
+        values
+            The value of each column, for all of the rows, or a list with one such mapping for each row.
+        source
+            Who or what says so.
 
         Raises
         ------
@@ -149,8 +158,11 @@ class Edits:
             When a value does not fit its column, or the column holds images, sounds or videos.
         """
         numbers = checked_rows(self.dataset, rows)
-        stored = stored_values(self, numbers, [values] * len(numbers))
-        step = [change for name in values for change in _by_value(name, numbers, [one[name] for one in stored], source)]
+        stored = stored_values(self, numbers, one_for_each(values, numbers))
+        step: list[Change] = []
+        for name in dict.fromkeys(name for one in stored for name in one):
+            given = [(row, one[name]) for row, one in zip(numbers, stored, strict=True) if name in one]
+            step += _by_value(name, [row for row, _value in given], [value for _row, value in given], source)
         self._do(tuple(step))
 
     def remove(self, rows: Rows, *, source: str = "") -> None:

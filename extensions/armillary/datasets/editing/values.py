@@ -43,13 +43,13 @@ def checked_rows(dataset: Dataset, rows: int | Iterable[int]) -> tuple[int, ...]
 
 def one_for_each(given: Any, rows: Sequence[int]) -> list[Any]:
     """Return one value for each row of a list of values, or of one for all."""
-    if isinstance(given, (str, int, np.integer)) or given is None:
+    if isinstance(given, (str, int, np.integer, Mapping)) or given is None:
         return [given] * len(rows)
     values = list(given)
     if len(values) != len(rows):
         raise DatasetError(
-            _("There are {n} labels for {rows} rows.", n=len(values), rows=len(rows)),
-            _("Give one label for each row, or one for all."),
+            _("There are {n} values for {rows} rows.", n=len(values), rows=len(rows)),
+            _("Give one for each row, or one for all."),
         )
     return values
 

@@ -1,0 +1,117 @@
+"""Labelling: one person in the edits of a version, or several people in a project, with their agreement.
+
+>>> from armillary.datasets import labelling
+>>> project = labelling.create("birds@3", people=["ada", "bo", "cy"], overlap=2)
+>>> project.queue()[:2]
+array([17, 402])
+>>> project.answer(17, "crow")
+>>> print(project.agreement())
+Krippendorff's alpha 0.81 over 120 examples
+>>> project.to_edits().save()
+<Dataset birds@4: …>
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from armillary_kernels.texts import translator
+
+from armillary.datasets.dataset import Dataset, open_dataset
+from armillary.datasets.labelling.agreement import Agreement
+from armillary.datasets.labelling.consensus import Consensus
+from armillary.datasets.labelling.project import Project, make_project, new_settings, project_names, read_project
+from armillary.datasets.labelling.tasks import Kind, Task, task_of
+from armillary.errors import DatasetError
+
+__all__ = ["Agreement", "Consensus", "Project", "Task", "create", "open_project", "panel", "projects", "task_of"]
+
+_ = translator(__file__)
+
+
+def create(
+    dataset: Dataset | str,
+    name: str = "labels",
+    column: str | None = None,
+    *,
+    people: Sequence[str] = (),
+    overlap: int = 1,
+    classes: Sequence[str] = (),
+    kind: Kind = "classes",
+    shown: str | None = None,
+    rows: Iterable[int] | None = None,
+    seed: int = 0,
+) -> Project:
+    """Make a project in which several people label one version.
+
+    Parameters
+    ----------
+    dataset
+        The version; ``"birds"`` is the newest.
+    name
+        Of the project.
+    column, classes, kind, shown
+        What is labelled; see `task_of`.
+    people
+        Who labels, by their names in the hub; everyone who may read the dataset when none is named.
+    overlap
+        By how many people each row is labelled.
+    rows
+        Which rows; all by default.
+    seed
+        Of who labels what, and in which order.
+
+    Raises
+    ------
+    DatasetError
+        When something does not fit, the name is taken, or this person may not write beside the dataset.
+    """
+    opened = open_dataset(dataset)
+    task = task_of(opened, column, classes=classes, kind=kind, shown=shown)
+    return make_project(opened, new_settings(opened, name, task, people, overlap, rows, seed))
+
+
+def open_project(dataset: Dataset | str, name: str = "labels") -> Project:
+    """Open a project of a dataset, of whichever version; its own version is opened with it.
+
+    Raises
+    ------
+    DatasetError
+        When there is no such project; the error lists those there are.
+    """
+    opened = open_dataset(dataset)
+    project = read_project(opened, name)
+    if project is None:
+        listed = ", ".join(project_names(opened.folder.parent)) or _("none")
+        raise DatasetError(
+            _(
+                "{name} has no labelling project {project!r}; projects: {listed}.",
+                name=opened.name,
+                project=name,
+                listed=listed,
+            ),
+            _("Open one of these, or make it with create()."),
+        )
+    version = project.settings.dataset.partition("@")[2]
+    return project if version == str(opened.version) else Project(_version(opened, version), project.settings)
+
+
+def _version(opened: Dataset, version: str) -> Dataset:
+    from armillary.datasets.store import find
+
+    return Dataset(find(opened.folder.parent.parent, f"{opened.name}@{version}"))
+
+
+def projects(dataset: Dataset | str) -> list[Project]:
+    """Return the labelling projects of this version."""
+    opened = open_dataset(dataset)
+    found = (read_project(opened, name) for name in project_names(opened.folder.parent))
+    return [project for project in found if project and project.settings.dataset == opened.reference]
+
+
+def panel(dataset: Dataset | str) -> Any:
+    """Return the panel that labels a version, alone or with others."""
+    from armillary.datasets.labelling.labelling_view import LabellingView
+
+    return LabellingView(dataset)
