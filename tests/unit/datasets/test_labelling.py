@@ -299,7 +299,7 @@ def test_what_somebody_plants_for_others_does_not_count_and_does_no_harm(shared_
 
     assert run_as(NOBODY, plant) is None
     assert project.answers() == {}
-    with pytest.raises(DatasetError, match="root may not add answers to .*answers. Ask the project's owner"):
+    with pytest.raises(DatasetError, match=r"root may not add answers to .*answers. Ask the project's owner"):
         project.answer(0, "1")
     assert target.read_text() == "precious"
     assert "daemon may not add answers" in str(answer_as(DAEMON, "daemon", 0, "1"))
@@ -364,11 +364,11 @@ def test_tasks_are_found_by_the_features(store, png):
 @pytest.mark.parametrize(
     ("task", "names", "spans"),
     [
-        (IOB, "O B-PER I-PER O B-LOC".split(), [("PER", 1, 3), ("LOC", 4, 5)]),
-        (IOB, "B-PER B-PER I-PER".split(), [("PER", 0, 1), ("PER", 1, 3)]),
+        (IOB, ["O", "B-PER", "I-PER", "O", "B-LOC"], [("PER", 1, 3), ("LOC", 4, 5)]),
+        (IOB, ["B-PER", "B-PER", "I-PER"], [("PER", 0, 1), ("PER", 1, 3)]),
         (IOB, [], []),
-        (PLAIN, "PER PER O PER".split(), [("PER", 0, 2), ("PER", 3, 4)]),
-        (POS, "NOUN VERB VERB".split(), [("NOUN", 0, 1), ("VERB", 1, 3)]),
+        (PLAIN, ["PER", "PER", "O", "PER"], [("PER", 0, 2), ("PER", 3, 4)]),
+        (POS, ["NOUN", "VERB", "VERB"], [("NOUN", 0, 1), ("VERB", 1, 3)]),
     ],
 )
 def test_labels_of_tokens_are_spans_and_back(task, names, spans):

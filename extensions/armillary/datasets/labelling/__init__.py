@@ -21,7 +21,9 @@ from armillary_kernels.texts import translator
 from armillary.datasets.dataset import Dataset, open_dataset
 from armillary.datasets.labelling.agreement import Agreement
 from armillary.datasets.labelling.consensus import Consensus
-from armillary.datasets.labelling.project import Project, make_project, new_settings, project_names, read_project
+from armillary.datasets.labelling.project import Project, read_project
+from armillary.datasets.labelling.project_folder import make_folder, project_names
+from armillary.datasets.labelling.settings import new_settings
 from armillary.datasets.labelling.tasks import Kind, Task, task_of
 from armillary.errors import DatasetError
 
@@ -69,7 +71,9 @@ def create(
     """
     opened = open_dataset(dataset)
     task = task_of(opened, column, classes=classes, kind=kind, shown=shown)
-    return make_project(opened, new_settings(opened, name, task, people, overlap, rows, seed))
+    settings = new_settings(opened, name, task, people, overlap, rows, seed)
+    make_folder(opened, settings)
+    return Project(opened, settings)
 
 
 def open_project(dataset: Dataset | str, name: str = "labels") -> Project:

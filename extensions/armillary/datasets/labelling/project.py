@@ -1,29 +1,10 @@
-"""Labelling projects: what is labelled, by whom, and what they said.
-
-A project lies in the store, below the dataset's name: ``<store>/<name>/.labelling/<project>/``, with its settings in
-``project.json``, which never change, and ``answers/``, where each person has a file of their own.
-
-Modes, on a file system (a person's processes run with umask 077, so all are set explicitly): who may read the version
-may take part, nobody else. The project's folders can be entered by the group, or by others, exactly where the version's
-can. ``answers`` can be written by the same people and has the sticky bit: each may add a file of their own, none may
-rename or remove another's; with the set-group-ID bit the files keep the dataset's group. The files themselves can be
-written by their account alone.
-"""
+"""A labelling project: several people label one version, and what comes of it."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import re
-import secrets
-import shutil
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,67 +13,19 @@ from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.datasets.dataset import Dataset
-from armillary.datasets.durable_files import sync_folder, write_text
 from armillary.datasets.editing.edits import Edits, edit
 from armillary.datasets.labelling.agreement import Agreement, agreement
 from armillary.datasets.labelling.answers import AnswerFile, Answers, read_answers
 from armillary.datasets.labelling.assignment import assign, open_queue
 from armillary.datasets.labelling.consensus import Consensus, majority
+from armillary.datasets.labelling.project_folder import ANSWERS, FOLDER, SETTINGS, modes_for
+from armillary.datasets.labelling.settings import Settings
 from armillary.datasets.labelling.tasks import Task
-from armillary.datasets.places import Place, is_local
+from armillary.datasets.places import is_local
 from armillary.datasets.saving import person
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
-
-FOLDER = ".labelling"
-SETTINGS = "project.json"
-FORMAT_VERSION = 1
-_ANSWERS = "answers"
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a project is; it never changes.
-
-    Attributes
-    ----------
-    dataset
-        The version that is labelled, such as ``"birds@3"``.
-    people
-        Who labels; empty for everyone who may read the dataset.
-    overlap
-        By how many people each row is labelled.
-    rows
-        Which rows, None for all.
-    """
-
-    name: str
-    dataset: str
-    task: Task
-    people: tuple[str, ...]
-    overlap: int
-    rows: tuple[int, ...] | None
-    seed: int
-    owner: str
-    created: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        rows = None if self.rows is None else list(self.rows)
-        listed = {"people": list(self.people), "rows": rows, "task": self.task.to_json()}
-        return {"format_version": FORMAT_VERSION, **values, **listed}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Settings:
-        """Return the settings that ``to_json`` described."""
-        if values["format_version"] != FORMAT_VERSION:
-            raise ValueError(values["format_version"])
-        rows = None if values["rows"] is None else tuple(values["rows"])
-        typed = {"people": tuple(values["people"]), "rows": rows, "task": Task.from_json(values["task"])}
-        return cls(**{name: value for name, value in values.items() if name != "format_version"} | typed)
 
 
 class Project:
@@ -113,8 +46,8 @@ class Project:
         self.settings = settings
         self.person = person()
         self._folder = dataset.folder.parent / FOLDER / settings.name
-        mode = _modes(dataset.folder).file if is_local(dataset.folder) else 0
-        self._file = AnswerFile(self._folder / _ANSWERS, self.person, mode)
+        mode = modes_for(dataset.folder).file if is_local(dataset.folder) else 0
+        self._file = AnswerFile(self._folder / ANSWERS, self.person, mode)
 
     def __repr__(self) -> str:
         done = sum(self.progress()["done"])
@@ -205,10 +138,10 @@ class Project:
         """Return what each person has said so far, whoever is not named and files that are not theirs left out."""
         people = self.settings.people
         found = self._read()
-        return {who: given for who, (given, _owned) in found.items() if not people or who in people}
+        return {who: given for who, (given, _owned) in found.items() if who in people or (not people and given.done)}
 
     def _read(self) -> dict[str, tuple[Answers, bool]]:
-        folder = self._folder / _ANSWERS
+        folder = self._folder / ANSWERS
         owner = self._folder.stat().st_uid if is_local(self._folder) else None
         try:
             return {who: (given, owned) for who, given, owned in read_answers(folder, owner)}
@@ -230,8 +163,10 @@ class Project:
         return pd.DataFrame(lines, columns=["person", "row", "answer", "seconds"])
 
     def progress(self) -> pd.DataFrame:
-        """Return a line for each person: rows ``assigned`` (None where nobody was named), ``done``, of these
-        ``skipped``, and the median ``seconds`` per row."""
+        """Return a line for each person.
+
+        Rows ``assigned`` (None where nobody was named), ``done``, of these ``skipped``, and the median ``seconds``.
+        """
         answers = self.answers()
         lines = []
         for who in sorted({*self.settings.people, *answers}):
@@ -317,100 +252,6 @@ class Project:
         return self.task.value_of(answer, len(self.dataset.take([row], [self.task.shown])[0][self.task.shown] or ()))
 
 
-# Making and finding projects --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Modes:
-    """Modes below a dataset's folder: of folders to enter, of the folder to add files to, and of these."""
-
-    folder: int
-    answers: int
-    file: int
-
-
-def _modes(version: Path) -> _Modes:
-    """Return the modes that let exactly those take part who may read the version."""
-    mode = version.stat().st_mode
-    group, others = mode & 0o050 == 0o050, mode & 0o005 == 0o005
-    return _Modes(
-        0o700 | group * 0o2050 | others * 0o005,
-        0o1700 | group * 0o2070 | others * 0o007,
-        0o600 | group * 0o040 | others * 0o004,
-    )
-
-
-def make_project(dataset: Dataset, settings: Settings) -> Project:
-    """Write the settings of a new project: whole, or not at all.
-
-    Raises
-    ------
-    DatasetError
-        When the name is taken, or this person may not write beside the dataset.
-    """
-    if not isinstance(settings.name, str) or not _NAME.fullmatch(settings.name):
-        raise DatasetError(
-            _("{name!r} cannot name a labelling project.", name=settings.name),
-            _("Use small letters, digits, '.', '_' and '-', beginning with a letter or digit."),
-        )
-    folder = dataset.folder.parent / FOLDER / settings.name
-    text = json.dumps(settings.to_json(), indent=1, ensure_ascii=False)
-    try:
-        made = _make_local(folder, text, dataset.folder) if is_local(folder) else _make_remote(folder, text)
-    except OSError as error:
-        raise DatasetError(
-            _("{folder} cannot be written ({error}).", folder=folder.parent, error=error.strerror or error),
-            _("Ask the dataset's owner, who can write there, to make the project."),
-        ) from error
-    if not made:
-        raise DatasetError(
-            _("{name} has a labelling project {project!r} already.", name=dataset.name, project=settings.name),
-            _("Open it, or choose another name."),
-        )
-    return Project(dataset, settings)
-
-
-def _make_local(folder: Path, text: str, version: Path) -> bool:
-    modes, gid = _modes(version), version.stat().st_gid
-    if not folder.parent.exists():
-        folder.parent.mkdir(exist_ok=True)
-        _open_to(folder.parent, modes.folder, gid)
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        (aside / _ANSWERS).mkdir(parents=True)
-        write_text(aside / SETTINGS, text)
-        _open_to(aside / SETTINGS, modes.file, gid)
-        _open_to(aside / _ANSWERS, modes.answers, gid)
-        _open_to(aside, modes.folder, gid)
-        sync_folder(aside)
-        if folder.exists():
-            return False
-        try:
-            aside.rename(folder)
-        except OSError:
-            if folder.exists():
-                return False
-            raise
-        sync_folder(folder.parent)
-        return True
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _open_to(path: Path, mode: int, gid: int) -> None:
-    with contextlib.suppress(PermissionError):  # of a group that this person is not in, it keeps the person's own
-        os.chown(path, -1, gid)
-    path.chmod(mode)
-
-
-def _make_remote(folder: Any, text: str) -> bool:
-    try:
-        folder.fs.pipe_file((folder / SETTINGS).path, text.encode(), mode="create")
-    except FileExistsError:
-        return False
-    return True
-
-
 def read_project(dataset: Dataset, name: str) -> Project | None:
     """Return a project of a dataset's name by its own name; None where there is none that can be read."""
     path = dataset.folder.parent / FOLDER / name / SETTINGS
@@ -418,44 +259,3 @@ def read_project(dataset: Dataset, name: str) -> Project | None:
         return Project(dataset, Settings.from_json(json.loads(path.read_text(encoding="utf-8"))))
     except (OSError, ValueError, LookupError, TypeError):
         return None
-
-
-def project_names(folder: Place) -> list[str]:
-    """Return the names of the projects below a dataset's folder ``<store>/<name>``."""
-    try:
-        found = [entry.name for entry in (folder / FOLDER).iterdir() if _NAME.fullmatch(entry.name)]
-    except (OSError, ValueError):
-        return []
-    return sorted(found)
-
-
-def new_settings(
-    dataset: Dataset,
-    name: str,
-    task: Task,
-    people: Sequence[str],
-    overlap: int,
-    rows: Iterable[int] | None,
-    seed: int,
-) -> Settings:
-    """Return the settings of a new project, checked.
-
-    Raises
-    ------
-    DatasetError
-        When more people are to label each row than there are, or a row is none.
-    """
-    named = tuple(dict.fromkeys(who.strip() for who in people if who.strip()))
-    if not isinstance(overlap, int) or overlap < 1 or (named and overlap > len(named)):
-        raise DatasetError(
-            _("{overlap} people cannot label each example: {n} are named.", overlap=overlap, n=len(named)),
-            _("Name more people, or let fewer label each."),
-        )
-    numbers = None if rows is None else tuple(sorted({int(row) for row in rows}))
-    if numbers is not None and (not numbers or numbers[0] < 0 or numbers[-1] >= len(dataset)):
-        raise DatasetError(
-            _("{reference} has not all of these rows.", reference=dataset.reference),
-            _("Rows are numbered from 0 to {last}.", last=len(dataset) - 1),
-        )
-    created = datetime.now(UTC).isoformat(timespec="seconds")
-    return Settings(name, dataset.reference, task, named, overlap, numbers, seed, person(), created)
