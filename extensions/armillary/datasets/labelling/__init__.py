@@ -71,9 +71,22 @@ def create(
     """
     opened = open_dataset(dataset)
     task = task_of(opened, column, classes=classes, kind=kind, shown=shown)
-    settings = new_settings(opened, name, task, people, overlap, rows, seed)
-    make_folder(opened, settings)
-    return Project(opened, settings)
+    return make(opened, name, task, people, overlap, rows, seed)
+
+
+def make(
+    dataset: Dataset,
+    name: str,
+    task: Task,
+    people: Sequence[str] = (),
+    overlap: int = 1,
+    rows: Iterable[int] | None = None,
+    seed: int = 0,
+) -> Project:
+    """Make a project for a task that is known; parameters and errors as of `create`."""
+    settings = new_settings(dataset, name, task, people, overlap, rows, seed)
+    make_folder(dataset, settings)
+    return Project(dataset, settings)
 
 
 def open_project(dataset: Dataset | str, name: str = "labels") -> Project:
