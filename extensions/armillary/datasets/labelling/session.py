@@ -81,7 +81,8 @@ class EditSession:
         self.task = task
         self.rows = rows
         self._seen: set[int] = set()
-        self._history: list[tuple[int, bool, bool]] = []  # row, was it seen before, did it change anything
+        # Row, whether it was seen before, whether it changed anything, and how many steps the edits had then.
+        self._history: list[tuple[int, bool, bool, int]] = []
 
     def answer(self, row: int) -> Any:
         """Return the present answer of a row, None for none."""
@@ -123,21 +124,28 @@ class EditSession:
         self._note(row, True)
 
     def _note(self, row: int, changed: bool) -> None:
-        self._history.append((row, row in self._seen, changed))
+        self._history.append((row, row in self._seen, changed, len(self.edits.steps)))
         self._seen.add(row)
 
     def undo(self) -> int | None:
         """Take back what was done last and return its row; None when there is nothing."""
-        if self._history:
-            row, seen, changed = self._history.pop()
-            if not seen:
-                self._seen.discard(row)
+        steps = len(self.edits.steps)
+        while self._history and self._history[-1][3] > steps:
+            self._forget()  # it was undone elsewhere
+        if self._history and self._history[-1][3] == steps:
+            row, changed = self._forget()
             if not changed:
                 return row
         step = self.edits.undo()
         if step and self.edits.steps and self._adds_the_column(self.edits.steps[-1]):
             self.edits.undo()  # it came with the first answer
         return step[0].rows[0] if step else None
+
+    def _forget(self) -> tuple[int, bool]:
+        row, seen, changed, _steps = self._history.pop()
+        if not seen:
+            self._seen.discard(row)
+        return row, changed
 
     def _adds_the_column(self, step: Step) -> bool:
         return step[0].kind == "add_column" and step[0].column == self.task.column

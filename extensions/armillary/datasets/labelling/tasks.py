@@ -233,9 +233,10 @@ def task_of(
     if column in known and not classes:
         return known[str(column)]
     if not classes or column in dataset.features:
+        remedy = _("Name one of {columns}, or give classes= for a new one.", columns=", ".join(known))
         raise DatasetError(
             _("{reference} has no column {column!r} to label.", reference=dataset.reference, column=column or "label"),
-            _("Name one of {columns}, or give classes= for a new one.", columns=", ".join(known) or _("none")),
+            remedy if known else _("Give the classes of a new one."),
         )
     return _new_task(dataset, column or "label", tuple(classes), kind, shown)
 
