@@ -157,6 +157,10 @@ def test_a_version_with_a_project_is_not_deleted(digits, as_person):
         datasets.delete("digits@1")
     assert [project.name for project in labelling.projects("digits@1")] == ["round-1"]
     assert datasets.list()[0].versions == (1,)
+    labelling.open_project("digits", "round-1").answer(0, "1")
+    labelling.delete_project("digits", "round-1")
+    assert labelling.projects("digits") == []
+    datasets.delete("digits@1")
 
 
 def test_a_project_stays_with_its_version(digits, as_person):
@@ -305,6 +309,18 @@ def test_what_somebody_plants_for_others_does_not_count_and_does_no_harm(shared_
     assert "daemon may not add answers" in str(answer_as(DAEMON, "daemon", 0, "1"))
     for planted in ("daemon.jsonl", "root.jsonl", "sys.jsonl"):
         (folder / planted).unlink()
+    nonsense = [
+        {"row": 0, "answer": {"a": 1}},
+        {"row": 99, "answer": "1"},
+        {"row": 0, "answer": "eleven"},
+        [],
+        {"row": {}},
+    ]
+    text = "".join(json.dumps(entry) + "\n" for entry in [*nonsense, {"row": 2, "answer": "1"}])
+    assert run_as(NOBODY, lambda: (folder / "nobody.jsonl").write_text(text)) == len(text)
+    assert run_as(NOBODY, lambda: (folder / "nobody.jsonl").chmod(0o644)) is None
+    assert project.answers()["nobody"].given == {2: "1"}
+    assert isinstance(run_as(NOBODY, lambda: labelling.delete_project("digits", "labels")), DatasetError)
     assert answer_as(DAEMON, "daemon", 0, "1") == "answered"
 
 

@@ -52,8 +52,14 @@ def test_an_answer_is_a_change_and_undo_goes_back_to_it(digits):
     item, buffers = browser.item(1)
     assert (item["row"], item["answer"], item["done"], item["removed"]) == (3, "0", False, False)
     assert item["media"][0] | {"url": None} == {
-        "name": "image", "kind": "image", "type": "image/png", "buffer": 0, "note": "",
-        "width": 28, "height": 28, "url": None,
+        "name": "image",
+        "kind": "image",
+        "type": "image/png",
+        "buffer": 0,
+        "note": "",
+        "width": 28,
+        "height": 28,
+        "url": None,
     }
     assert buffers == digits.encoded_images([3])
     noted, _ = browser.say("answer", place=1, answer="8", seconds=1.2)

@@ -22,12 +22,23 @@ from armillary.datasets.dataset import Dataset, open_dataset
 from armillary.datasets.labelling.agreement import Agreement
 from armillary.datasets.labelling.consensus import Consensus
 from armillary.datasets.labelling.project import Project, read_project
-from armillary.datasets.labelling.project_folder import make_folder, project_names
+from armillary.datasets.labelling.project_folder import make_folder, project_names, remove_folder
 from armillary.datasets.labelling.settings import new_settings
 from armillary.datasets.labelling.tasks import Kind, Task, task_of
 from armillary.errors import DatasetError
 
-__all__ = ["Agreement", "Consensus", "Project", "Task", "create", "open_project", "panel", "projects", "task_of"]
+__all__ = [
+    "Agreement",
+    "Consensus",
+    "Project",
+    "Task",
+    "create",
+    "delete_project",
+    "open_project",
+    "panel",
+    "projects",
+    "task_of",
+]
 
 _ = translator(__file__)
 
@@ -112,6 +123,17 @@ def open_project(dataset: Dataset | str, name: str = "labels") -> Project:
         )
     version = project.settings.dataset.partition("@")[2]
     return project if version == str(opened.version) else Project(_version(opened, version), project.settings)
+
+
+def delete_project(dataset: Dataset | str, name: str) -> None:
+    """Delete a project and all that people have answered in it, for good.
+
+    Raises
+    ------
+    DatasetError
+        When there is no such project, or it is somebody else's.
+    """
+    remove_folder(open_project(dataset, name).folder)
 
 
 def _version(opened: Dataset, version: str) -> Dataset:

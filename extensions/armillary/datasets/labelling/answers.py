@@ -13,7 +13,7 @@ import os
 import pwd
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,13 +150,17 @@ def file_name(person: str) -> str:
     return quote(person, safe="@") + SUFFIX
 
 
-def read_answers(folder: Place, owner_uid: int | None) -> Iterator[tuple[str, Answers, bool]]:
+def read_answers(
+    folder: Place, owner_uid: int | None, accept: Callable[[int, Any], Any]
+) -> Iterator[tuple[str, Answers, bool]]:
     """Yield each person's answers, and whether their file belongs to the account that the project belongs to.
 
     Parameters
     ----------
     owner_uid
         The project's account; None for an object store, which has its own rules of who may write.
+    accept
+        Returns the answer to a row in its one form, or raises DatasetError where it is none.
     """
     kept: dict[str, Answers] = {}
     owned: dict[str, bool] = {}
@@ -170,16 +174,17 @@ def read_answers(folder: Place, owner_uid: int | None) -> Iterator[tuple[str, An
         answers = kept.setdefault(person, Answers())
         owned[person] = found[1]
         for line in found[0].splitlines():
-            _take(answers, line)
+            _take(answers, line, accept)
     for person, answers in kept.items():
         yield person, answers, owned[person]
 
 
-def _take(answers: Answers, line: bytes) -> None:
+def _take(answers: Answers, line: bytes, accept: Callable[[int, Any], Any]) -> None:
     try:
-        answers.take(json.loads(line))
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return  # cut off, or not ours
+        entry = json.loads(line)
+        answers.take({**entry, "answer": accept(entry["row"], entry["answer"])})
+    except (DatasetError, ValueError, LookupError, TypeError, AttributeError):
+        return  # cut off, or not written by us
 
 
 def _read_local(path: Path, person: str, owner_uid: int | None) -> tuple[bytes, bool] | None:

@@ -39,15 +39,17 @@ class Project:
         What the project is.
     person
         Who is labelling here.
+    folder
+        Where it lies.
     """
 
     def __init__(self, dataset: Dataset, settings: Settings) -> None:
         self.dataset = dataset
         self.settings = settings
         self.person = person()
-        self._folder = dataset.folder.parent / FOLDER / settings.name
+        self.folder = dataset.folder.parent / FOLDER / settings.name
         mode = modes_for(dataset.folder).file if is_local(dataset.folder) else 0
-        self._file = AnswerFile(self._folder / ANSWERS, self.person, mode)
+        self._file = AnswerFile(self.folder / ANSWERS, self.person, mode)
 
     def __repr__(self) -> str:
         done = sum(self.progress()["done"])
@@ -128,7 +130,7 @@ class Project:
 
     def _require_mine(self, row: int) -> None:
         people = self.settings.people
-        if (people and self.person not in people) or row not in (self.queue() if people else self.rows):
+        if (people and self.person not in people) or row not in (self.queue() if people else self._row_set):
             raise DatasetError(
                 _("Row {row} of {project} is not for {person}.", row=row, project=self.name, person=self.person),
                 _("See queue() for the rows that are."),
@@ -141,12 +143,21 @@ class Project:
         return {who: given for who, (given, _owned) in found.items() if who in people or (not people and given.done)}
 
     def _read(self) -> dict[str, tuple[Answers, bool]]:
-        folder = self._folder / ANSWERS
-        owner = self._folder.stat().st_uid if is_local(self._folder) else None
+        folder = self.folder / ANSWERS
+        owner = self.folder.stat().st_uid if is_local(self.folder) else None
         try:
-            return {who: (given, owned) for who, given, owned in read_answers(folder, owner)}
+            return {who: (given, owned) for who, given, owned in read_answers(folder, owner, self._accept)}
         except FileNotFoundError:
             return {}  # of an object store that has none yet
+
+    def _accept(self, row: int, answer: Any) -> Any:
+        if row not in self._row_set:
+            raise LookupError(row)
+        return None if answer is None else self.task.checked(answer)
+
+    @cached_property
+    def _row_set(self) -> frozenset[int]:
+        return frozenset(self.rows.tolist())
 
     def decided(self) -> dict[int, Any]:
         """Return what the owner has decided, by row."""

@@ -128,6 +128,29 @@ def _make_remote(folder: Any, text: str) -> bool:
     return True
 
 
+def remove_folder(folder: Place) -> None:
+    """Remove a project with all answers.
+
+    Raises
+    ------
+    DatasetError
+        When this person may not: whose the folder is may remove what others have added to it.
+    """
+    try:
+        if is_local(folder):
+            aside = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}")
+            folder.rename(aside)  # gone at once
+            shutil.rmtree(aside)
+        else:
+            remote: Any = folder
+            remote.fs.rm(remote.path, recursive=True)
+    except OSError as error:
+        raise DatasetError(
+            _("{folder} cannot be removed ({error}).", folder=folder, error=error.strerror or error),
+            _("Ask its owner."),
+        ) from error
+
+
 def project_names(folder: Place) -> list[str]:
     """Return the names of the projects below a dataset's folder ``<store>/<name>``."""
     try:
