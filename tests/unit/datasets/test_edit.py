@@ -323,6 +323,7 @@ def test_two_that_begin_at_once_the_second_is_refused(digits):
     with pytest.raises(DatasetError, match="is being edited in another notebook of yours"):
         edits.remove(9)
     assert edits.removed == frozenset()
+    assert datasets.edit(digits).removed == {5}, "the other has ended: its changes are taken up"
 
 
 def test_changes_to_a_version_that_is_gone_are_refused_and_kept(digits, few_digits):

@@ -87,6 +87,11 @@ class Edits:
         return self._overlay.done
 
     @property
+    def is_behind(self) -> bool:
+        """Whether another kernel has begun to change the version since this one looked."""
+        return self._journal.is_anothers
+
+    @property
     def can_undo(self) -> bool:
         """Whether there is a step to take back."""
         return bool(self._overlay.done)
@@ -355,7 +360,7 @@ def edit(dataset: Dataset | str) -> Edits:
     _require_present(opened, journal)
     key = f"{journal.file} {opened.manifest.created}"
     edits = _OPEN.get(key)
-    if edits is None:
+    if edits is None or edits.is_behind:
         edits = _OPEN[key] = Edits(opened, journal)
     return edits
 

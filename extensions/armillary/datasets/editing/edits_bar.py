@@ -53,6 +53,7 @@ class EditsBar(widgets.VBox):
         self._unheard()
         self.edits = edits
         self.layout.display = None if edits is not None else "none"
+        self._say("")
         if edits is not None:
             self._unheard = edits.on_change(self._draw)
             self.name.value = edits.dataset.name

@@ -76,6 +76,11 @@ class Journal:
         header = {"dataset": reference, "store": str(store), "content": content}
         return cls(journal_file(store, reference), header)
 
+    @property
+    def is_anothers(self) -> bool:
+        """Whether another kernel has begun it since this one looked."""
+        return self._open is None and self.file.exists()
+
     def read(self) -> list[dict[str, Any]]:
         """Return its entries, oldest first; none where there is no journal.
 
@@ -179,7 +184,7 @@ class _Explained:
         if isinstance(error, BlockingIOError):
             raise DatasetError(
                 _("{reference} is being edited in another notebook of yours.", reference=self._reference),
-                _("Save or discard the changes there, or shut that notebook down."),
+                _("Save or discard the changes there, or shut that notebook down; then open them here again."),
             ) from error
         if isinstance(error, OSError):
             raise DatasetError(

@@ -13,6 +13,12 @@ function colour(index) {
   return `hsl(${(index * 137.5 + 210) % 360} 75% 42%)`;
 }
 
+/** The key of each class: its own name where all are single digits and letters, else one after the other. */
+function keysOf(labels) {
+  const own = labels.map((label) => label.toLowerCase());
+  return own.every((key) => key.length === 1 && KEYS.includes(key)) && new Set(own).size === own.length ? own : [...KEYS].slice(0, labels.length);
+}
+
 /** @param {string} tag @param {string} className @param {string} [text] */
 function made(tag, className, text = "") {
   const element = document.createElement(tag);
@@ -54,7 +60,7 @@ function render({ model, el }) {
   el.append(root);
 
   let generation = -1, place = 0, view = null, since = 0, removing = null;
-  let kept = new Map(), asked = new Set(), buttons = [];
+  let kept = new Map(), asked = new Set(), buttons = [], keys = [];
   const urls = new Map();
 
   const ctx = {
@@ -200,7 +206,8 @@ function render({ model, el }) {
     heading.hidden = !model.get("title");
     stage.setAttribute("aria-label", model.get("title") || texts.labels);
     const labels = model.get("labels");
-    buttons = labels.map((label, index) => ({ label, button: madeButton(label, () => choose(label), KEYS[index] ?? "") }));
+    keys = keysOf(labels);
+    buttons = labels.map((label, index) => ({ label, button: madeButton(label, () => choose(label), keys[index] ?? "") }));
     buttons.forEach(({ button }, index) => button.style.setProperty("--colour", colour(index)));
     classes.replaceChildren(...buttons.map(({ button }) => button));
     search.hidden = labels.length <= KEYS.length;
@@ -214,10 +221,9 @@ function render({ model, el }) {
     const rows = [...view.help, ...(view.help.some(([key]) => key.includes("↑")) ? [] : [["← →", texts.key_arrows]]),
       ["Enter", texts.key_enter], ["u", texts.key_undo], ["s", texts.key_skip],
       ...(removing ? [["x", texts.key_remove]] : []), ...(search.hidden ? [] : [["/", texts.key_filter]]), ["?", texts.key_help]];
-    const shown = KEYS.slice(0, labels.length);
     help.replaceChildren(...rows.flatMap(([key, what]) => {
       const term = document.createElement("dt");
-      const name = key === "class" ? [shown[0], shown[shown.length - 1]].filter((one, i, all) => one && all.indexOf(one) === i).join(" … ") : key;
+      const name = key === "class" ? [keys[0], keys[keys.length - 1]].filter((one, i, all) => one && all.indexOf(one) === i).join(" … ") : key;
       term.append(made("kbd", "", name));
       return [term, made("dd", "", what)];
     }));
@@ -257,7 +263,7 @@ function render({ model, el }) {
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     // On French keyboards the row of digits gives letters; on all, the number block gives digits.
     const digit = /^(?:Digit|Numpad)(\d)$/.exec(event.code)?.[1];
-    const at = KEYS.indexOf(digit && !event.shiftKey ? digit : key);
+    const at = keys.indexOf(digit && !event.shiftKey ? digit : key);
     if (key === "?") toggleHelp();
     else if (key === "Escape" && !help.hidden) toggleHelp();
     else if (key === "ArrowLeft" || key === "ArrowUp" || key === "PageUp") go(place - 1);
@@ -267,7 +273,7 @@ function render({ model, el }) {
     else if (key === "s") skip();
     else if (key === "x") remove();
     else if (key === "/" && !search.hidden) search.focus();
-    else if (key.length === 1 && at >= 0 && at < buttons.length && !event.altKey) choose(buttons[at].label);
+    else if (at >= 0 && !event.altKey) choose(buttons[at].label);
     else return false;
     return true;
   }
