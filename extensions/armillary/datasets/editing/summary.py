@@ -36,7 +36,7 @@ class Summary:
             _("{n:,} relabelled", n=self.relabelled) if self.relabelled else "",
             _("{n:,} removed", n=self.removed) if self.removed else "",
             _("{n:,} moved to another split", n=self.moved) if self.moved else "",
-            *(_("{n:,} with another {column}", n=n, column=column) for column, n in self.values.items()),
+            *(_("{column} changed in {n:,}", n=n, column=column) for column, n in self.values.items()),
             *(_("new column {column}", column=column) for column in self.columns),
         ]
         return _(", ").join(part for part in parts if part) or _("no changes")

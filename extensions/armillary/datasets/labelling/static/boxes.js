@@ -157,7 +157,7 @@ function boxesView(ctx) {
   return {
     help: [["class", ctx.texts.key_box_class], ["b", ctx.texts.key_new_box], ["Space", ctx.texts.key_next_box],
       ["← → ↑ ↓", ctx.texts.key_move_box], ["Delete", ctx.texts.key_delete_box], ["Esc", ctx.texts.key_escape]],
-    tools: [["new_box", () => medium && add()], ["delete", remove]],
+    tools: [["new_box", () => medium && add(), "b"], ["delete", remove, "Del"]],
     show(item, stage) {
       medium = item.media[0]?.url ? item.media[0] : null;
       boxes = (item.answer ?? []).map(({ label, box }) => ({ label, box: [...box] }));

@@ -76,7 +76,7 @@ function render({ model, el }) {
       item.answer = answer;
       item.done = true;
       send({ type: "answer", place, answer, seconds: (performance.now() - since) / 1000 });
-      if (goOn) go(place + 1, view.describe(answer));
+      if (goOn) go(place + 1, `✓ ${view.describe(answer)}`);
       else marks();
     },
   };
@@ -216,7 +216,7 @@ function render({ model, el }) {
     removing = model.get("may_remove") ? madeButton(texts.remove, remove, "x") : null;
     tools.replaceChildren(madeButton(texts.previous, () => go(place - 1), "←"), madeButton(texts.next, () => go(place + 1), "→"),
       madeButton(texts.undo, undo, "u"), madeButton(texts.skip, skip, "s"),
-      ...(view.tools ?? []).map(([name, act]) => madeButton(texts[name], () => { act(); stage.focus(); })),
+      ...(view.tools ?? []).map(([name, act, key]) => madeButton(texts[name], () => { act(); stage.focus(); }, key)),
       ...(removing ? [removing] : []), madeButton(texts.keys, toggleHelp, "?"));
     const rows = [...view.help, ...(view.help.some(([key]) => key.includes("↑")) ? [] : [["← →", texts.key_arrows]]),
       ["Enter", texts.key_enter], ["u", texts.key_undo], ["s", texts.key_skip],

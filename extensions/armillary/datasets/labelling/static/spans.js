@@ -151,7 +151,7 @@ function spansView(ctx) {
   return {
     help: [["← →", ctx.texts.key_word], ["Shift ← →", ctx.texts.key_extend], ["class", ctx.texts.key_span_class],
       ["Delete", ctx.texts.key_delete_span], ["Esc", ctx.texts.key_escape], ["↑ ↓", ctx.texts.key_updown]],
-    tools: [["delete", remove]],
+    tools: [["delete", remove, "Del"]],
     show(item, stage) {
       const text = item.text ?? "";
       symbols = byToken() ? item.tokens : Array.from(text);
