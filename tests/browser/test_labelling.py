@@ -90,10 +90,8 @@ def opened(browser, addresses):
 
 
 def wait_for_example(page):
-    stage = page.locator(".arm-label-stage")
-    stage.wait_for(timeout=60_000)
-    expect(stage).not_to_contain_text(re.compile("Loading|正在加载"), timeout=30_000)
-    return stage
+    page.locator(".arm-label-stage[aria-busy=false] :is(img, .arm-label-text)").wait_for(timeout=60_000)
+    return page.locator(".arm-label-stage")
 
 
 def tab_to(page, locator):
@@ -113,6 +111,7 @@ def test_twenty_images_are_labelled_by_keyboard_alone(opened):
     for place in range(20):
         page.keyboard.press(str(truth[place]))  # classes that are single digits are their own keys
         expect(where).to_contain_text(f"{place + 2} of 25 · {place + 1} done")
+        wait_for_example(page)
     page.keyboard.press("?")
     expect(page.get_by_text("choose the class and go on")).to_be_visible()
     screenshot(page, "labelling classes", full=True)
@@ -125,6 +124,7 @@ def test_twenty_images_are_labelled_by_keyboard_alone(opened):
     expect(where).to_contain_text("19 of 25 · 19 done · ✓")
     expect(page.get_by_role("button", name=re.compile(rf"{truth[18]}$"), pressed=True)).to_be_visible()
     page.keyboard.press("ArrowRight")
+    wait_for_example(page)
     page.keyboard.press(str(truth[19]))
     expect(page.locator(".arm-edits")).to_contain_text("digits@1: 20 relabelled")
 
@@ -219,6 +219,7 @@ def test_two_people_label_and_take_over_what_they_agree_on(opened):
     wait_for_example(page).focus()
     expect(page.locator(".arm-label-head")).to_contain_text("1 of 4 · 0 done")
     for place, key in enumerate("1122"):
+        wait_for_example(page)
         page.keyboard.press(key)
         expect(page.locator(".arm-label-head")).to_contain_text(f"{place + 1} done")
     page.get_by_role("button", name="Look again").click()

@@ -150,6 +150,7 @@ function render({ model, el }) {
     const item = kept.get(place), total = model.get("total");
     stage.replaceChildren();
     below.replaceChildren();
+    stage.setAttribute("aria-busy", String(total > 0 && !item)); // keys wait, too: nothing is labelled unseen
     if (total === 0) stage.append(made("p", "", texts.nothing));
     else if (!item) stage.append(made("p", "", texts.loading));
     else {
