@@ -12,13 +12,13 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets.dataset import Dataset, open_dataset
 from armillary.datasets.editing.changes import NO_ROW, Change, Overlay, Step, step_from_json, step_to_json
-from armillary.datasets.editing.journal import Journal, Unsaved, journal_file, unsaved
+from armillary.datasets.editing.journal import Journal, Unsaved, unsaved
 from armillary.datasets.editing.summary import Summary
 from armillary.datasets.editing.values import checked_rows, one_for_each, shown_value, stored_values
 from armillary.datasets.editing.writing import NetChanges, content_of
 from armillary.datasets.features import ClassLabel, Feature
 from armillary.datasets.saving import save
-from armillary.datasets.store import find, parse_reference, store_folder
+from armillary.datasets.store import find
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -262,6 +262,8 @@ class Edits:
     def save(self, name: str | None = None, progress: Callable[[int, int], None] | None = None) -> Dataset:
         """Save the changes as the next version and return it; without changes, the version as it is.
 
+        Changes to a dataset that another person shares are saved in one's own store.
+
         Shards in which nothing changed are shared with the parent, the others are written again, one row group in
         memory at a time. The same changes give the same bytes.
 
@@ -280,9 +282,8 @@ class Edits:
         _require_present(self.dataset, self._journal)
         if not self.summary and name in (None, self.dataset.name):
             return self.dataset
-        store = self.dataset.folder.parent.parent
         content = content_of(self.dataset, self.net_changes(), self.features, self.target, self.steps, progress)
-        saved = Dataset(save(name or self.dataset.name, content, store))
+        saved = Dataset(save(name or self.dataset.name, content, self.dataset.store))
         self.discard()
         return saved
 
@@ -369,16 +370,15 @@ def _opened(dataset: Dataset | str) -> Dataset:
     try:
         return open_dataset(dataset)
     except DatasetError as error:
-        name, version = parse_reference(str(dataset))
-        kept = journal_file(store_folder(), f"{name}@{version}")
-        if version is not None and kept.exists():
-            raise DatasetError(_gone(error, str(kept)), error.remedy) from error
+        kept = [found.file for found in unsaved() if found.reference == dataset and "@" in found.reference]
+        if kept:
+            raise DatasetError(_gone(error, str(kept[0])), error.remedy) from error
         raise
 
 
 def _require_present(dataset: Dataset, journal: Journal) -> None:
     try:
-        find(dataset.folder.parent.parent, dataset.reference)
+        find(dataset.folder.parent.parent, f"{dataset.name}@{dataset.version}")
     except DatasetError as error:
         what = _gone(error, str(journal.file)) if journal.file.exists() else error.what
         raise DatasetError(what, error.remedy) from error

@@ -50,7 +50,10 @@ def edits_folder() -> Path:
 
 def journal_file(store: Place, reference: str) -> Path:
     """Return the journal of a version; stores may use the same names."""
-    return edits_folder() / f"{reference}-{hashlib.sha256(str(store).encode()).hexdigest()[:12]}{_SUFFIX}"
+    return (
+        edits_folder()
+        / f"{reference.replace('/', '~')}-{hashlib.sha256(str(store).encode()).hexdigest()[:12]}{_SUFFIX}"
+    )
 
 
 class Journal:

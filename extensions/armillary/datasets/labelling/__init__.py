@@ -22,7 +22,7 @@ from armillary.datasets.dataset import Dataset, open_dataset
 from armillary.datasets.labelling.agreement import Agreement
 from armillary.datasets.labelling.consensus import Consensus
 from armillary.datasets.labelling.project import Project, read_project
-from armillary.datasets.labelling.project_folder import make_folder, project_names, remove_folder
+from armillary.datasets.labelling.project_folder import make_folder, project_folders, remove_folder
 from armillary.datasets.labelling.settings import new_settings
 from armillary.datasets.labelling.tasks import Kind, Task, task_of
 from armillary.errors import DatasetError
@@ -96,8 +96,7 @@ def make(
 ) -> Project:
     """Make a project for a task that is known; parameters and errors as of `create`."""
     settings = new_settings(dataset, name, task, people, overlap, rows, seed)
-    make_folder(dataset, settings)
-    return Project(dataset, settings)
+    return Project(dataset, settings, make_folder(dataset, settings))
 
 
 def open_project(dataset: Dataset | str, name: str = "labels") -> Project:
@@ -109,9 +108,10 @@ def open_project(dataset: Dataset | str, name: str = "labels") -> Project:
         When there is no such project; the error lists those there are.
     """
     opened = open_dataset(dataset)
-    project = read_project(opened, name)
+    folders = project_folders(opened)
+    project = read_project(opened, folders[name]) if name in folders else None
     if project is None:
-        listed = ", ".join(project_names(opened.folder.parent)) or _("none")
+        listed = ", ".join(folders) or _("none")
         raise DatasetError(
             _(
                 "{name} has no labelling project {project!r}; projects: {listed}.",
@@ -122,7 +122,9 @@ def open_project(dataset: Dataset | str, name: str = "labels") -> Project:
             _("Open one of these, or make it with create()."),
         )
     version = project.settings.dataset.partition("@")[2]
-    return project if version == str(opened.version) else Project(_version(opened, version), project.settings)
+    if version == str(opened.version):
+        return project
+    return Project(_version(opened, version), project.settings, project.folder)
 
 
 def delete_project(dataset: Dataset | str, name: str) -> None:
@@ -145,8 +147,9 @@ def _version(opened: Dataset, version: str) -> Dataset:
 def projects(dataset: Dataset | str) -> list[Project]:
     """Return the labelling projects of this version."""
     opened = open_dataset(dataset)
-    found = (read_project(opened, name) for name in project_names(opened.folder.parent))
-    return [project for project in found if project and project.settings.dataset == opened.reference]
+    found = (read_project(opened, folder) for folder in project_folders(opened).values())
+    own = f"{opened.name}@{opened.version}"
+    return [project for project in found if project and project.settings.dataset == own]
 
 
 def panel(dataset: Dataset | str) -> Any:

@@ -21,7 +21,7 @@ from armillary.datasets.labelling.project import Project
 from armillary.datasets.labelling.project_view import project_html
 from armillary.datasets.labelling.session import EditSession, ProjectSession, TieSession
 from armillary.datasets.labelling.tasks import Task, task_of, tasks_of
-from armillary.datasets.saving import person
+from armillary.datasets.shared_places import person
 from armillary.errors import ArmillaryError
 from armillary.form import field, form
 

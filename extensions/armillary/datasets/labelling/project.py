@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import statistics
 from functools import cached_property
 from typing import Any
@@ -18,11 +19,11 @@ from armillary.datasets.labelling.agreement import Agreement, agreement
 from armillary.datasets.labelling.answers import AnswerFile, Answers, read_answers
 from armillary.datasets.labelling.assignment import assign, open_queue
 from armillary.datasets.labelling.consensus import Consensus, majority
-from armillary.datasets.labelling.project_folder import ANSWERS, FOLDER, SETTINGS, modes_for
+from armillary.datasets.labelling.project_folder import ANSWERS, SETTINGS
 from armillary.datasets.labelling.settings import Settings
 from armillary.datasets.labelling.tasks import Task
-from armillary.datasets.places import is_local
-from armillary.datasets.saving import person
+from armillary.datasets.places import Place, is_local
+from armillary.datasets.shared_places import person
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -43,12 +44,12 @@ class Project:
         Where it lies.
     """
 
-    def __init__(self, dataset: Dataset, settings: Settings) -> None:
+    def __init__(self, dataset: Dataset, settings: Settings, folder: Place) -> None:
         self.dataset = dataset
         self.settings = settings
         self.person = person()
-        self.folder = dataset.folder.parent / FOLDER / settings.name
-        mode = modes_for(dataset.folder).file if is_local(dataset.folder) else 0
+        self.folder = folder
+        mode = stat.S_IMODE((folder / SETTINGS).stat().st_mode) if is_local(folder) else 0
         self._file = AnswerFile(self.folder / ANSWERS, self.person, mode)
 
     def __repr__(self) -> str:
@@ -263,10 +264,10 @@ class Project:
         return self.task.value_of(answer, len(self.dataset.take([row], [self.task.shown])[0][self.task.shown] or ()))
 
 
-def read_project(dataset: Dataset, name: str) -> Project | None:
-    """Return a project of a dataset's name by its own name; None where there is none that can be read."""
-    path = dataset.folder.parent / FOLDER / name / SETTINGS
+def read_project(dataset: Dataset, folder: Place) -> Project | None:
+    """Return the project of a folder; None where there is none that can be read."""
     try:
-        return Project(dataset, Settings.from_json(json.loads(path.read_text(encoding="utf-8"))))
+        settings = Settings.from_json(json.loads((folder / SETTINGS).read_text(encoding="utf-8")))
+        return Project(dataset, settings, folder)
     except (OSError, ValueError, LookupError, TypeError):
         return None

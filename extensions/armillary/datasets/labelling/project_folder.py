@@ -1,7 +1,8 @@
 """Where a labelling project lies, and who may write there.
 
 A project lies in the store, below the dataset's name: ``<store>/<name>/.labelling/<project>/``, with its settings in
-``project.json``, which never change, and ``answers/``, where each person has a file of their own.
+``project.json``, which never change, and ``answers/``, where each person has a file of their own. That of a version
+that its owner shares lies where it is shared, in the folder of the first of its groups.
 
 Modes, on a file system (a person's processes run with umask 077, so all are set explicitly): who may read the version
 may take part, nobody else. The project's folders can be entered by the group, or by others, exactly where the version's
@@ -18,6 +19,7 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,9 @@ from armillary_kernels.texts import translator
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.durable_files import sync_folder, write_text
 from armillary.datasets.labelling.settings import Settings
+from armillary.datasets.manifest import FILE_NAME
 from armillary.datasets.places import Place, is_local
+from armillary.datasets.shared_places import person, shared_folder, shelves
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -58,8 +62,36 @@ def modes_for(version: Path) -> Modes:
     )
 
 
-def make_folder(dataset: Dataset, settings: Settings) -> None:
-    """Write the settings of a new project: whole, or not at all.
+def project_roots(dataset: Dataset) -> list[Place]:
+    """Return the folders ``<store>/<name>`` below which projects of a dataset may lie: where it is shared first."""
+    if dataset.owner is not None:
+        return [dataset.folder.parent]
+    own = [shelf.folder / dataset.name for shelf in shelves() if shelf.owner == person()]
+    return [*own, dataset.folder.parent]
+
+
+def root_for(dataset: Dataset, people: Sequence[str]) -> Place:
+    """Return the folder below which a new project of a version lies.
+
+    Raises
+    ------
+    DatasetError
+        When others are to label it who cannot read it.
+    """
+    number = str(dataset.version)
+    root = next(root for root in project_roots(dataset) if (root / number / FILE_NAME).exists())
+    others = [who for who in people if who != person()]
+    closed = is_local(root) and not (root / number).stat().st_mode & 0o055
+    if others and closed and shared_folder() is not None:
+        raise DatasetError(
+            _("{people} cannot read {reference}.", people=", ".join(others), reference=dataset.reference),
+            _('Share it first: datasets.share("{reference}", with_="everyone").', reference=dataset.reference),
+        )
+    return root
+
+
+def make_folder(dataset: Dataset, settings: Settings) -> Place:
+    """Write the settings of a new project, whole or not at all, and return its folder.
 
     Raises
     ------
@@ -71,10 +103,13 @@ def make_folder(dataset: Dataset, settings: Settings) -> None:
             _("{name!r} cannot name a labelling project.", name=settings.name),
             _("Use small letters, digits, '.', '_' and '-', beginning with a letter or digit."),
         )
-    folder = dataset.folder.parent / FOLDER / settings.name
+    root = root_for(dataset, settings.people)
+    folder = root / FOLDER / settings.name
     text = json.dumps(settings.to_json(), indent=1, ensure_ascii=False)
     try:
-        made = _make_local(folder, text, dataset.folder) if is_local(folder) else _make_remote(folder, text)
+        made = (
+            _make_local(folder, text, root / str(dataset.version)) if is_local(folder) else _make_remote(folder, text)
+        )
     except OSError as error:
         raise DatasetError(
             _("{folder} cannot be written ({error}).", folder=folder.parent, error=error.strerror or error),
@@ -85,6 +120,7 @@ def make_folder(dataset: Dataset, settings: Settings) -> None:
             _("{name} has a labelling project {project!r} already.", name=dataset.name, project=settings.name),
             _("Open it, or choose another name."),
         )
+    return folder
 
 
 def _make_local(folder: Path, text: str, version: Path) -> bool:
@@ -151,10 +187,13 @@ def remove_folder(folder: Place) -> None:
         ) from error
 
 
-def project_names(folder: Place) -> list[str]:
-    """Return the names of the projects below a dataset's folder ``<store>/<name>``."""
-    try:
-        found = [entry.name for entry in (folder / FOLDER).iterdir() if _NAME.fullmatch(entry.name)]
-    except (OSError, ValueError):
-        return []
-    return sorted(found)
+def project_folders(dataset: Dataset) -> dict[str, Place]:
+    """Return the folders of the projects of a dataset's name, by their own names."""
+    found: dict[str, Place] = {}
+    for root in project_roots(dataset):
+        try:
+            entries = [entry for entry in (root / FOLDER).iterdir() if _NAME.fullmatch(entry.name)]
+        except (OSError, ValueError):
+            continue
+        found = {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)} | found
+    return found

@@ -11,7 +11,7 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.labelling.tasks import Task
-from armillary.datasets.saving import person
+from armillary.datasets.shared_places import person
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -91,4 +91,4 @@ def new_settings(
             _("Rows are numbered from 0 to {last}.", last=len(dataset) - 1),
         )
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    return Settings(name, dataset.reference, task, named, overlap, numbers, seed, person(), created)
+    return Settings(name, f"{dataset.name}@{dataset.version}", task, named, overlap, numbers, seed, person(), created)
