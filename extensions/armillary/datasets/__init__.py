@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from armillary.datasets import labelling
 from armillary.datasets.card import Card, describe
 from armillary.datasets.checking.checker import check
 from armillary.datasets.checking.findings import Finding, Suggestion
@@ -17,6 +18,7 @@ from armillary.datasets.checking.report import CheckReport
 from armillary.datasets.dataset import Dataset, DatasetInfo
 from armillary.datasets.dataset import list_datasets as list  # noqa: A004 (datasets.list() reads as it should)
 from armillary.datasets.dataset import open_dataset as open  # noqa: A004 (datasets.open() reads as it should)
+from armillary.datasets.editing import Edits, edit, unsaved_edits
 from armillary.datasets.features import (
     Array,
     Audio,
@@ -68,6 +70,7 @@ __all__ = [
     "Dataset",
     "DatasetInfo",
     "Difference",
+    "Edits",
     "Feature",
     "Finding",
     "Image",
@@ -91,6 +94,7 @@ __all__ = [
     "delete",
     "describe",
     "diff",
+    "edit",
     "from_huggingface",
     "import_arrays",
     "import_arrow",
@@ -104,6 +108,7 @@ __all__ = [
     "import_sql",
     "import_table",
     "import_translations",
+    "labelling",
     "lineage",
     "list",
     "open",
@@ -121,6 +126,7 @@ __all__ = [
     "to_tensorflow",
     "to_torch",
     "try_recipe",
+    "unsaved_edits",
 ]
 
 

@@ -147,15 +147,11 @@ class Dataset:
         return f"<Dataset {self.reference}: {len(self):,} examples ({self.kind}){form}{classes}; {splits}>"
 
     @cached_property
-    def _assignment(self) -> Assignment:
+    def assignment(self) -> Assignment:
+        """The split of every row."""
         column = shards.read_files(self.folder, [self.manifest.split_file]).column("split").combine_chunks()
         chunk = column.chunk(0) if hasattr(column, "chunk") else column
         return Assignment(tuple(chunk.dictionary.to_pylist()), chunk.indices.to_numpy().astype(np.int64))
-
-    @property
-    def split_codes(self) -> NDArray[np.int64]:
-        """The split of every row, in stored order: the number of its place in ``splits``."""
-        return self._assignment.codes
 
     @property
     def raw_examples(self) -> examples.Examples:
@@ -178,11 +174,11 @@ class Dataset:
                 "{dataset} has no split {split!r}; splits: {known}.", dataset=self.reference, split=split, known=known
             )
             raise DatasetError(what, _("Use one of these."))
-        return self._assignment.rows(split)
+        return self.assignment.rows(split)
 
     def split_of_rows(self) -> list[str]:
         """Return the split of every row, in stored order."""
-        return [self._assignment.names[code] for code in self._assignment.codes]
+        return [self.assignment.names[code] for code in self.assignment.codes]
 
     def labels(self, split: str | None = "train") -> NDArray[np.int64]:
         """Return the class indices of a split, ``(n,)``.

@@ -214,7 +214,7 @@ def delete(reference: str) -> None:
     ------
     DatasetError
         When no version is named, there is no such version, it is shared, or something refers to it: a version made from
-        it, or a training run.
+        it, a training run, or a labelling project.
     """
     if "@" not in str(reference):
         raise DatasetError(
@@ -240,7 +240,15 @@ def delete(reference: str) -> None:
 
 def _users(store: Place, reference: str) -> list[str]:
     children = [child for parent, child in _edges(store) if parent == reference]
-    return [*children, *(_("run {run}", run=run) for run in _runs_with(reference))]
+    runs = (_("run {run}", run=run) for run in _runs_with(reference))
+    return [*children, *runs, *(_("labelling project {name}", name=name) for name in _projects_of(store, reference))]
+
+
+def _projects_of(store: Place, reference: str) -> list[str]:
+    from armillary.datasets.labelling import projects
+
+    opened = Dataset(find(store, reference))
+    return [project.name for project in projects(opened)]
 
 
 def _runs_with(reference: str) -> Iterator[str]:

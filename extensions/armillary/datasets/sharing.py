@@ -213,5 +213,6 @@ def _withdraw(folder: Path) -> None:
     if folder.is_dir():
         (folder / FILE_NAME).unlink(missing_ok=True)
         shutil.rmtree(folder)
-        if not versions(folder.parent.parent, folder.parent.name):
+        labelled = (folder.parent / ".labelling").exists()  # what people have answered there is kept
+        if not labelled and not versions(folder.parent.parent, folder.parent.name):
             shutil.rmtree(folder.parent)

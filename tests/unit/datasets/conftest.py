@@ -13,6 +13,7 @@ from PIL import Image
 def store(tmp_path, monkeypatch):
     folder = tmp_path / "store"
     monkeypatch.setenv("ARMILLARY_DATASETS", str(folder))
+    monkeypatch.setenv("ARMILLARY_EDITS", str(tmp_path / "edits"))
     return folder
 
 

@@ -143,7 +143,7 @@ class _Job:
     def run(self, name: str, rejects: Rejects) -> Any:
         """Do it and return the folder of the version."""
         dataset = self.dataset
-        store = dataset.folder.parent.parent
+        store = dataset.store
         self.units = units_of(dataset)
         learning = [
             s for s, known in zip(self.recipe.steps, self.recipe.learned, strict=True) if s.learns and known is None
@@ -164,7 +164,7 @@ class _Job:
         return folder
 
     def _codes(self, unit: Unit) -> NDArray[np.int64]:
-        return self.dataset.split_codes[unit.first : unit.last]
+        return self.dataset.assignment.codes[unit.first : unit.last]
 
     def _plan(self, pipeline: Pipeline, cancelled: Path | None = None) -> Plan:
         has_moments = bool(travel.model_columns(pipeline.form))
@@ -198,7 +198,7 @@ class _Job:
         form = pipeline.form
         blank = Placed((), Assignment((), np.empty(0, np.int64)), input=travel.input_of(pipeline, None))
         content = Content(dict(form.features), form.target, lambda _folder: blank, (), "")
-        store = self.dataset.folder.parent.parent
+        store = self.dataset.store
         refuse_other_form(newest(store, name), name, content, blank)
 
     def _decides(self, learned: Recipe) -> list[object]:

@@ -133,7 +133,7 @@ def _taught_by_a_few(pipeline: Pipeline, steps: list[Bound]) -> list[Any]:
     plan = Plan(quiet, tuple(dataset.splits), has_moments=False, language=own_language())
     train = plan.splits.index("train") if "train" in plan.splits else -1
     for unit in units_of(dataset):
-        codes = dataset.split_codes[unit.first : unit.last]
+        codes = dataset.assignment.codes[unit.first : unit.last]
         if (codes == train).any():
             known = learn(plan, unit, codes, steps)
             return [step.step.conclude(each, step) for step, each in zip(steps, known, strict=True)]
