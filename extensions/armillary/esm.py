@@ -12,4 +12,9 @@ def in_place(script: Path) -> str:
 
     A script in a notebook has no address of its own, so it cannot import another file.
     """
-    return "\n".join(path.read_text(encoding="utf-8") for path in (_SHARED / "align.js", script))
+    return together(_SHARED / "align.js", script)
+
+
+def together(*scripts: Path) -> str:
+    """Return scripts as one module: the last has the export, and may use what the others declare."""
+    return "\n".join(path.read_text(encoding="utf-8") for path in scripts)

@@ -17,7 +17,7 @@ from armillary.datasets.importing.images import import_images
 from armillary.datasets.importing.table_files import is_table
 from armillary.datasets.importing.tables import import_table
 from armillary.datasets.preview import Preview, preview
-from armillary.datasets.uploader import Uploader
+from armillary.datasets.uploading.uploader import Uploader
 from armillary.errors import ArmillaryError
 
 _ = translator(__file__)
