@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from armillary.datasets import browse
+from armillary.datasets.browse.histograms import Histogram, histogram
 from armillary.datasets.card import Card, describe
 from armillary.datasets.dataset import Dataset, DatasetInfo
 from armillary.datasets.dataset import list_datasets as list  # noqa: A004 (datasets.list() reads as it should)
@@ -56,6 +58,7 @@ __all__ = [
     "DatasetInfo",
     "Difference",
     "Feature",
+    "Histogram",
     "Image",
     "InputSpec",
     "Lineage",
@@ -68,10 +71,12 @@ __all__ = [
     "Translation",
     "Value",
     "Video",
+    "browse",
     "delete",
     "describe",
     "diff",
     "from_huggingface",
+    "histogram",
     "import_arrays",
     "import_arrow",
     "import_boxes",

@@ -81,19 +81,29 @@ class Medium:
 
     def sound(self) -> tuple[NDArray[np.float32], int]:
         """Return samples ``(frames, channels)`` in [-1, 1] and the sampling rate in Hz."""
-        soundfile = _soundfile()
-        samples, rate = soundfile.read(self._opened(), dtype="float32", always_2d=True)
-        return samples, int(rate)
+        with opened_sound(self) as sound:
+            return sound.read(dtype="float32", always_2d=True), int(sound.samplerate)
 
     def frames(self, every: int = 1) -> Iterator[NDArray[np.uint8]]:
         """Yield every so many-th frame as ``(height, width, 3)``."""
-        with _av().open(self._opened()) as container:
+        with opened_video(self) as container:
             for index, frame in enumerate(container.decode(video=0)):
                 if index % every == 0:
                     yield frame.to_ndarray(format="rgb24")
 
-    def _opened(self) -> Any:
+    def source(self) -> Any:
+        """Return what libraries that read media open: a path or a file in memory."""
         return str(self.file) if self.data is None else io.BytesIO(self.data)
+
+
+def opened_sound(medium: Medium) -> Any:
+    """Return a ``soundfile.SoundFile``, to be closed."""
+    return _soundfile().SoundFile(medium.source())
+
+
+def opened_video(medium: Medium) -> Any:
+    """Return PyAV's container of a video, to be closed."""
+    return _av().open(medium.source())
 
 
 def check_medium(feature: Image | Audio | Video, data: bytes, max_pixels: int = pictures.MAX_PIXELS) -> None:
@@ -173,6 +183,18 @@ def _check_video(data: bytes, max_pixels: int) -> None:
         raise BadMediumError(_("it has no pictures in it"))
     if seconds < 0.5 * expected:
         raise BadMediumError(_("it is truncated"))
+
+
+def duration(feature: Audio | Video, medium: Medium) -> float | None:
+    """Return how long a sound or video is, in seconds, as its header says; None where it does not or is damaged."""
+    try:
+        if isinstance(feature, Audio):
+            with opened_sound(medium) as sound:
+                return float(sound.frames / sound.samplerate)
+        with opened_video(medium) as container:
+            return None if container.duration is None else container.duration / 1_000_000
+    except (RuntimeError, ValueError, OSError):  # also FFmpeg's and libsndfile's errors
+        return None
 
 
 def medium_feature(path: str) -> Image | Audio | Video | None:

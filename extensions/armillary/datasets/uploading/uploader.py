@@ -2,8 +2,8 @@
 
 Why messages of the kernel and not HTTP: they arrive where the kernel is, which may be another machine than the
 server's; they need no part in the server, so that JupyterLab, Notebook and Voilà do without one; they are as safe as
-the person's kernel itself; JupyterLab delivers them while a cell runs. HTTP to the server would be no quicker: the network is
-slower than either.
+the person's kernel itself; JupyterLab delivers them while a cell runs. HTTP to the server would need all of that anew,
+and the network is slower than either.
 """
 
 from __future__ import annotations
