@@ -28,6 +28,7 @@ class Cable:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.carried = 0
+        self._last = None
         self._ends = set()
         self._whole = threading.Event()
         self._whole.set()
@@ -40,8 +41,17 @@ class Cable:
         self._listener.close()
         self.cut()
 
+    def cut_after(self, size):
+        """Cut it by itself once so many more bytes have gone to the server."""
+        self._last = self.carried + size
+
+    @property
+    def is_cut(self):
+        return not self._whole.is_set()
+
     def cut(self):
         """Break every connection; new ones are refused until it is mended."""
+        self._last = None
         self._whole.clear()
         for end in list(self._ends):
             with contextlib.suppress(OSError):
@@ -68,7 +78,10 @@ class Cable:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 18):
                 sink.sendall(data)
-                self.carried += len(data) if towards_server else 0
+                if towards_server:
+                    self.carried += len(data)
+                    if self._last is not None and self.carried >= self._last:
+                        self.cut()
         for end in (source, sink):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

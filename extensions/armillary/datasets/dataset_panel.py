@@ -24,13 +24,16 @@ _NEW = ""
 
 
 class PanelTab(Protocol):
-    """A widget that has something to say of the dataset that is open."""
+    """A widget that does something with the dataset that is open."""
 
-    def show(self, dataset: Dataset | None) -> None:
-        """Show a version; None when none is open. Called when the tab is seen, and again when another is opened."""
+    layout: Any
+
+    def show_dataset(self, dataset: Dataset) -> None:
+        """Show a version. Called when the tab comes to the front, and again when another version is opened."""
 
 
-#: The tabs in order: name, title, and what makes the tab of its panel. A new tab is one line here.
+#: The tabs in order: name, title, and what makes the tab of its panel (whose `DatasetsPanel.show_dataset` opens what a
+#: tab has saved). A new tab is one line here.
 _TABS: tuple[tuple[str, Callable[[], str], Callable[[DatasetsPanel], Any]], ...] = (
     ("import", lambda: _("Import"), lambda panel: ImportTab(panel)),
     ("look", lambda: _("Look"), lambda _panel: LookTab()),
@@ -55,10 +58,11 @@ class DatasetsPanel(widgets.VBox):
         self.chooser = field(widgets.Dropdown, _("Dataset"), label="80px", width="380px")
         self.version = field(widgets.Dropdown, _("Version"), label="80px", width="200px")
         self.message = widgets.HTML()
+        self.nothing = widgets.HTML(balance.styled(f"<p>{escape(_('Open a dataset above, or import one.'))}</p>"))
         self.tabs: dict[str, Any] = {name: make(self) for name, _title, make in _TABS}
         self.selector = Tabs([title() for _name, title, _make in _TABS], list(self.tabs.values()))
         top = widgets.HBox((self.chooser, self.version), layout={"flex_flow": "row wrap"})
-        super().__init__((form(top), self.selector, self.message, *self.tabs.values()))
+        super().__init__((form(top), self.selector, self.message, self.nothing, *self.tabs.values()))
         self._list("")
         self._observe()
         if dataset is not None:
@@ -138,11 +142,14 @@ class DatasetsPanel(widgets.VBox):
 
     def _show(self) -> None:
         """Let the tab in front show what is open; the others do when they come to the front."""
-        name = list(self.tabs)[self.selector.selected]
-        reference = self.dataset.reference if self.dataset is not None else ""
-        if self._shown.get(name) != reference:
-            self._shown[name] = reference
-            self.guarded(lambda: self.tabs[name].show(self.dataset))
+        name, tab = list(self.tabs.items())[self.selector.selected]
+        dataset = self.dataset
+        lacks_one = dataset is None and name != "import"
+        tab.layout.display = "none" if lacks_one else None
+        self.nothing.layout.display = None if lacks_one else "none"
+        if dataset is not None and self._shown.get(name) != dataset.reference:
+            self._shown[name] = dataset.reference
+            self.guarded(lambda: tab.show_dataset(dataset))
 
     def guarded(self, action: Callable[[], None]) -> None:
         """Do it, or say in words why not; nothing a person does here ends in a silent failure."""

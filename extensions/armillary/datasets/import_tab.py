@@ -67,7 +67,7 @@ class ImportTab(widgets.VBox):
         shares = widgets.HBox((*self.shares.values(), self.seed), layout={"flex_flow": "row wrap"})
         self._form = form(self.name, self.target, self.on_error, shares, self.save)
 
-    def show(self, dataset: Dataset | None) -> None:
+    def show_dataset(self, dataset: Dataset) -> None:
         """Do nothing: what is imported has nothing to do with what is open."""
 
     def _clear(self) -> None:

@@ -16,22 +16,16 @@ _ = translator(__file__)
 
 
 class LookTab(widgets.VBox):
-    """Shows one version of a dataset, or says that none is open."""
+    """Shows one version of a dataset."""
 
     def __init__(self) -> None:
         self.summary = widgets.HTML()
         self.examples = ExamplesView()
         super().__init__((self.summary, self.examples))
-        self.show(None)
 
-    def show(self, dataset: Dataset | None) -> None:
+    def show_dataset(self, dataset: Dataset) -> None:
         """Show a version."""
-        body = (
-            _described(dataset)
-            if dataset is not None
-            else f"<p>{escape(_('Open a dataset above, or import one.'))}</p>"
-        )
-        self.summary.value = balance.styled(body)
+        self.summary.value = balance.styled(_described(dataset))
         self.examples.show(dataset)
 
 

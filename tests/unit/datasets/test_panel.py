@@ -102,8 +102,8 @@ def test_choosing_a_dataset_and_a_version_shows_it(digits, few_digits):
     panel.chooser.value = ""
     assert (panel.dataset, front(panel)) == (None, "import")
     panel.select("look")
-    assert rows_shown(panel) == []
-    assert "Open a dataset above" in panel.tabs["look"].summary.value
+    assert "Open a dataset above" in panel.nothing.value
+    assert (panel.nothing.layout.display, panel.tabs["look"].layout.display) == (None, "none")
     panel.chooser.value = "digits"
     assert panel.tabs["look"].examples.dataset == "digits@2"
 
