@@ -94,7 +94,7 @@ class ExamplesView(anywidget.AnyWidget):
 
     texts = traitlets.Dict().tag(sync=True)
     dataset = traitlets.Unicode("").tag(sync=True)
-    columns = traitlets.List().tag(sync=True)
+    columns = traitlets.List(traitlets.Dict()).tag(sync=True)
     choices = traitlets.Dict().tag(sync=True)
     filters = traitlets.Dict().tag(sync=True)
     page = traitlets.Dict().tag(sync=True)

@@ -126,7 +126,7 @@ def _measured(dataset: Dataset, column: str, feature: Feature, measure: Measure,
     found = np.concatenate(parts)
     known = found[np.isfinite(found)] if measure.name != "class" else found[found >= 0]
     missing += len(found) - len(known)
-    seen = {"missing": missing, "looked_at": looked_at, "examples": len(dataset)}
+    seen: dict[str, Any] = {"missing": missing, "looked_at": looked_at, "examples": len(dataset)}
     if isinstance(feature, (ClassLabel, TokenLabels)):
         counted = np.bincount(known.astype(np.int64), minlength=len(feature.names))
         return Histogram(column, "class", tuple(counted.tolist()), names=feature.names, **seen)
