@@ -15,6 +15,7 @@ from armillary.datasets.dataset import Dataset, list_datasets, open_dataset
 from armillary.datasets.import_tab import ImportTab
 from armillary.datasets.look_tab import LookTab
 from armillary.datasets.tabs import Tabs
+from armillary.datasets.versions_tab import VersionsTab
 from armillary.errors import ArmillaryError
 from armillary.form import field, form
 
@@ -37,6 +38,7 @@ class PanelTab(Protocol):
 _TABS: tuple[tuple[str, Callable[[], str], Callable[[DatasetsPanel], Any]], ...] = (
     ("import", lambda: _("Import"), lambda panel: ImportTab(panel)),
     ("look", lambda: _("Look"), lambda _panel: LookTab()),
+    ("versions", lambda: _("Versions"), lambda panel: VersionsTab(panel)),
 )
 
 

@@ -110,10 +110,31 @@ def test_choosing_a_dataset_and_a_version_shows_it(digits, few_digits):
 
 def test_only_the_tab_in_front_is_seen(digits):
     panel = datasets.panel("digits@1")
-    assert panel.selector.titles == ["Import", "Look"]
+    assert panel.selector.titles == ["Import", "Look", "Versions"]
     assert (panel.tabs["import"].layout.display, panel.tabs["look"].layout.display) == ("none", None)
     panel.selector.selected = 0
     assert (panel.tabs["import"].layout.display, panel.tabs["look"].layout.display) == (None, "none")
+
+
+def test_versions_are_listed_compared_and_described(digits):
+    digits.split(seed=1)
+    panel = datasets.panel("digits@2")
+    panel.select("versions")
+    tab = panel.tabs["versions"]
+    assert "split(train=0.8, validation=0.1, test=0.1, seed=1)" in tab.versions.value
+    assert tab.other.value == 1
+    tab.compare.click()
+    assert "digits@1 → digits@2: 0 added, 0 removed" in tab.difference.value
+    tab.description.value, tab.tags.value = "Digits <by hand>", "digits，mnist, "
+    tab.write.click()
+    assert (datasets.open("digits").card.description, datasets.open("digits").card.tags) == (
+        "Digits <by hand>",
+        ("digits", "mnist"),
+    )
+    assert "The card of digits is written." in panel.message.value
+    tab.tags.value = "x" * 60
+    tab.write.click()
+    assert 'role="alert"' in panel.message.value
 
 
 def test_a_damaged_dataset_is_said_in_words(digits, store):
@@ -129,7 +150,7 @@ def test_the_panel_speaks_chinese(digits, monkeypatch):
     monkeypatch.setenv("ARMILLARY_LANGUAGE", "zh")
     panel = datasets.panel("digits")
     assert panel.chooser.description == "数据集"
-    assert panel.selector.titles == ["导入", "查看"]
+    assert panel.selector.titles == ["导入", "查看", "版本"]
     assert "各类别样本数" in panel.tabs["look"].summary.value
     assert panel.tabs["import"].uploader.texts["choose"] == "选择文件"
     assert panel.tabs["look"].examples.texts["next"] == "下一页"
