@@ -185,7 +185,7 @@ def test_a_folder_is_dropped_and_becomes_a_version(page, digits, tmp_path):
     (folder / "virus.exe").write_bytes(b"x")
     drop(page, folder)
     arrived(page, "数字 digits")
-    expect(page.get_by_text("Left out for their kind: 1 files, such as virus.exe.")).to_be_visible()
+    expect(page.get_by_text("Files of other kinds that were left out: 1, such as virus.exe.")).to_be_visible()
     page.get_by_label("Name").fill("dropped")
     page.get_by_role("button", name="Save a version").click()
     expect(page.get_by_text("dropped@1 is saved.")).to_be_visible(timeout=30_000)

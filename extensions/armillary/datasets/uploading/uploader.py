@@ -59,7 +59,7 @@ def _texts() -> dict[str, str]:
         "sending": _("Uploading {name}: {done} of {total}, {speed}/s, {left} left"),
         "waiting": _("{name}: {done} of {total}. The connection is gone or the kernel busy; it goes on by itself."),
         "done": _("{name} is here ({total})."),
-        "left_out": _("Left out for their kind: {n} files, such as {name}."),
+        "left_out": _("Files of other kinds that were left out: {n}, such as {name}."),
         "cancel": _("Cancel"),
         "cancelled": _("The upload was cancelled."),
         "busy": _("{name} is still on its way. Wait for it or cancel it."),

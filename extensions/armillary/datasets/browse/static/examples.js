@@ -197,6 +197,7 @@ function render({ model, el }) {
       : !page.rows.length ? texts.none
       : page.total === null ? fill(texts.found, numbers)
       : fill(texts.shown, { ...numbers, total: page.total.toLocaleString() });
+    status.setAttribute("aria-busy", String(searching)); // said once, when it has ended
     pager.previous.disabled = page.number <= 0;
     pager.next.disabled = !page.more;
     pager.number.value = page.number + 1;
