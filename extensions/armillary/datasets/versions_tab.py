@@ -36,7 +36,7 @@ class VersionsTab(widgets.VBox):
         self.versions = widgets.HTML()
         self.other = field(widgets.Dropdown, _("Compare with version"), label="170px", width="300px")
         self.compare = widgets.Button(description=_("Compare"))
-        self.compare.on_click(lambda _button: panel.guarded(self._compare))
+        self.compare.on_click(lambda _button: panel.guarded(self._show_difference))
         self.difference = widgets.HTML()
         self.description = field(widgets.Textarea, _("Description"), label="100px", width="640px", rows=4)
         self.tags = field(widgets.Text, _("Tags"), label="100px", width="640px", placeholder=_("birds, photographs"))
@@ -61,7 +61,7 @@ class VersionsTab(widgets.VBox):
         self.difference.value = ""
         self.description.value, self.tags.value = dataset.card.description, ", ".join(dataset.card.tags)
 
-    def _compare(self) -> None:
+    def _show_difference(self) -> None:
         if self._dataset is not None:
             old, new = sorted((self.other.value, self._dataset.version))
             found = diff(f"{self._dataset.name}@{old}", f"{self._dataset.name}@{new}")

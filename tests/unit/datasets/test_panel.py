@@ -154,3 +154,9 @@ def test_the_panel_speaks_chinese(digits, monkeypatch):
     assert "各类别样本数" in panel.tabs["look"].summary.value
     assert panel.tabs["import"].uploader.texts["choose"] == "选择文件"
     assert panel.tabs["look"].examples.texts["next"] == "下一页"
+
+
+def test_what_a_cell_shows_of_the_panel_can_be_made(digits):
+    """A method that takes the name of one of ipywidgets' own breaks it only here."""
+    panel = datasets.panel("digits")
+    assert "DatasetsPanel" in panel._repr_mimebundle_()["text/plain"]
