@@ -160,3 +160,4 @@ def test_what_a_cell_shows_of_the_panel_can_be_made(digits):
     """A method that takes the name of one of ipywidgets' own breaks it only here."""
     panel = datasets.panel("digits")
     assert "DatasetsPanel" in panel._repr_mimebundle_()["text/plain"]
+    assert all(repr(widget) for tab in panel.tabs.values() for widget in tab.children)

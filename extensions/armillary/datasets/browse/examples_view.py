@@ -151,10 +151,10 @@ class ExamplesView(anywidget.AnyWidget):
         """Compare the shards that were read with their hashes, without making anybody wait."""
         pages = self.pages
         if pages is not None and pages.has_unchecked and (self._checking is None or not self._checking.is_alive()):
-            self._checking = threading.Thread(target=self._compare, args=(pages,), daemon=True)
+            self._checking = threading.Thread(target=self._compare_hashes, args=(pages,), daemon=True)
             self._checking.start()
 
-    def _compare(self, pages: Pages) -> None:
+    def _compare_hashes(self, pages: Pages) -> None:
         try:
             pages.check()
         except DatasetError as error:
