@@ -67,6 +67,7 @@ class DatasetsPanel(widgets.VBox):
         super().__init__((form(top), self.selector, self.message, self.nothing, *self.tabs.values()))
         self._list("")
         self._observe()
+        self._show()
         if dataset is not None:
             self.show_dataset(open_dataset(dataset))
 

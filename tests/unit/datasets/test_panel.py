@@ -23,7 +23,7 @@ def test_a_table_is_looked_at_named_and_saved(store, tmp_path):
     frame.to_csv(tmp_path / "My Irises.csv", index=False)
     panel = datasets.panel()
     tab = panel.tabs["import"]
-    assert front(panel) == "import"
+    assert (front(panel), panel.nothing.layout.display) == ("import", "none")
     tab.path.value = str(tmp_path / "My Irises.csv")
     tab.look.click()
     assert (tab.name.value, tab.target.value) == ("my-irises", "target")

@@ -2,7 +2,7 @@
 const PIECE = 1 << 20;
 const IN_FLIGHT = 8;
 /** Without an answer for so long, in ms, it asks where it was; the pause doubles up to the longest. */
-const PATIENCE = 3000, LONGEST = 30000;
+const PATIENCE = 3000, LONGEST = 10000;
 
 /** @param {string} text @param {Record<string, any>} values */
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, key) => String(values[key] ?? ""));
