@@ -55,10 +55,10 @@ class ImportTab(widgets.VBox):
         choices = [(_("stop"), "stop"), (_("leave out"), "skip"), (_("set aside"), "set_aside")]
         self.on_error = field(widgets.Dropdown, _("Unusable examples"), label="150px", width="420px", options=choices)
         self.shares = {
-            split: field(widgets.BoundedIntText, f"{_(split)} %", label="90px", width="170px", value=percent, max=100)
+            split: field(widgets.BoundedIntText, f"{_(split)} %", label="100px", width="185px", value=percent, max=100)
             for split, percent in (("train", 80), ("validation", 10), ("test", 10))
         }
-        self.seed = field(widgets.BoundedIntText, _("Seed"), label="90px", width="170px", value=0, max=2**31)
+        self.seed = field(widgets.BoundedIntText, _("Seed"), label="100px", width="185px", value=0, max=2**31)
         self.save = widgets.Button(description=_("Save a version"), button_style="primary")
         self.save.on_click(self._save)
         pick = widgets.HBox((self.path, self.look), layout={"flex_flow": "row wrap"})
