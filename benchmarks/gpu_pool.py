@@ -1,18 +1,22 @@
 """The GPU pool: forty kernels at once, the time to a grant, and what a lease costs a kernel's start.
 
-    python benchmarks/gpu_pool.py [--kernels 40] [--rounds 20]
+    python benchmarks/gpu_pool.py [--kernels 40] [--rounds 20] [--ended 100000]
 
 1. With 4 pretend GPUs, 5 people start 40 kernels at once through a real hub, each runs a cell and ends. All must run,
    within a quota of 2 GPUs a person and in fair order; the pool's audit is replayed to see it.
 2. The time of the pool's answer to an ask for a GPU that is free, over HTTP, sign-in included.
-3. From the start of a kernel to the end of its first cell: with a lease (our kernel, our provisioner), and the same
+3. An ask and its end in books that are empty, in books with 100,000 leases that have ended, and with a queue as well,
+   in which it waits. A pool without a hub.
+4. From the start of a kernel to the end of its first cell: with a lease (our kernel, our provisioner), and the same
    without (IPython's kernel, Jupyter's provisioner). Rounds alternate, and the medians are compared.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
+import sqlite3
 import statistics
 import sys
 import tempfile
@@ -34,6 +38,22 @@ from support.person import sign_in
 
 PEOPLE = ("ann", "ben", "cat", "dan", "eve")
 GPUS, QUOTA = 4, 2
+
+
+#: Asks in the queue.
+QUEUE = 100
+
+#: What a lease that has ended leaves in each table; its id and its user are filled in.
+_PAST = (
+    """INSERT INTO leases (id, "user", groups, purpose, label, wanted, state, step, pid, start_time, in_use, gpus,
+         came_from, asked_at, released_at, reason)
+       VALUES (?1, ?2, '[]', 'kernel', '', 1, 'released', '', 2, 1, 0, 0,
+         '[]', '2026-01-01 00:00:00', '2026-01-01 00:00:00', 'done')""",
+    """INSERT INTO audit (at, lease_id, "user", after, devices, actor, reason)
+       VALUES ('2026-01-01 00:00:00', ?1, ?2, 'released', '[]', 'pool', 'done')""",
+    """INSERT INTO uses (lease_id, "user", purpose, gpus, since, until)
+       VALUES (?1, ?2, 'kernel', 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00')""",
+)
 
 
 def milliseconds(seconds) -> float:
@@ -72,6 +92,59 @@ def grant_times(deployment, rounds) -> list[float]:
             assert answer.status_code == 201, answer.text
             client.delete(f"/leases/{answer.json()['id']}").raise_for_status()
     return times
+
+
+def grown_books(ended) -> None:
+    """Compare the time of an ask and its end in books that are empty, long, and long with a queue."""
+    with tempfile.TemporaryDirectory() as folder, httpx.Client(trust_env=False, timeout=60) as client:
+        pool = PoolProcess(Path(folder), simulate_gpus=GPUS)
+        pool.start()
+        try:
+            fresh = lease_times(client, pool)
+            pool.kill()
+            fill(pool.database, ended)
+            pool.start()
+            long = lease_times(client, pool)
+            for number in range(QUEUE):  # each wants all GPUs, of which one is held
+                ask(client, pool, f"waits{number % 10}", GPUS)
+            queued = lease_times(client, pool)
+        finally:
+            pool.kill()
+    print(f"an ask and its end: empty books {milliseconds(fresh):.1f} ms, {ended} ended leases", end=" ")
+    print(f"{milliseconds(long):.1f} ms, and {QUEUE} asks in the queue {milliseconds(queued):.1f} ms")
+
+
+def lease_times(client, pool, rounds=50) -> list[float]:
+    """Ask for a GPU and give it, or the place in the queue, back, while somebody holds another GPU."""
+    held = ask(client, pool, "ann", 1)
+    times = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        lease = ask(client, pool, "ben", 1)
+        request(client, pool, "ben", "DELETE", f"leases/{lease['id']}")
+        times.append(time.perf_counter() - begun)
+    request(client, pool, "ann", "DELETE", f"leases/{held['id']}")
+    return times
+
+
+def ask(client, pool, user, devices):
+    own = Process.own()
+    holder = {"pid": own.pid, "start_time": own.start_time}
+    body = {"purpose": "kernel", "devices": devices, "holder": holder}
+    return request(client, pool, user, "POST", "leases", json=body)
+
+
+def request(client, pool, user, method, path, **what):
+    answer = client.request(method, f"{pool.url}/{path}", headers={"Authorization": f"Bearer {user}"}, **what)
+    return answer.raise_for_status().json()
+
+
+def fill(database, ended) -> None:
+    """Put leases that have ended into the books, each with its audit and its use, as if years had passed."""
+    past = [(f"{number:032x}", f"user{number % 40}") for number in range(ended)]
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        for insertion in _PAST:
+            connection.executemany(insertion, past)
 
 
 async def first_cell(spec) -> float:
@@ -126,12 +199,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kernels", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--ended", type=int, default=100_000)
     options = parser.parse_args()
     with deploy(simulate_gpus=GPUS) as deployment:
         deployment.add_user("root-of-gpus", admin=True)
         forty_at_once(deployment, deployment.token("root-of-gpus"), options.kernels)
         grants = grant_times(deployment, 10 * options.rounds)
     print(f"a free GPU is granted in {milliseconds(grants):.1f} ms (median of {len(grants)}); to be under 20 ms")
+    grown_books(options.ended)
     leased, bare = kernel_starts(options.rounds)
     more = milliseconds(leased) - milliseconds(bare)
     print(f"first cell of a kernel: with a lease {milliseconds(leased):.0f} ms, without {milliseconds(bare):.0f} ms")

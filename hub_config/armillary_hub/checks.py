@@ -18,6 +18,7 @@ from typing import Literal
 import psutil
 from armillary_kernels.errors import ArmillaryError
 
+from armillary_hub.pool.tracing import obstacle
 from armillary_hub.settings import LONGEST_HOME, PORT_OFFSETS, Settings
 from armillary_hub.supervision.environment import DEPLOYMENT, PROGRAM
 from armillary_hub.supervision.processes import environment_of, listener_of
@@ -82,7 +83,8 @@ def check_account(settings: Settings) -> Iterable[Finding]:
     """Look at the account: root for team mode, anyone else for solo."""
     name = pwd.getpwuid(os.geteuid()).pw_name
     if settings.mode == "team":
-        missing = [tool for tool in ("useradd", "userdel", "groupadd") if shutil.which(tool) is None]
+        tools = ("useradd", "userdel", "usermod", "groupadd", "gpasswd")
+        missing = [tool for tool in tools if shutil.which(tool) is None]
         if os.geteuid() != 0:
             yield Finding(
                 "account", "problem", f"{name!r} may not make accounts for people.", "Use sudo, or solo mode."
@@ -270,6 +272,10 @@ def check_gpus(settings: Settings) -> Iterable[Finding]:
         yield _no_driver(settings, error)
         return
     yield Finding("GPUs", "good", f"{count} GPUs, NVIDIA driver {driver}.")
+    if count and (remedy := obstacle()):
+        yield Finding(
+            "GPUs", "warning", "Idle kernels may keep their GPUs: the driver may not save their state.", remedy
+        )
 
 
 def _no_driver(settings: Settings, error: Exception) -> Finding:

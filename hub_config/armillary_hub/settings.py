@@ -185,6 +185,11 @@ class Settings:
         return self.home / "apps"
 
     @property
+    def shared_dir(self) -> Path:
+        """Datasets that people share: ``shared/<Unix group>/<owner>/<name>/<version>``."""
+        return self.home / "shared"
+
+    @property
     def proxy_dir(self) -> Path:
         """Traefik's configuration and the hub's routes."""
         return self.state_dir / "proxy"
@@ -212,7 +217,7 @@ class Settings:
         for folder in (self.config_dir, self.state_dir, self.secrets_dir, self.logs_dir):
             folder.mkdir(exist_ok=True)
             folder.chmod(0o700)
-        for folder in (self.run_dir, self.users_dir, self.apps_dir):
+        for folder in (self.run_dir, self.users_dir, self.apps_dir, self.shared_dir):
             folder.mkdir(exist_ok=True)
             folder.chmod(entered_by_all)
 

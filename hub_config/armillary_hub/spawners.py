@@ -6,6 +6,7 @@ person's processes and threads is (``process_limit``, team mode), and nothing le
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pwd
@@ -17,12 +18,15 @@ from typing import Any
 
 import psutil
 from armillary_kernels.errors import ArmillaryError
+from armillary_kernels.gpu_environment import NO_GPU
+from armillary_kernels.shared_datasets import VARIABLE as SHARED_DATASETS
 from jupyterhub.spawner import LocalProcessSpawner
 from traitlets import Any as AnyTrait
 from traitlets import Float, Integer, Unicode, default
 
 from armillary_hub.accounts.names import ROBOT_PREFIX, is_robot
 from armillary_hub.accounts.rules import language_of_request
+from armillary_hub.accounts.shared_folders import keep_in_step
 from armillary_hub.accounts.unix_accounts import MOST_PROCESSES, account_of
 from armillary_hub.app_server.environment import GPU_WAIT, GPU_WAIT_VARIABLE, MOST_VISITORS, VISITORS_VARIABLE
 from armillary_hub.app_tokens import let_token_open_apps
@@ -94,6 +98,8 @@ class ArmillarySpawner(LocalProcessSpawner):
         try:
             self._make_runtime_dir(self.account())
             if not self.is_app:
+                groups = [group.name for group in self.user.groups]
+                await asyncio.to_thread(keep_in_step, self.settings, self.user.name, groups)
                 let_token_open_apps(self.db, self.api_token)
             address = await super().start()
         except (ArmillaryError, OSError) as error:
@@ -148,6 +154,8 @@ class ArmillarySpawner(LocalProcessSpawner):
                 "JUPYTER_RUNTIME_DIR": str(self.runtime_dir),
                 # Kernelspecs that do not ask for GPUs (python3, a person's own) get none, rather than all.
                 "JUPYTER_DEFAULT_PROVISIONER_NAME": "armillary-provisioner",
+                # Nor does a terminal, or an app before it has leased one: what leases GPUs says which ones it has.
+                **NO_GPU,
                 DEPLOYMENT: str(settings.home),
             }
         )
@@ -155,8 +163,10 @@ class ArmillarySpawner(LocalProcessSpawner):
             env[VISITORS_VARIABLE] = str(self.app_visitors)
             env[GPU_WAIT_VARIABLE] = str(self.app_gpu_wait)
             env["ARMILLARY_RELEASE"] = str(settings.apps_dir / self.user.name.removeprefix(ROBOT_PREFIX) / "current")
-        elif self.language:
-            env.setdefault("ARMILLARY_LANGUAGE", self.language)  # the admin's own `Spawner.environment` wins
+        else:
+            env[SHARED_DATASETS] = str(settings.shared_dir)
+            if self.language:
+                env.setdefault("ARMILLARY_LANGUAGE", self.language)  # the admin's own `Spawner.environment` wins
         return env
 
     @default("cmd")

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 
-from armillary_kernels.leases import DeviceHolder, Lease, LeaseError, LeaseLostError, PoolUnreachableError, QueuePlace
+from armillary_kernels.leases import (
+    DeviceHolder,
+    Lease,
+    LeaseError,
+    LeaseLostError,
+    PoolFaultError,
+    PoolUnreachableError,
+    QueuePlace,
+)
 from armillary_kernels.restarts import is_restart
 from armillary_kernels.texts import translator
 from armillary_kernels.waiting import NoGpuFreeError, Standing, WaitInterruptedError
@@ -52,6 +60,9 @@ class Failure(Text):
 
 def describe(standing: Standing, user: str) -> Text:
     """Say what a cell that does not run yet waits for."""
+    if isinstance(standing, PoolFaultError):
+        what = _("Waiting for the GPU pool, which cannot work at the moment.")
+        return Text(what, (standing.what, standing.remedy, _stop()))
     if isinstance(standing, PoolUnreachableError):
         again = _("It is usually back within some seconds; the cell then goes on by itself.")
         return Text(_("Waiting for the GPU pool, which does not answer."), (again, _stop()))
@@ -118,6 +129,9 @@ def explain(error: LeaseError, user: str) -> Failure:
         return Failure(error.what, (error.remedy,), "KeyboardInterrupt")
     if isinstance(error, PoolUnreachableError):
         again = _("Run the cell again in a minute; if this stays, tell the admin that the GPU pool is down.")
+        if isinstance(error, PoolFaultError):
+            what = _("The GPU pool cannot work at the moment, so no GPU could be had.")
+            return Failure(what, (error.what, error.remedy, again), "GpuPoolDownError")
         what = _("The GPU pool does not answer, so no GPU could be had.")
         return Failure(what, (error.what, again), "GpuPoolDownError")
     if isinstance(error, LeaseLostError):
@@ -137,6 +151,12 @@ def _none_free(error: NoGpuFreeError, user: str) -> Failure:
         "  - " + _("Run a job that needs no GPU with `armillary run --gpus 0`, or let it wait longer with `--wait`."),
     )
     return Failure(error.what, (*where, *holders, "", *advice), "NoGpuFreeError")
+
+
+def dropped_text(error: Exception) -> Text:
+    """Say that what a person did with a widget has no effect, and why."""
+    what = _("What you did with a widget just now had no effect.")
+    return Text(what, (getattr(error, "what", str(error)), _("Use the widget again.")))
 
 
 def state_text(lease: Lease | QueuePlace | None, wish: GpuWish, user: str) -> str:

@@ -8,6 +8,7 @@ again, which waits where it must. One thread speaks with the pool; the kernel's 
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import queue
 import threading
@@ -129,6 +130,11 @@ class Gate:
                 return refused
             return self._do(self._open_now)
 
+    def stop_waiting(self) -> None:
+        """End the wait of all who wait for the gate to open."""
+        if self._opening is not None:
+            self._opening.wait.cancel()
+
     def look(self) -> Future[Lease | QueuePlace | None]:
         """Learn how the lease stands."""
         return self._do(self.lease.look)
@@ -155,6 +161,8 @@ class Gate:
         future: Future[Answer] = Future()
 
         def job() -> None:
+            if not future.set_running_or_notify_cancel():
+                return  # nobody waits for it any more
             try:
                 future.set_result(task())
             except BaseException as error:
@@ -173,7 +181,10 @@ class Gate:
                 job = self._tick
             if job is None:
                 return
-            job()
+            try:
+                job()
+            except Exception:  # a thread that ended would leave every later cell waiting
+                _log.exception("The GPU lease could not be seen to; it is tried again")
 
     def _open_for(self, wait: Wait) -> None:
         if not self._open:
@@ -198,9 +209,20 @@ class Gate:
 
     def _set(self, *, open_: bool) -> None:
         with self._lock:
-            self._open = open_
+            self._turn(open_=open_)
             self.was_open |= open_
             self._left = time.monotonic()
+
+    def _turn(self, *, open_: bool) -> None:
+        """Open or close it. Behind a closed gate the garbage collector leaves what the person has made alone.
+
+        It runs in whichever thread allocates, and might free memory of a GPU that this process does not have.
+        """
+        if self._open and not open_:
+            gc.freeze()
+        elif open_ and not self._open:
+            gc.unfreeze()
+        self._open = open_
 
     def _tick(self) -> None:
         """Do what is due between cells; what the pool refuses then, the next cell says."""
@@ -231,7 +253,7 @@ class Gate:
             long_ago = time.monotonic() - self._left >= self._rhythm.idle_after
             if self._inside or not long_ago:
                 return False
-            self._open = False
+            self._turn(open_=False)
             self._acted = time.monotonic()
             return True
 

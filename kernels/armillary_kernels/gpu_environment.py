@@ -41,6 +41,12 @@ def uses_cuda(pid: int | None = None) -> bool:
     return False
 
 
+def has_gpu() -> bool:
+    """Return whether this machine has an NVIDIA GPU; where it has none a lease is for a pretended one."""
+    folder, begin = os.path.split(DEVICE_FILES)
+    return any(Path(folder).glob(f"{begin}[0-9]*"))
+
+
 def put_into(environment: MutableMapping[str, str], told: Mapping[str, str]) -> None:
     """Let an environment say what a lease's says, and nothing of an earlier lease's."""
     for name in _OURS:

@@ -11,9 +11,10 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ipykernel.ipkernel import IPythonKernel
@@ -22,6 +23,7 @@ from armillary_kernels import gate_passes
 from armillary_kernels.connection import Connection
 from armillary_kernels.gate import Gate
 from armillary_kernels.gpu_environment import ShareLimit, put_into
+from armillary_kernels.held_messages import CONTROL, HeldMessages, asks_for_state
 from armillary_kernels.kernel_lease import KernelLease
 from armillary_kernels.kernel_notes import Note, Order
 from armillary_kernels.leases import LeaseError
@@ -30,13 +32,16 @@ from armillary_kernels.texts import translator
 from armillary_kernels.waiting import Wait, WaitInterruptedError
 
 if TYPE_CHECKING:  # what a cell that does not wait needs no time to load
-    from armillary_kernels.descriptions import Failure, Text
+    from armillary_kernels.descriptions import Text
     from armillary_kernels.notices import Notice
 
 _ = translator(__file__)
 
 #: What a debugger is asked that looks at the person's objects.
 _LOOKING = ("variables", "inspectVariables", "richInspectVariables", "evaluate", "copyToGlobals")
+
+#: Seconds in which the pool says whether a word may be completed.
+_SOON = 0.5
 
 
 class GpuKernel(IPythonKernel):
@@ -52,7 +57,9 @@ class GpuKernel(IPythonKernel):
         self._restarted = ""
         self._limit = ShareLimit()
         self._cell: dict[str, Any] = {}
+        self._held = HeldMessages()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: asyncio.Task[None] | None = None
         order, connection = Order.take(os.environ), Connection.from_environment()
         if order is not None and connection is not None:
             self._guard(order, connection)
@@ -65,11 +72,15 @@ class GpuKernel(IPythonKernel):
         self._gate = Gate(lease, is_open=order.is_granted, wait_seconds=order.wait_seconds, warn=self._warn)
         self._magic = GpuMagic(self._gate, connection.user)
         self._is_guarded = True
+        #: Made now, for there may be no file descriptor left to read a translation when it is needed.
+        self._trouble = _("The cell did not run: its GPUs could not be asked for.")
         for kind in ("comm_open", "comm_msg", "comm_close"):
             self.shell_handlers[kind] = self._gated(self.shell_handlers[kind])
         self.shell.register_magic_function(  # type: ignore[union-attr] # it is there once the kernel is made
             self._magic.misplaced, "line", "armillary"
         )
+        # Between two messages; while one is handled ipykernel has another.
+        signal.signal(signal.SIGINT, lambda number, frame: self._stop_waiting())
 
     # Cells -----------------------------------------------------------------------------------------------
 
@@ -101,7 +112,7 @@ class GpuKernel(IPythonKernel):
             self._prepare(silent)
             return await super().do_execute(code, silent, store_history, user_expressions, allow_stdin, **rest)
         except KeyboardInterrupt:  # came before IPython was ready for it; without a reply the cell would never end
-            return self._failed(_failure("KeyboardInterrupt", _("Interrupted before the cell ran.")), silent)
+            return self._failed("KeyboardInterrupt", _("Interrupted before the cell ran."), (), silent)
         finally:
             if passed:
                 self._gate.leave()
@@ -117,11 +128,15 @@ class GpuKernel(IPythonKernel):
                 return self._done(store_history)
             await self._pass(silent)
         except MagicError as error:
-            return self._failed(_failure("UsageError", error.what, error.remedy), silent)
+            return self._failed("UsageError", error.what, (error.remedy,), silent)
         except LeaseError as error:
             from armillary_kernels.descriptions import explain
 
-            return self._failed(explain(error, self._user), silent)
+            failure = explain(error, self._user)
+            return self._failed(failure.name, failure.summary, failure.details, silent)
+        except Exception as error:  # without a reply the cell would never end
+            self.log.exception("A cell could not pass the gate")
+            return self._failed("NoGpuError", self._trouble, (f"{type(error).__name__}: {error}",), silent)
         return None
 
     async def _run_magic(self, line: str) -> None:
@@ -144,6 +159,7 @@ class GpuKernel(IPythonKernel):
                 if notice is not None:
                     notice.clear()
         self._apply()
+        self._held.deliver()
 
     async def _interruptible(self, done: asyncio.Future[None], wait: Wait) -> None:
         """Wait for an end; an interrupt of the kernel ends the wait first."""
@@ -161,10 +177,14 @@ class GpuKernel(IPythonKernel):
 
     def _prepare(self, silent: bool) -> None:
         try:
+            if not silent:
+                self._tell_of_restart()
             self._limit.hold()
-        except Exception:
-            self.log.warning("The limit of a share of the GPU could not be set", exc_info=True)
-        if self._restarted and not silent:
+        except Exception:  # the cell can run all the same
+            self.log.warning("Not all could be done that comes before a cell", exc_info=True)
+
+    def _tell_of_restart(self) -> None:
+        if self._restarted:
             from armillary_kernels.descriptions import restarted_text
 
             self._show(restarted_text(self._restarted))
@@ -178,11 +198,10 @@ class GpuKernel(IPythonKernel):
         def handle(stream: Any, ident: Any, message: dict[str, Any]) -> Any:
             if not self._gate.was_open or self._is_for_nobody(message):
                 return handler(stream, ident, message)
-            if self._gate.enter():
-                return self._inside(handler, stream, ident, message)
-            task = asyncio.get_running_loop().create_task(self._later(handler, stream, ident, message))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            call = partial(handler, stream, ident, message)
+            if not self._held and self._gate.enter():
+                return self._inside(call)
+            self._hold(call, is_request=asks_for_state(message))
             return None
 
         return handle
@@ -192,30 +211,62 @@ class GpuKernel(IPythonKernel):
         content = message["content"]
         if gate_passes.passes(content.get("comm_id", "")):
             return True
+        target = content.get("target_name")
         return message["header"]["msg_type"] == "comm_open" and (
-            content.get("target_name") not in self.comm_manager.targets
+            target == CONTROL or target not in self.comm_manager.targets
         )
 
-    def _inside(self, handler: Callable[..., Any], stream: Any, ident: Any, message: dict[str, Any]) -> Any:
+    def _inside(self, call: Callable[[], Any]) -> Any:
         try:
             self._apply()
-            return handler(stream, ident, message)
+            return call()
         finally:
             self._gate.leave()
 
-    async def _later(self, handler: Callable[..., Any], stream: Any, ident: Any, message: dict[str, Any]) -> None:
+    def _hold(self, call: Callable[[], Any], *, is_request: bool) -> None:
+        """Hold a message until the gate is open; a page that is loaded does not make a kernel ask for its GPU."""
+        self._held.add(call, is_request=is_request)
+        if is_request:
+            self._begin(self._let_in_now())
+        elif self._waiting is None or self._waiting.done():
+            self._waiting = self._begin(self._let_in())
+
+    def _begin(self, waits: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(waits)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _let_in(self) -> None:
+        """Wait for the gate to open, and handle what is held."""
         notice = self._notice(self._cell, keeps_output=True)
         try:
             while not self._gate.enter():
                 opening = self._gate.opening()
                 opening.wait.watch(notice.show)
                 await asyncio.shield(asyncio.wrap_future(opening.done))
-        except LeaseError as error:
-            self.log.warning("A widget's message was dropped: %s", error)
+        except Exception as error:
+            self._drop(error, notice)
             return
-        finally:
-            notice.clear()
-        self._inside(handler, stream, ident, message)
+        notice.clear()
+        self._inside(self._held.deliver)
+
+    async def _let_in_now(self) -> None:
+        if await self._is_let_in():
+            self._inside(self._held.deliver)
+
+    def _drop(self, error: Exception, notice: Notice) -> None:
+        """Say that what widgets sent has no effect, and why."""
+        self._held.drop()
+        self.log.warning("Messages of widgets were dropped", exc_info=not isinstance(error, LeaseError))
+        from armillary_kernels.descriptions import dropped_text
+
+        notice.end(dropped_text(error))
+
+    def _stop_waiting(self) -> None:
+        """End the wait of widgets, as the interrupt of a cell ends that of the cell."""
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.get_loop().call_soon_threadsafe(self._gate.stop_waiting)
 
     async def do_complete(self, code: str, cursor_pos: int | None) -> dict[str, Any]:
         """Complete code, or nothing while the person's objects may not be touched."""
@@ -251,10 +302,21 @@ class GpuKernel(IPythonKernel):
         return {**refused, "success": False, "message": _("This kernel's GPU is lent to others."), "body": {}}
 
     async def _enter_now(self) -> bool:
-        """Pass the gate if that needs no wait."""
-        if not self._is_guarded or self._gate.enter():
+        """Pass the gate if that needs no wait; an interrupt meanwhile would else end the kernel."""
+        if not self._is_guarded:
             return True
-        return await asyncio.wrap_future(self._gate.open_if_usable()) and self._gate.enter()
+        with _on_interrupt(lambda: None):
+            return await self._is_let_in()
+
+    async def _is_let_in(self) -> bool:
+        if self._gate.enter():
+            return True
+        try:
+            is_open = await asyncio.wait_for(asyncio.wrap_future(self._gate.open_if_usable()), _SOON)
+        except Exception as error:
+            self.log.info("Nothing is answered meanwhile: %r", error)
+            return False
+        return is_open and self._gate.enter()
 
     def _leave(self) -> None:
         if self._is_guarded:
@@ -294,18 +356,11 @@ class GpuKernel(IPythonKernel):
             self.shell.execution_count += 1
         return {"status": "ok", "execution_count": count, "user_expressions": {}, "payload": []}
 
-    def _failed(self, failure: Failure, silent: bool) -> dict[str, Any]:
-        traceback = [f"{failure.name}: {failure.summary}", *failure.details]
-        error = {"ename": failure.name, "evalue": failure.summary, "traceback": traceback}
+    def _failed(self, name: str, summary: str, details: tuple[str, ...], silent: bool) -> dict[str, Any]:
+        error = {"ename": name, "evalue": summary, "traceback": [f"{name}: {summary}", *details]}
         if not silent:
             self.send_response(self.iopub_socket, "error", error, ident=self._topic("error"))
         return {"status": "error", **error, "execution_count": self.execution_count, "user_expressions": {}}
-
-
-def _failure(name: str, what: str, *details: str) -> Failure:
-    from armillary_kernels.descriptions import Failure
-
-    return Failure(what, details, name)
 
 
 @contextmanager

@@ -200,7 +200,10 @@ class KernelLease:
 
     def has_used_cuda(self) -> bool:
         """Return whether CUDA is initialised in this process: it then keeps the GPUs that it has, or none."""
-        self._used_cuda = self._used_cuda or uses_cuda()
+        try:
+            self._used_cuda = self._used_cuda or uses_cuda()
+        except OSError:  # the person's code has used up the file descriptors: who cannot look assumes it
+            return True
         return self._used_cuda
 
     # Within --------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ A notebook that names a hidden one still starts it, and its first cell says what
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -25,19 +26,20 @@ class PoolKernelSpecManager(KernelSpecManager):
     _looked: float | None = None
     _memories: tuple[int, ...] | None = None
 
-    def get_all_specs(self) -> dict[str, Any]:
+    async def get_all_specs(self) -> dict[str, Any]:  # type: ignore[override] # Jupyter Server waits for either
         """Return the kernels to choose from."""
         specs = super().get_all_specs()
-        memories = self._gpu_memories()
+        memories = await self._gpu_memories()
         if memories is None:
             return specs
         return {name: one for name, one in specs.items() if is_possible(one["spec"].get("metadata", {}), memories)}
 
-    def _gpu_memories(self) -> tuple[int, ...] | None:
+    async def _gpu_memories(self) -> tuple[int, ...] | None:
         """Return the MiB of each GPU; None where the pool does not say."""
         now = time.monotonic()
         if self._looked is None or now - self._looked > _AGE:
-            self._looked, self._memories = now, _ask()
+            # In a thread: a pool that hangs must not hang all of the server.
+            self._looked, self._memories = now, await asyncio.to_thread(_ask)
         return self._memories
 
 

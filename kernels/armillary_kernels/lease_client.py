@@ -22,6 +22,7 @@ from armillary_kernels.leases import (
     LeaseLostError,
     LeaseRefusedError,
     Person,
+    PoolFaultError,
     PoolUnreachableError,
     Purpose,
     QueuePlace,
@@ -131,24 +132,50 @@ def _request(call: _Call) -> dict[str, Any]:
 
 
 def _read(call: _Call, response: httpx.Response) -> Any:
-    if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        what = _("The GPU pool answers {status}.", status=response.status_code)
-        raise PoolUnreachableError(what, _("Its log says why."))
-    try:
-        answer = response.json()
-    except ValueError:
-        what = _("{url} is not a GPU pool.", url=response.url)
-        raise PoolUnreachableError(what, _("Check ARMILLARY_POOL_URL.")) from None
+    answer = _json(response)
     if response.is_success:
-        return call.read(answer)
+        try:
+            return call.read(answer)
+        except (LookupError, TypeError, ValueError):
+            raise _not_a_pool(response) from None
+    said = _said(answer)
+    if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise _at_fault(response) if said is None else PoolFaultError(*said)
+    if said is None:
+        raise _not_a_pool(response)
     if call.may_be_unknown and response.status_code == HTTPStatus.NOT_FOUND:
         return None
-    error = answer["error"]
     lost = response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
-    raise (LeaseLostError if lost else LeaseRefusedError)(error["what"], error.get("remedy", ""))
+    raise (LeaseLostError if lost else LeaseRefusedError)(*said)
 
 
-def _unreachable(connection: Connection, error: httpx.TransportError) -> PoolUnreachableError:
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None
+
+
+def _said(answer: Any) -> tuple[str, str] | None:
+    """Return what went wrong and what to do, where the pool itself says it; the hub and proxies say it otherwise."""
+    try:
+        error = answer["error"]
+        return str(error["what"]), str(error.get("remedy", ""))
+    except (LookupError, TypeError, AttributeError):
+        return None
+
+
+def _at_fault(response: httpx.Response) -> PoolUnreachableError:
+    what = _("The GPU pool answers {status}.", status=response.status_code)
+    return PoolUnreachableError(what, _("Its log says why."))
+
+
+def _not_a_pool(response: httpx.Response) -> PoolUnreachableError:
+    what = _("{url} is not a GPU pool: it answers {status}.", url=response.url, status=response.status_code)
+    return PoolUnreachableError(what, _("Check ARMILLARY_POOL_URL."))
+
+
+def _unreachable(connection: Connection, error: httpx.TransportError | OSError) -> PoolUnreachableError:
     reason = str(error) or type(error).__name__
     what = _("The GPU pool at {url} does not answer ({reason}).", url=connection.pool_url, reason=reason)
     return PoolUnreachableError(what, _("Tell the admin."))
@@ -213,6 +240,10 @@ class LeaseClient:
         """Return the MiB of each GPU of this deployment."""
         return self._send(_gpu_memories())
 
+    def leave(self, lease_id: str) -> None:
+        """Leave the queue; refused where the GPUs are there already."""
+        self._send(_Call("POST", f"leases/{lease_id}/leave"))
+
     def end(self, lease_id: str) -> None:
         """End a lease, and the process that uses its GPUs."""
         self._send(_Call("POST", f"leases/{lease_id}/release"))
@@ -234,7 +265,7 @@ class LeaseClient:
 
         try:
             response = self._client.request(**_request(call))
-        except httpx.TransportError as error:
+        except (httpx.TransportError, OSError) as error:
             raise _unreachable(self._connection, error) from error
         return _read(call, response)
 
@@ -288,6 +319,6 @@ class AsyncLeaseClient:
 
         try:
             response = await self._client.request(**_request(call))
-        except httpx.TransportError as error:
+        except (httpx.TransportError, OSError) as error:
             raise _unreachable(self._connection, error) from error
         return _read(call, response)

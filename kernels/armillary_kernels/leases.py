@@ -4,6 +4,7 @@
 
     LeaseError                     the root, an ArmillaryError
     ├── PoolUnreachableError       no answer, or not one of the pool's
+    │   └── PoolFaultError         the pool answers that it cannot work now: its disk is full, for one
     ├── LeaseRefusedError          the pool says no: too many GPUs asked, not your process
     └── LeaseLostError             the lease is no longer yours: given back, expired, or released by an admin
 """
@@ -31,6 +32,10 @@ class LeaseError(ArmillaryError):
 
 class PoolUnreachableError(LeaseError):
     """The GPU pool does not answer."""
+
+
+class PoolFaultError(PoolUnreachableError):
+    """The GPU pool says what keeps it from working; whoever asks may wait as for one that does not answer."""
 
 
 class LeaseRefusedError(LeaseError):

@@ -35,7 +35,13 @@ class Notice:
 
     def show(self, standing: Standing) -> None:
         """Show how the lease stands; a change is seen in place."""
-        text = describe(standing, self._user)
+        self._put(describe(standing, self._user))
+
+    def end(self, text: Text) -> None:
+        """Show something that stays."""
+        self._put(text)
+
+    def _put(self, text: Text) -> None:
         if text == self._shown or not self._parent:
             return
         kind = "display_data" if self._shown is None else "update_display_data"

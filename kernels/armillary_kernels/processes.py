@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Process:
         return own
 
     def is_alive(self) -> bool:
-        """Return whether it still runs; a zombie does not, nor does another process with its pid."""
+        """Return whether it still runs, if only a thread of it; a zombie does not, nor another process with its pid."""
         return Process.of(self.pid) == self
 
     def is_stopped(self) -> bool:
@@ -62,10 +63,28 @@ class Process:
         return int(uid) if self.is_alive() else None
 
 
+def kill_group(leader: Process) -> None:
+    """Kill what is left of the group that a process leads or led."""
+    # A group keeps its number from being reused; another process of that pid means that the group is gone.
+    if leader.is_alive() or Process.of(leader.pid) is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(leader.pid, signal.SIGKILL)
+
+
 def parents() -> dict[int, int]:
     """Return the pid of each live process's parent, by the process's own."""
     stats = {int(entry.name): _stat(int(entry.name)) for entry in _PROC.iterdir() if entry.name.isdigit()}
     return {pid: int(fields[1]) for pid, fields in stats.items() if fields}
+
+
+def left_behind(process: Process) -> list[Process]:
+    """Return the living processes of the session or process group that a process led which has ended.
+
+    Its pid is not used again as long as there are any (see setsid(2), fork(2)): where another process has it, none is.
+    """
+    stats = {int(entry.name): _stat(int(entry.name)) for entry in _PROC.iterdir() if entry.name.isdigit()}
+    led = [Process(pid, int(one[19])) for pid, one in stats.items() if one and str(process.pid) in one[2:4]]
+    return [] if Process.of(process.pid) else led
 
 
 def _stat(pid: int) -> list[str] | None:
@@ -76,7 +95,9 @@ def _stat(pid: int) -> list[str] | None:
         return None
     # The name of the program stands in brackets and may itself hold brackets and spaces.
     fields = text.rpartition(")")[2].split()
-    return None if not fields or fields[0] in "ZXx" else fields
+    # The first thread of a killed process may be a zombie while others are still in a driver's call, with its memory.
+    is_over = not fields or fields[0] in "Xx" or (fields[0] == "Z" and int(fields[17]) <= 1)
+    return None if is_over else fields
 
 
 def die_with_parent() -> None:

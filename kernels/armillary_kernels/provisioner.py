@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,7 @@ from armillary_kernels.leases import (
     QueuePlace,
     new_lease_id,
 )
-from armillary_kernels.processes import Process
+from armillary_kernels.processes import Process, kill_group
 from armillary_kernels.server_client import ServerClient, server_client
 from armillary_kernels.waiting import NoGpuFreeError
 from armillary_kernels.wishes import GpuWish
@@ -80,6 +81,7 @@ class LeasedProvisioner(LocalProvisioner):
     _is_granted = False
     _is_booked = True
     _started = False
+    _kernel: Process | None = None  # until its end is seen to
     _lost: str | None = None  # a lease that the kernel's note may still name
     _restarted = ""
 
@@ -100,6 +102,8 @@ class LeasedProvisioner(LocalProvisioner):
         except BaseException:
             await self._give_back()
             raise
+        for name in (GPUS_VARIABLE, WAIT_VARIABLE, PURPOSE_VARIABLE):  # not for the kernels that this one starts
+            launch["env"].pop(name, None)
         if order is not None:
             launch["env"] = {**launch["env"], **(order.variables() if self._waits else {})}
             put_into(launch["env"], told)
@@ -116,9 +120,23 @@ class LeasedProvisioner(LocalProvisioner):
         self._started = True
         self.pid = self.process.pid
         self.pgid = self.pid  # it leads a session of its own
+        self._kernel = Process.of(self.pid) or Process(self.pid, 0)
         self.cwd = kwargs.get("cwd", Path.cwd())
         await self._bind_to_kernel()
         return self.connection_info
+
+    async def poll(self) -> int | None:
+        """Return the kernel's exit code; None while it runs. What a kernel that died has started ends here."""
+        code = await super().poll()
+        if code is not None:
+            self._end_group()
+        return code
+
+    async def send_signal(self, signum: int) -> None:
+        """Send a signal; the interrupt that comes before a shutdown would cost a queued kernel its place."""
+        ends = signum == signal.SIGINT and self.parent is not None and self.parent.shutting_down
+        if not (ends and await self._is_queued()):
+            await super().send_signal(signum)
 
     async def shutdown_requested(self, restart: bool = False) -> None:
         """Keep the lease over a restart, while no kernel is there to hold it."""
@@ -131,10 +149,11 @@ class LeasedProvisioner(LocalProvisioner):
         await super().kill(restart=restart)
 
     async def cleanup(self, restart: bool = False) -> None:
-        """Give the lease back, except between the halves of a restart."""
+        """Give the lease back, except between the halves of a restart; before that, end all that the kernel started."""
+        self._end_group()
         if not restart:
             self._read_note()
-            await self._give_back()
+            await self._give_back_after(self._kernel)
             self._note_path.unlink(missing_ok=True)
         await super().cleanup(restart=restart)
 
@@ -284,6 +303,33 @@ class LeasedProvisioner(LocalProvisioner):
 
     def _lose_sight(self) -> None:
         self._lost, self._lease = self._lease, None
+
+    async def _is_queued(self) -> bool:
+        """Return whether the kernel waits for GPUs, and so runs nothing that an interrupt could end."""
+        self._read_note()
+        if self._lease is None:
+            return False
+        try:
+            return isinstance(await self._pool.look(self._lease), QueuePlace)
+        except LeaseError:
+            return False
+
+    def _end_group(self) -> None:
+        """Kill what a dead kernel has left in its process group: the GPUs that it may use are others' soon."""
+        if self._kernel is not None and not self._kernel.is_alive():
+            kill_group(self._kernel)
+            self._kernel = None
+
+    async def _give_back_after(self, kernel: Process | None) -> None:
+        """Return the lease, or leave it to a kernel that does not die, in a driver's call; the pool sees its end."""
+        if kernel is None or self._lease is None:
+            await self._give_back()
+            return
+        try:
+            await self._pool.bind(self._lease, kernel)
+        except LeaseError as error:
+            self.log.warning("Kernel %s does not end, and its lease is not tied to it: %s", self.kernel_id, error)
+        self._lose_sight()
 
     async def _give_back(self) -> None:
         """Return the lease; a pool that does not answer sees for itself that the kernel is gone."""

@@ -1,4 +1,4 @@
-"""Why a Dask worker was ended for its memory: told by the gateway, over Dask's events read in its owner's notebooks."""
+"""Why a Dask worker was ended for its memory, or gets no GPU: told by the gateway over Dask's events."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 #: The topic of the scheduler's event log; an event is `WorkerEnd` as a dict.
 TOPIC = "armillary-worker-ended"
+
+#: That of workers to which the GPU pool gives no GPU; an event is ``{"reason": ...}``.
+REFUSED_TOPIC = "armillary-worker-refused"
 
 
 @dataclass(frozen=True)

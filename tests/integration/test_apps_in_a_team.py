@@ -4,6 +4,7 @@ import json
 import pwd
 import subprocess
 
+import httpx
 import numpy as np
 import psutil
 import pytest
@@ -79,6 +80,33 @@ def test_unpublishing_removes_the_account(team_deployment, people, app):
     assert [each for each in psutil.process_iter() if each.uids().real == uid and not _is_dead(each)] == []
     archived = list((team_deployment.settings.apps_dir / ".unpublished").rglob("model.onnx"))
     assert [path.stat().st_uid for path in archived] == [0, 0]
+
+
+def test_an_apps_gpu_counts_for_its_owner_and_comes_back_when_nobody_visits(team_deployment, people):
+    name = "teamgpu"
+    assert publish(team_deployment, people["tada"], name, title="On a GPU", gpus=1).status_code == 202
+    assert settled(team_deployment, people["tada"], name)["state"] == "ready"
+    [lease] = [one for one in pool(team_deployment, people["tada"]) if one["purpose"] == "app"]
+    assert (lease["user"], lease["label"]) == ("tada", "On a GPU")
+    assert pwd.getpwuid(psutil.Process(lease["holder"]["pid"]).uids().real).pw_name == f"app-{name}"
+    owner = team_deployment.settings.apps_dir / name / "owner.json"
+    assert as_account(f"app-{name}", "cat", str(owner)).returncode != 0
+    assert (owner.stat().st_uid, owner.parent.stat().st_uid) == (0, 0)
+
+    # 3 seconds in this deployment, 15 minutes by default.
+    wait_for(lambda: not pool(team_deployment, people["tada"]), 60, "the unused app gave its GPU back")
+    wait_for(lambda: server_process(team_deployment, name) is None, 30, "the unused app sleeps")
+    url = f"{team_deployment.url}/user/app-{name}/v2/health/ready"
+    headers = {"Authorization": f"Bearer {people['tada']}"}
+    wait_for(lambda: httpx.get(url, headers=headers, timeout=30).status_code == 200, 90, "a call wakes it")
+    assert api(team_deployment, people["tada"], "DELETE", f"apps/{name}").status_code == 204
+
+
+def pool(deployment, token):
+    """The leases that a person sees."""
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+    answer = httpx.get(f"{deployment.url}/services/gpu-pool/", headers=headers, timeout=30)
+    return answer.raise_for_status().json()["leases"]
 
 
 def _is_dead(process):

@@ -84,6 +84,7 @@ ROWS = [
     Row("GET", f"{POOL}/leases/{{lease}}", (401, 404, 404, 200, 404)),
     Row("PATCH", f"{POOL}/leases/{{lease}}", (401, 404, 404, 200, 404), "{holder}"),
     Row("DELETE", f"{POOL}/leases/{{lease}}", (401, 404, 404, None, None)),  # type: ignore[arg-type]
+    Row("POST", f"{POOL}/leases/{{lease}}/leave", (401, 404, 404, 409, 404)),
     Row("POST", f"{POOL}/leases/{{lease}}/release", (401, 404, 404, None, None)),  # type: ignore[arg-type]
     Row("PUT", f"{POOL}/leases/{{lease}}/activity", (401, 404, 404, 200, 404), {"busy": True}),
     Row("POST", f"{POOL}/leases/{{lease}}/suspend", (401, 404, 404, None, None)),  # type: ignore[arg-type]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
+import threading
 
 import cloudpickle
 import httpx
@@ -49,6 +51,20 @@ def test_computes_on_its_workers_and_is_found_again(running):
     assert running.client().submit(sum, [1, 2, 3]).result() == 6
     assert running.workers == 2
     assert cluster(workers=1) is running
+
+
+def test_what_is_left_of_a_closed_cluster_may_be_collected_by_the_loops_own_thread(running):
+    other = cluster(workers=1, memory="300 MiB")
+    assert other.name != running.name
+    gc.disable()  # or it might be collected before
+    try:
+        other.close()
+        del other
+        collected = threading.Event()
+        running.client().loop.add_callback(lambda: collected.set() if gc.collect() >= 0 else None)
+        assert collected.wait(20)
+    finally:
+        gc.enable()
 
 
 def test_workers_have_the_persons_environment_and_nothing_else(deployment, running):

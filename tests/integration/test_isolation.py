@@ -40,7 +40,10 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="module")
 def olga(team_deployment: Deployment) -> Person:
-    """A person with a running kernel and a secret file."""
+    """A person with a running kernel and a secret file, who belongs to a group."""
+    team_deployment.add_user("olga")
+    team_deployment.request("POST", "/groups/painters").raise_for_status()
+    team_deployment.request("POST", "/groups/painters/users", json={"users": ["olga"]}).raise_for_status()
     person = sign_in(team_deployment, "olga")
     assert (
         person.shell(
@@ -138,3 +141,68 @@ def test_services_listen_on_loopback_only(team_deployment: Deployment) -> None:
     assert {address.ip for address in open_ports} == {"127.0.0.1"}
     with socket.create_connection(("127.0.0.1", team_deployment.port), timeout=5):
         pass
+
+
+# Shared datasets --------------------------------------------------------------------------------------------
+
+_SHARE = """
+from armillary import datasets
+text = {"text": datasets.Value("string")}
+for name, with_ in {"private": "nobody", "painted": "group:painters", "open": "everyone"}.items():
+    made = datasets.import_examples([{"text": f"{name} {row}"} for row in range(20)], text, name)
+    access = datasets.share(made, with_=with_)
+    assert access.enforced, access
+    print(made.folder, access)
+"""
+
+
+def _python(person: Person, code: str) -> str:
+    """Return what a program prints that a person runs, with the umask of people's servers."""
+    result = person.shell(f"umask 077; python - <<'END'\n{code}\nEND")
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def _readable(person: Person) -> list[str]:
+    code = "from armillary import datasets\nfor line in datasets.shared():"
+    return _python(person, f"{code}\n    print(line.reference, len(datasets.open(line.reference).to_pandas()))").split(
+        "\n"
+    )
+
+
+def test_shared_datasets_are_read_by_those_they_are_shared_with_and_changed_by_nobody(
+    team_deployment: Deployment, olga: Person, otto: Person
+) -> None:
+    printed = _python(olga, _SHARE)
+    assert "open@1 can be read by: everyone." in printed
+    shared = team_deployment.settings.shared_dir
+    (opened,) = shared.glob("*/olga/open/1")
+    closed_name, pipe = opened.parent.parent / "closed", opened.parent.parent / "pipe" / "1"
+    assert olga.shell(f"mkdir -m 700 {closed_name} && mkdir -p {pipe} && mkfifo {pipe}/manifest.json").returncode == 0
+    assert _readable(otto) == ["olga/open@1 20", ""]
+    assert "olga/painted@1 20" in _readable(olga)
+    (painted,) = shared.glob("*/olga/painted/1")
+    closed = [shared, painted, painted.parent.parent.parent, *painted.iterdir(), olga.home / "datasets" / "private"]
+    assert _reached(otto, closed) == []
+    assert _reached(otto, [opened]) == [str(opened)]
+    shard = next(opened.glob("shard-*"))
+    for attempt in (
+        f"echo x > {shard}",
+        f"chmod u+w {shard}",
+        f"rm -f {opened}/manifest.json",
+        f"mv {opened.parent} {opened.parent}-moved",
+        f"mkdir {opened}/more",
+        f"mkdir {opened.parent.parent}/forged",
+        f"mkdir {opened.parent.parent.parent}/forged",
+        f"mv {opened.parent.parent} {opened.parent.parent.parent}/forged",
+    ):
+        assert otto.shell(attempt).returncode != 0, attempt
+    assert len(_python(otto, "from armillary import datasets; print(datasets.open('olga/open').to_pandas())")) > 100
+
+
+def test_who_joins_a_group_reads_its_datasets_from_the_next_start(team_deployment: Deployment, olga: Person) -> None:
+    late = sign_in(team_deployment, "oskar")
+    assert "olga/painted@1 20" not in _readable(late)
+    team_deployment.request("POST", "/groups/painters/users", json={"users": ["oskar"]}).raise_for_status()
+    team_deployment.stop_server("oskar")
+    assert "olga/painted@1 20" in _readable(sign_in(team_deployment, "oskar"))

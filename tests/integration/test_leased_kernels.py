@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import uuid
 from pathlib import Path
 
+import httpx
 import nbformat
 import papermill
 import pytest
@@ -17,6 +19,7 @@ from armillary_kernels.processes import Process
 from armillary_kernels.waiting import NoGpuFreeError
 from jupyter_client import AsyncKernelManager
 from support.gpu_pool import PoolProcess, eventually
+from support.strange_pool import StrangePool
 
 SPEC = "python-torch"
 BUSY = "print('mine'); import time; time.sleep(600)"
@@ -93,6 +96,7 @@ class Cell:
         self.client, self.request = client, request
         self._displays = {}
         self.error = None
+        self.others = ""
 
     @property
     def text(self):
@@ -103,6 +107,21 @@ class Cell:
         async with asyncio.timeout(within):
             while text not in self.text:
                 await self._follow()
+
+    async def shows_of_another(self, text, within=20):
+        """Wait until another cell, or a widget, shows a text."""
+        async with asyncio.timeout(within):
+            while text not in self.others:
+                await self._follow()
+
+    async def comm_messages(self, count, within=30):
+        """Wait for what widgets say; returns the data of each message."""
+        async with asyncio.timeout(within):
+            said = []
+            while len(said) < count:
+                message = await self.client.get_iopub_msg(timeout=None)
+                said += [message["content"]["data"]] if message["msg_type"] == "comm_msg" else []
+            return said
 
     async def result(self, within=30):
         """Wait until the cell has ended; return what it shows, or its error as (name, whole text)."""
@@ -115,6 +134,7 @@ class Cell:
         message = await self.client.get_iopub_msg(timeout=None)
         content, kind = message["content"], message["msg_type"]
         if message["parent_header"].get("msg_id") != self.request:
+            self.others += str(content)
             return False
         if kind == "stream":
             self._displays[uuid.uuid4().hex] = content["text"]
@@ -128,18 +148,28 @@ class Cell:
 
 
 @contextlib.asynccontextmanager
-async def running_cell(manager, code=GPU, comm=None):
-    """Run a cell, after a widget has sent a number."""
+async def talking(manager):
+    """Talk to a kernel."""
     client = manager.client()
     client.start_channels()
     try:
         await client.wait_for_ready(timeout=60)
-        if comm is not None:
-            content = {"comm_id": comm[0], "data": {"n": comm[1]}}
-            client.shell_channel.send(client.session.msg("comm_msg", content))
-        yield Cell(client, client.execute(code))
+        yield client
     finally:
         client.stop_channels()
+
+
+def send(client, kind, metadata=None, **content):
+    client.shell_channel.send(client.session.msg(kind, content, metadata=metadata))
+
+
+@contextlib.asynccontextmanager
+async def running_cell(manager, code=GPU, comm=()):
+    """Run a cell, after a widget has sent numbers."""
+    async with talking(manager) as client:
+        for number in comm[1:]:
+            send(client, "comm_msg", comm_id=comm[0], data={"n": number})
+        yield Cell(client, client.execute(code))
 
 
 async def test_each_kernel_has_a_gpu_and_the_third_waits_until_one_is_free(pool):
@@ -221,13 +251,59 @@ async def test_an_interrupt_while_waiting_gives_the_place_back(pool):
             assert (await cell.result()).startswith("'0'")
 
 
-async def test_a_restart_keeps_the_place(pool):
-    async with everything_taken(pool), kernel() as manager:
+@pytest.mark.parametrize("now", [False, True])
+async def test_a_restart_keeps_the_place_also_while_a_cell_waits(pool, now):
+    async with everything_taken(pool), kernel() as manager, running_cell(manager) as cell:
+        await cell.shows("place 1 in the queue")
         (before,) = pool.state()["queue"]
-        await manager.restart_kernel()
+        await manager.restart_kernel(now=now)
         (after,) = pool.state()["queue"]
         assert after["id"] == before["id"]
         assert after["holder"]["pid"] == manager.provisioner.pid != before["holder"]["pid"]
+
+
+async def test_a_cell_that_waited_may_ask_the_person_something(pool):
+    async with everything_taken(pool) as bobs, kernel() as manager, running_cell(manager) as cell:
+        client = cell.client
+        asks = Cell(client, client.execute("print(input('name? '))", allow_stdin=True))
+        await cell.shows("place 1 in the queue")
+        await bobs.shutdown_kernel(now=True)
+        question = await client.get_stdin_msg(timeout=30)
+        assert question["content"]["prompt"] == "name? "
+        client.input("Ann")
+        assert await asks.result() == "Ann\n"
+
+
+async def test_a_quota_that_is_used_up_is_said_in_the_cell(pool):
+    address, admin = f"{pool.url}/quotas/user/alice", {"Authorization": "Bearer admin:root"}
+    async with httpx.AsyncClient(headers=admin, trust_env=False) as client:
+        (await client.put(address, json={"gpus": 1})).raise_for_status()
+        try:
+            async with kernel(), kernel() as second, running_cell(second) as cell:
+                await cell.shows("Your own quota is used up: shut down another kernel of yours")
+                assert pool.holders() == {0: "alice"}
+        finally:
+            (await client.delete(address)).raise_for_status()
+
+
+async def test_a_process_without_file_descriptors_says_so_in_the_cell(pool):
+    """Any other error than the pool's must end the cell too."""
+    leak = (
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))\nfiles = []\n"
+        "try:\n    while True: files.append(open('/dev/null'))\nexcept OSError: print('no more')"
+    )
+    async with kernel() as manager:
+        assert await run(manager, leak) == "no more"
+        await idle(pool)
+        name, text = await run(manager)
+        assert name == "NoGpuError"
+        assert "The cell did not run: its GPUs could not be asked for." in text
+        assert "Too many open files" in text
+
+
+async def idle(pool):
+    """Wait until the pool believes the only kernel idle, so that its gate is closed."""
+    await asyncio.to_thread(eventually, lambda: pool.state()["leases"][0]["idle_since"])
 
 
 async def test_a_kernel_that_dies_while_queued_leaves_the_queue(pool):
@@ -262,6 +338,10 @@ async def test_an_idle_kernel_is_suspended_for_others_and_resumes_before_its_nex
                     reply = await client.get_shell_msg(timeout=20)
                 assert not reply["content"].get("matches")
                 assert not reply["content"].get("found")
+            look = client.session.msg("debug_request", {"command": "evaluate", "seq": 1, "arguments": {}})
+            client.control_channel.send(look)
+            reply = (await client.get_control_msg(timeout=20))["content"]
+            assert (reply["success"], reply["message"]) == (False, "This kernel's GPU is lent to others.")
             client.stop_channels()
             async with running_cell(manager, "print(x)") as cell:
                 await cell.shows("its state is kept")
@@ -322,10 +402,54 @@ async def test_what_widgets_send_waits_too_and_does_not_hold_up_cells(lending_po
             async with running_cell(manager, "print(seen)", comm=(comm, 1)) as cell:
                 await cell.shows("its state is kept")
                 await interrupted(cell, manager)
-            async with running_cell(manager, "print(seen)", comm=(comm, 2)) as cell:
+                await cell.shows_of_another("What you did with a widget just now had no effect.")
+            async with running_cell(manager, "print(seen)", comm=(comm, 2, 3, 4)) as cell:
                 await cell.shows("its state is kept")
                 await bobs.shutdown_kernel(now=True)
-                assert await cell.result() == "[2]\n", "what waited came first, but not what was interrupted"
+                assert await cell.result() == "[2, 3, 4]\n", "what waited came first, but not what was interrupted"
+
+
+async def test_an_interrupt_ends_the_wait_of_a_widget_though_no_cell_runs(lending_pool):
+    async with kernel() as manager:
+        comm = await run(manager, WIDGET)
+        async with everything_taken(lending_pool):
+            await suspended(lending_pool)
+            async with talking(manager) as client:
+                send(client, "comm_msg", comm_id=comm, data={"n": 1})
+                await asyncio.to_thread(eventually, lambda: lending_pool.state()["queue"], what="a widget that waits")
+                await manager.interrupt_kernel()
+                await asyncio.to_thread(eventually, lambda: not lending_pool.state()["queue"], what="an empty queue")
+                await Cell(client, "").shows_of_another("Use the widget again.")
+        assert await run(manager, "print(seen)") == "[]"
+
+
+PAGE = """
+from ipywidgets import IntSlider
+slider = IntSlider(7)
+print(slider.comm.comm_id)
+"""
+
+
+async def test_a_page_that_is_loaded_anew_does_not_make_a_suspended_kernel_queue(lending_pool):
+    async with kernel() as manager:
+        widget = await run(manager, PAGE)
+        async with everything_taken(lending_pool) as bobs:
+            await suspended(lending_pool)
+            async with talking(manager) as client:
+                control = {"comm_id": uuid.uuid4().hex}
+                opened = {**control, "target_name": "jupyter.widget.control", "data": {}}
+                send(client, "comm_open", metadata={"version": "1.0.0"}, **opened)
+                send(client, "comm_msg", **control, data={"method": "request_states"})
+                send(client, "comm_msg", comm_id=widget, data={"method": "request_state"})
+                client.kernel_info()
+                await client.get_shell_msg(timeout=20)
+                await asyncio.sleep(1)  # in which it would ask
+                assert lending_pool.state()["queue"] == []
+                await bobs.shutdown_kernel(now=True)
+                cell = Cell(client, client.execute("print(slider.value)"))
+                states = await cell.comm_messages(2)
+                assert states[0]["method"] == "update_states"
+                assert states[1]["state"]["value"] == 7
 
 
 async def test_a_choice_takes_effect_at_once_until_cuda_is_in_use(pool, tmp_path):
@@ -411,6 +535,82 @@ async def test_a_killed_kernel_gives_its_gpu_back(pool):
         os.kill(manager.provisioner.pid, signal.SIGKILL)
         eventually(lambda: pool.holders() == {}, within=5)
         assert not await manager.is_alive()
+
+
+async def test_what_a_killed_kernel_has_started_ends_with_it(pool):
+    stubborn = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
+    )
+    start = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {stubborn!r}], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline(); print(child.pid)"
+    )
+    async with kernel() as manager:
+        child = Process.of(int(await run(manager, start)))
+        os.kill(manager.provisioner.pid, signal.SIGKILL)
+        await asyncio.to_thread(eventually, lambda: Process.of(manager.provisioner.pid) is None)
+        assert child.is_alive()
+        assert not await manager.is_alive(), "what Jupyter asks every three seconds, and what ends the rest"
+        await asyncio.to_thread(eventually, lambda: not child.is_alive(), what="the end of what it has started")
+
+
+async def test_a_kernel_that_does_not_die_keeps_its_lease_until_it_does(pool):
+    """As one does that hangs in a driver's call; here nobody tries to kill it."""
+    async with kernel() as manager:
+        held = Process.of(manager.provisioner.pid)
+        await manager.provisioner.cleanup()
+        assert pool.holders() == {0: "alice"}
+        (lease,) = pool.state()["leases"]
+        assert (lease["holder"]["pid"], lease["holder"]["in_use"]) == (held.pid, True)
+        os.kill(held.pid, signal.SIGKILL)
+        await asyncio.to_thread(eventually, lambda: pool.holders() == {})
+
+
+async def test_an_interrupt_while_a_word_is_completed_costs_nothing(pool):
+    async with kernel() as manager:
+        await run(manager, "x = 41")
+        await idle(pool)
+        async with talking(manager) as client:
+            os.kill(pool.process.pid, signal.SIGSTOP)
+            try:
+                request = client.complete("x.", 2)
+                await asyncio.sleep(0.2)  # it waits for the pool's answer
+                await manager.interrupt_kernel()
+                reply = await client.get_shell_msg(timeout=20)
+                while reply["parent_header"]["msg_id"] != request:
+                    reply = await client.get_shell_msg(timeout=20)
+                assert reply["content"]["matches"] == []
+            finally:
+                os.kill(pool.process.pid, signal.SIGCONT)
+        assert await run(manager, "print(x)") == "41"
+
+
+async def test_what_a_job_asks_for_is_not_what_its_cells_ask_for(pool, monkeypatch):
+    for name, value in {"GPUS": "2", "WAIT_SECONDS": "5", "PURPOSE": "job"}.items():
+        monkeypatch.setenv(f"ARMILLARY_KERNEL_{name}", value)
+    async with kernel() as manager:
+        assert await run(manager, "import os; print([one for one in os.environ if 'ARMILLARY_KERNEL' in one])") == "[]"
+        assert pool.holders() == {0: "alice", 1: "alice"}
+        await manager.restart_kernel(now=True)
+        assert pool.holders() == {0: "alice", 1: "alice"}
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "said"),
+    [
+        (403, {"status": 403, "message": "Forbidden"}, "is not a GPU pool: it answers 403."),
+        (503, {"error": {"what": "The disk is full.", "remedy": "Free some space."}}, "The disk is full."),
+    ],
+)
+async def test_what_answers_in_the_pools_place_is_said_in_the_cell(pool, monkeypatch, status, answer, said):
+    monkeypatch.setenv("ARMILLARY_KERNEL_WAIT_SECONDS", "0.5")
+    with StrangePool(status, json.dumps(answer)) as strange:
+        monkeypatch.setenv("ARMILLARY_POOL_URL", strange.url)
+        async with kernel() as manager:
+            name, text = await run(manager)
+    assert name == "GpuPoolDownError"
+    assert said in text
 
 
 async def test_a_killed_kernel_that_is_restarted_asks_anew(pool):

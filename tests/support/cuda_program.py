@@ -1,7 +1,7 @@
 """A process that uses a pretend GPU as it is told, with children that do too: what a kernel is to the pool.
 
 It is told over its standard input: a line of JSON, ``[method, arguments...]`` of `FakeCuda`; or ``["start"]`` a child,
-and ``["child", number, method, ...]`` tell that one.
+and ``["child", number, method, ...]`` tell that one; ``["open", path]`` keeps a file open.
 """
 
 from __future__ import annotations
@@ -65,6 +65,9 @@ def answer(line, cuda, children):
         return children[-1].process.pid
     if do == "child":
         return children[arguments[0]].tell(*arguments[1:])
+    if do == "open":
+        cuda[arguments[0]] = Path(arguments[0]).open("w")  # noqa: SIM115 - until the process ends
+        return None
     if do == "pid":
         return os.getpid()
     if "cuda" not in cuda:

@@ -300,12 +300,14 @@ def _keep_logs(deployment: Deployment) -> None:
 
 
 def _remove_accounts(deployment: Deployment) -> None:
-    """Remove the Unix accounts that a team deployment made."""
+    """Remove the Unix accounts and groups that a team deployment made."""
     if deployment.settings.mode != "team":
         return
     for entry in pwd.getpwall():
         if Path(entry.pw_dir).parent == deployment.settings.users_dir:
             _end_account(entry.pw_name)
+    for folder in deployment.settings.shared_dir.glob("arm-*"):
+        subprocess.run(["groupdel", folder.name], check=True)
 
 
 def _remove_stale_accounts() -> None:

@@ -2,7 +2,8 @@
 
 A process is running, locked, checkpointed, locked and running again, in this order and no other. Lock waits for work to
 end, or gives up. What uses managed memory is not checkpointed. Too little host memory costs the process its life.
-A restore with too little GPU memory loses its state for ever. A stopped process lets every call hang.
+A restore allocates one piece after another; where it finds too little GPU memory the process stays checkpointed, and no
+later restore succeeds (NVIDIA/cuda-checkpoint#44). A stopped process lets every call hang.
 
 It stands in for the modules ``cuda.bindings.driver`` and ``pynvml``, in the processes that the pool starts for them.
 """
@@ -11,11 +12,13 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import errno
 import os
 import signal
 import sys
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,7 +27,7 @@ if __name__ == "__main__":
 
 from armillary_kernels.processes import Process
 
-from support.fake_gpus import TICK, FakeGpus, needed, on_gpu
+from support.fake_gpus import TICK, FakeGpus, needed, on_gpus
 
 
 class CUresult(enum.IntEnum):
@@ -32,6 +35,7 @@ class CUresult(enum.IntEnum):
     CUDA_ERROR_INVALID_VALUE = 1
     CUDA_ERROR_OUT_OF_MEMORY = 2
     CUDA_ERROR_NOT_INITIALIZED = 3
+    CUDA_ERROR_OPERATING_SYSTEM = 304
     CUDA_ERROR_ILLEGAL_STATE = 401
     CUDA_ERROR_NOT_READY = 600
     CUDA_ERROR_NOT_SUPPORTED = 801
@@ -75,6 +79,8 @@ class FakeDriver:
         self._initialised = False
 
     def has_cuda(self, pid):
+        if pid in self._gpus.machine["unreadable"]:
+            raise PermissionError(errno.EACCES, "Permission denied")
         return self._gpus.process(pid) is not None
 
     def cuGetErrorString(self, error):  # noqa: N802 - CUDA's names
@@ -101,7 +107,12 @@ class FakeDriver:
     def cuCheckpointProcessRestore(self, pid, args):  # noqa: N802
         pairs = {str(pair.oldUuid): str(pair.newUuid) for pair in args.gpuPairs} if args else {}
         assert not args or args.gpuPairsCount == len(pairs)
-        return self._do("restore", pid, lambda state, machine: self._restore(state, machine, pairs))
+        begin, go_on = partial(self._begin_to_restore, pairs=pairs), partial(self._restore_one, pairs=pairs)
+        done = self._do("restore", pid, begin, ("before",))
+        while done == (CUresult.CUDA_SUCCESS, "goes on"):
+            time.sleep(self._gpus.machine["slow"])
+            done = self._do("restore", pid, go_on, ("after",))
+        return done
 
     def cuCheckpointProcessUnlock(self, pid, args):  # noqa: N802
         return self._do("unlock", pid, self._unlock)
@@ -122,24 +133,34 @@ class FakeDriver:
             os.kill(state["pid"], signal.SIGKILL)  # as the kernel's OOM killer does
         state["state"] = "CHECKPOINTED"
 
-    def _restore(self, state, machine, pairs):
+    def _begin_to_restore(self, state, machine, pairs):
         _must_be(state, "CHECKPOINTED")
         if not self._initialised:
             refuse("NOT_INITIALIZED")
         everywhere = sorted(gpu["uuid"] for gpu in machine["gpus"])
         if pairs and (branch(machine) < 580 or not sorted(pairs) == sorted(pairs.values()) == everywhere):
             refuse("INVALID_VALUE")
-        needs = {}
-        for one in state["allocations"].values():
+        if state.get("broken"):
+            refuse("OPERATING_SYSTEM")
+        state["back"] = {}
+        return "goes on"
+
+    def _restore_one(self, state, machine, pairs):
+        """Restore the next allocation, or end."""
+        for name, one in state["allocations"].items():
             target = pairs.get(one["uuid"], one["uuid"])
-            needs[target] = needs.get(target, 0) + one["mebibytes"]
-        if any(self._gpus.free(uuid) < size for uuid, size in needs.items()):
-            state["state"] = "FAILED"
-            return
+            if name in state["back"]:
+                continue
+            if self._gpus.free(target) < one["mebibytes"]:
+                state.update(back={}, broken=True)
+                return "out of memory"
+            state["back"][name] = target
+            return "goes on"
+        for name, target in state.pop("back").items():
+            state["allocations"][name]["uuid"] = target
         state["state"] = "LOCKED"
-        state["devices"] = [pairs.get(uuid, uuid) for uuid in state["devices"]]
-        for one in state["allocations"].values():
-            one["uuid"] = pairs.get(one["uuid"], one["uuid"])
+        state["devices"] = [pairs.get(one, one) for one in state["devices"]]
+        return None
 
     def _unlock(self, state, machine):
         _must_be(state, "LOCKED")
@@ -147,12 +168,13 @@ class FakeDriver:
 
     # Within --------------------------------------------------------------------------------------------------
 
-    def _do(self, call, pid, change):
+    def _do(self, call, pid, change, when=("before", "after")):
         """Change a process's state by a rule; a call may be made to hang ``before`` or ``after`` it."""
         machine = self._gpus.machine
         if branch(machine) < 570:
             raise RuntimeError(f'Function "cuCheckpointProcess{call.title()}" not found')
         hangs = machine["hang"].get(call)
+        hangs = hangs if hangs in when else None
         process = Process.of(pid)
         if hangs == "before" or (process is not None and process.is_stopped()):
             _hang()
@@ -165,10 +187,10 @@ class FakeDriver:
             except RefusedError as error:
                 return (error.args[0], None)
             self._gpus.keep(state)
-        if hangs == "after":
-            _hang()
-        if call == "restore" and state["state"] == "FAILED":
+        if answer == "out of memory":
             return (CUresult.CUDA_ERROR_OUT_OF_MEMORY, None)
+        if hangs == "after" and answer != "goes on":
+            _hang()
         return (CUresult.CUDA_SUCCESS, answer)
 
 
@@ -184,6 +206,10 @@ def _must_be(state, name):
 def _hang():
     while True:
         signal.pause()
+
+
+#: How far the host's pids are from those here: no pid is that large.
+FOREIGN = 2**23
 
 
 class NVMLError(Exception):
@@ -203,8 +229,7 @@ class FakeNvml:
         self._gpus = FakeGpus(folder)
 
     def nvmlInit(self):  # noqa: N802 - NVML's names
-        if self._gpus.machine["hang"].get("nvml"):
-            _hang()
+        pass
 
     def nvmlShutdown(self):  # noqa: N802
         pass
@@ -213,6 +238,8 @@ class FakeNvml:
         return self._gpus.machine["driver"]
 
     def nvmlDeviceGetCount(self):  # noqa: N802
+        if self._gpus.machine["hang"].get("nvml"):
+            _hang()
         return len(self._gpus.machine["gpus"])
 
     def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802
@@ -238,25 +265,28 @@ class FakeNvml:
     def nvmlDeviceGetComputeRunningProcesses(self, handle):  # noqa: N802
         return [
             SimpleNamespace(
-                pid=state["pid"],
-                usedGpuMemory=2**20
-                * sum(one["mebibytes"] for one in state["allocations"].values() if one["uuid"] == handle["uuid"]),
+                pid=self._pid(state),
+                usedGpuMemory=2**20 * sum(one["mebibytes"] for one in on_gpus(state) if one["uuid"] == handle["uuid"]),
             )
-            for state in self._on(handle)
+            for state in self._listed(handle)
         ]
 
     def nvmlDeviceGetProcessUtilization(self, handle, since):  # noqa: N802
-        busy = [state["pid"] for state in self._on(handle) if state["busy"]]
+        busy = [self._pid(state) for state in self._listed(handle) if state["busy"]]
         if not busy:
             raise NVMLError_NotFound("nobody worked")
         now = time.monotonic_ns() // 1000
         return [SimpleNamespace(pid=pid, timeStamp=now, smUtil=90, memUtil=10, encUtil=0, decUtil=0) for pid in busy]
 
+    def _pid(self, state):
+        return state["pid"] + (FOREIGN if self._gpus.machine["listed"] == "foreign" else 0)
+
+    def _listed(self, handle):
+        return [] if self._gpus.machine["listed"] == "not" else self._on(handle)
+
     def _on(self, handle):
         return [
-            state
-            for state in self._gpus.processes()
-            if on_gpu(state) and any(one["uuid"] == handle["uuid"] for one in state["allocations"].values())
+            state for state in self._gpus.processes() if any(one["uuid"] == handle["uuid"] for one in on_gpus(state))
         ]
 
 

@@ -26,7 +26,17 @@ def gpu_uuid(number):
 
 
 class FakeGpus:
-    """The GPUs. ``machine`` may be changed by a test: ``driver``, ``hang``, ``busy_gpus``, ``host`` (MiB), ``lingers``.
+    """The GPUs. A test may change the ``machine``.
+
+    ======================= =====================================================================================
+    ``driver``              its version
+    ``hang``                calls that hang, and whether ``"before"`` or ``"after"`` they are done; ``nvml``
+    ``host``                MiB of host memory
+    ``lingers``             MiB of each GPU that nobody has, and that are not free
+    ``slow``                seconds that a restore takes for each allocation
+    ``unreadable``          pids of processes that the pool may not look into
+    ``listed``              how NVML lists processes: by their pids, by the host's (``"foreign"``), or not (``"not"``)
+    ======================= =====================================================================================
 
     Parameters
     ----------
@@ -44,7 +54,8 @@ class FakeGpus:
         made = cls(folder)
         gpus = [{"uuid": gpu_uuid(n), "name": "NVIDIA H100", "memory": mebibytes} for n in range(count)]
         made.set_host_memory(host)
-        made._write("machine", {"driver": driver, "gpus": gpus, "host": host, "hang": {}, "lingers": {}})
+        fresh = {"hang": {}, "lingers": {}, "slow": 0.0, "unreadable": [], "listed": "here"}
+        made._write("machine", {"driver": driver, "gpus": gpus, "host": host, **fresh})
         return made
 
     @contextlib.contextmanager
@@ -92,7 +103,7 @@ class FakeGpus:
 
     def used(self, uuid):
         """MiB of a GPU that are in use."""
-        held = (one for state in self.processes() if on_gpu(state) for one in state["allocations"].values())
+        held = (one for state in self.processes() for one in on_gpus(state))
         lingers = self.machine["lingers"].get(uuid, 0)
         return lingers + sum(one["mebibytes"] for one in held if one["uuid"] == uuid)
 
@@ -119,6 +130,13 @@ class FakeGpus:
 
 def on_gpu(state):
     return state["state"] in ("RUNNING", "LOCKED")
+
+
+def on_gpus(state):
+    """The allocations that are on GPUs: those of a process that is being restored, one after another."""
+    if on_gpu(state):
+        return list(state["allocations"].values())
+    return [{**state["allocations"][name], "uuid": uuid} for name, uuid in state.get("back", {}).items()]
 
 
 def needed(state):

@@ -23,6 +23,12 @@ from starlette.responses import JSONResponse
 
 SERVICE = "gpu-pool"
 
+#: In the environment of a pool's process: its database, where that is no file.
+_URL = "POOL_DATABASE_URL"
+
+#: Seconds that NVML may take on a machine that is busy with tests: it is not what they are about.
+NVML_PATIENCE = 30.0
+
 
 class TokenIsTheName:
     """A sign-in that believes the token."""
@@ -80,7 +86,8 @@ def serve_pool(port, database, simulate_gpus, idle_after, cuda):
     from armillary_hub.web.server import serve
 
     own = os.getuid()
-    store = LeaseStore(f"sqlite:///{database}", rules=Rules(idle_after=idle_after))
+    url = os.environ.get(_URL) or f"sqlite:///{database}"
+    store = LeaseStore(url, rules=Rules(idle_after=idle_after))
     inventory, suspender = gpus_of(simulate_gpus, cuda)
     pool = GpuPool(store, inventory, lambda user: own, suspender=suspender)
     middleware = [Middleware(TokenIsTheName), Middleware(LateAnswers, file=late_file(database))]
@@ -105,11 +112,11 @@ def gpus_of(simulate_gpus, cuda):
 
         return inventory_of(simulate_gpus), HeldSuspender(cuda.removeprefix("held:"))
     if cuda == "real":
-        inventory = NvmlInventory()
+        inventory = NvmlInventory(patience=NVML_PATIENCE)
         return inventory, CudaSuspender(inventory)
     from support.fake_cuda_driver import command
 
-    inventory, patience = NvmlInventory(command(cuda, "nvml")), Patience(call=5.0, lock=0.5, copy=3.0)
+    inventory, patience = NvmlInventory(command(cuda, "nvml"), NVML_PATIENCE), Patience(call=5.0, lock=0.5, copy=3.0)
     memory = HostMemory(margin=1024, root=Path(cuda) / "host")
     return inventory, CudaSuspender(
         inventory, memory, command=command(cuda, "cuda"), patience=patience, room_patience=1.0
@@ -140,7 +147,8 @@ def eventually(condition, within=20.0, what="the condition"):
 class PoolProcess:
     """The pool's process, which may be killed and started again on the same books."""
 
-    def __init__(self, folder: Path, simulate_gpus=2, idle_after=600.0, cuda=""):
+    def __init__(self, folder: Path, simulate_gpus=2, idle_after=600.0, cuda="", database_url=""):
+        self.database_url = database_url
         self.database = folder / "gpu-pool.sqlite"
         self.log = folder / "gpu-pool.log"
         self.simulate_gpus, self.idle_after, self.cuda = simulate_gpus, idle_after, cuda
@@ -154,7 +162,7 @@ class PoolProcess:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "support.gpu_pool", *arguments],
-                env=os.environ | {"PYTHONPATH": path},
+                env=os.environ | {"PYTHONPATH": path, _URL: self.database_url},
                 stdout=log,
                 stderr=log,
             )

@@ -12,15 +12,16 @@ class HeldSuspender(SimulatedSuspender):
     """Works on a process until nothing holds it any more: a file in a folder, named by the process's pid."""
 
     def __init__(self, folder):
+        super().__init__()
         self._folder = Path(folder)
 
-    def suspend(self, process, devices):
-        self._wait(process)
-        return super().suspend(process, devices)
+    def suspend(self, family, devices, *, again=False):
+        self._wait(family.holder)
+        return super().suspend(family, devices, again=again)
 
-    def restore(self, process, devices, saved):
-        self._wait(process)
-        super().restore(process, devices, saved)
+    def restore(self, family, devices, saved, *, again=False):
+        self._wait(family.holder)
+        super().restore(family, devices, saved, again=again)
 
     def _wait(self, process):
         while (self._folder / str(process.pid)).exists():

@@ -29,10 +29,16 @@ class Person:
     def home(self) -> Path:
         return Path(self.environment["HOME"])
 
+    def _groups(self) -> list[int]:
+        """Return the supplementary groups of the server's process."""
+        lines = Path(f"/proc/{self.server.pid}/status").read_text().splitlines()
+        return [int(gid) for line in lines if line.startswith("Groups:") for gid in line.split()[1:]]
+
     def shell(self, command: str, *, timeout: float = 300, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run a shell command as the person, in the home folder."""
         uid = self.server.uids().real
-        account = {} if uid == os.geteuid() else {"user": uid, "group": self.server.gids().real, "extra_groups": []}
+        groups = {"group": self.server.gids().real, "extra_groups": self._groups()}
+        account = {} if uid == os.geteuid() else {"user": uid, **groups}
         return subprocess.run(
             ["bash", "-c", command],
             env=dict(self.environment),

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from datetime import timedelta
 
 from armillary_hub.pool.together import PATIENCE
+from armillary_kernels.processes import Process
 
 from support.pool_people import GROUPS, MEMORY, RULES
 from support.pool_world import moment
@@ -60,11 +61,21 @@ class Books:
             self.held[row["lease_id"]].append(row)
         self.fresh = self._lines(self.audit[-1]["number"] if self.audit else 0)
         self.audit += self.fresh
+        self._forget_what_the_pool_forgot()
         for line in self.fresh:
             self._expect_the_rest_of_a_group(line)
             self._replay(line)
         assert not self.due, "of asks that belong together all are granted in one round, or none"
         return True
+
+    def _forget_what_the_pool_forgot(self):
+        """Forget leases of which nothing is left; each had ended."""
+        gone = self.told.keys() - self.leases.keys()
+        assert {self.told[one][0] for one in gone} <= {"released"}, "who stands is not forgotten"
+        for one in gone:
+            del self.told[one]
+        if gone:
+            self.audit = [line for line in self.audit if line["lease_id"] not in gone]
 
     def _lines(self, after):
         lines = self.rows(f"SELECT * FROM audit WHERE number > {after} ORDER BY number")
@@ -135,6 +146,7 @@ class Ledger(Books):
         self.grants_keep_to_quotas_and_reservations()
         self.devices_that_work_are_given_and_no_others()
         self.who_is_suspended_is_so_in_the_books()
+        self.what_a_lease_left_behind_has_ended()
 
     def check_thoroughly(self):
         """Assert it once more, on everything."""
@@ -167,6 +179,14 @@ class Ledger(Books):
             if lease["state"] == "suspended":
                 assert holder in suspended, "whoever runs has GPUs"
 
+    def what_a_lease_left_behind_has_ended(self):
+        processes = self.world.processes
+        for lease in self.leases.values():
+            holder = Process(lease["pid"], lease["start_time"])
+            if lease["state"] == "released" and not processes.is_alive(holder):
+                left = processes.living_children(holder)
+                assert not left, "whoever was on a GPU has gone when the next gets it"
+
     def use_is_what_the_audit_says(self):
         expected = defaultdict(float)
         for user, gpus, since, until in self.uses():
@@ -183,8 +203,8 @@ class Ledger(Books):
             for user in {lease["user"] for lease in leases}:
                 self._check_quota(user, {(row["scope"], row["name"]): row for row in quotas})
         whole = [lease for lease in leases if lease["memory"] is None]
-        if whole and (reservations := self.rows("SELECT * FROM reservations")):
-            self._check_reservation(whole, reservations[0])
+        if whole and (reservations := self.rows("SELECT * FROM reservations ORDER BY id")):
+            self._check_reservations(whole, reservations)
 
     def _check_quota(self, user, quotas):
         levels = [("user", user), ("group", GROUPS.get(user)), ("default", "")]
@@ -200,18 +220,22 @@ class Ledger(Books):
         ]
         assert sum(used) / 3600 < hours + 1e-9
 
-    def _check_reservation(self, granted, reservation):
+    def _check_reservations(self, granted, reservations):
         now = self.world.wall
         begun = _BEGINS - timedelta(seconds=RULES.lead) <= now
         if not begun or not timedelta(0) <= (now - _BEGINS) % timedelta(days=7) < timedelta(hours=10):
             return
-        members = {name for name in GROUPS if reservation["name"] in (name, GROUPS[name])}
-        if all(lease["user"] in members for lease in granted):
+        members = [{name for name in GROUPS if one["name"] in (name, GROUPS[name])} for one in reservations]
+        if all(lease["user"] in set().union(*members) for lease in granted):
             return
-        held = sum(map(_gpus, self.granted(*members)))
-        free = [row for row in self.devices.values() if row["state"] == "working"]
-        free = [row for row in free if not row["exclusives"] and not row["shared"]]
-        assert len(free) >= math.ceil(reservation["devices"] - held - 1e-9)
+        left = [row for row in self.devices.values() if row["state"] == "working"]
+        free, missing = [row for row in left if not row["exclusives"] and not row["shared"]], 0
+        working = len(left)
+        for one, names in zip(reservations, members, strict=True):
+            keeps = min(one["devices"], working)  # what those before it leave
+            working -= keeps
+            missing += max(0, math.ceil(keeps - sum(map(_gpus, self.granted(*names))) - 1e-9))
+        assert len(free) >= missing
 
 
 def _gpus(lease):

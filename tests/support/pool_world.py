@@ -45,7 +45,7 @@ class Processes:
     """The processes of the machine: pids are used again, as Linux does it, but never with the same start time."""
 
     def __init__(self):
-        self.running = {}
+        self.running, self.children = {}, {}
         self._started = 0
 
     def start(self, pid=None):
@@ -64,18 +64,38 @@ class Processes:
         if self.is_alive(process):
             del self.running[process.pid]
 
+    def start_child(self, parent):
+        """Let a process start another, which outlives it."""
+        child = self.start()
+        self.children.setdefault(parent, []).append(child)
+        return child
+
+    def end_family(self, family):
+        self.end(family.holder)
+        self.kill_left_behind(family)
+
+    def kill_left_behind(self, family):
+        """They end at once; one that does not is looked for the next time."""
+        left = [] if self.is_alive(family.holder) else self.living_children(family.holder)
+        for child in set(left) - family.apart:
+            self.end(child)
+        return bool(set(left) - family.apart)
+
+    def living_children(self, parent):
+        return [child for child in self.children.get(parent, ()) if self.is_alive(child)]
+
 
 class Gpus:
     """The machine's GPUs, which may fail, fall off the bus, or hang with the driver."""
 
     def __init__(self, count, memory=16 * 2**30):
         self.all = tuple(Device(f"GPU-{index}", index, "H100", memory) for index in range(count))
-        self.lost, self.failing, self.hangs = set(), set(), False
+        self.lost, self.failing, self.hangs, self.driver = set(), set(), False, ""
 
     def devices(self):
         if self.hangs:
             raise NvmlSilentError("NVML has not answered for 3 s")
-        there = (one for one in self.all if one.uuid not in self.lost)
+        there = (replace(one, driver=self.driver) for one in self.all if one.uuid not in self.lost)
         return tuple(replace(one, trouble="ERR!") if one.uuid in self.failing else one for one in there)
 
     def readings(self):
@@ -94,22 +114,30 @@ class Checkpoints:
     def refusal(self, process):
         return "it uses managed memory" if process in self.unable else None
 
-    def suspend(self, process, devices):
-        self._may_fail(process)
-        self.suspended.add(process)
+    def suspend(self, family, devices, *, again=False):
+        self._may_fail(family.holder, family.holder not in self.suspended, again)
+        self.suspended.add(family.holder)
+        self._may_be_silent()
         return dict.fromkeys(devices, 1024)
 
-    def restore(self, process, devices, saved):
-        self._may_fail(process)
+    def restore(self, family, devices, saved, *, again=False):
+        self._may_fail(family.holder, family.holder in self.suspended, again)
         assert len(set(devices.values())) == len(devices)
         assert not saved or saved.keys() == devices.keys()
-        self.suspended.discard(process)
+        self.suspended.discard(family.holder)
+        self._may_be_silent()
 
-    def _may_fail(self, process):
+    def _may_fail(self, process, is_as_before, again):
         if not self._processes.is_alive(process):
-            raise SuspensionError("The process has ended.", fatal=True)
-        if self.fails:
-            raise SuspensionError("There is not enough memory.", fatal=self.fails == "fatally")
+            raise SuspensionError("The process has ended.", "lost")
+        assert is_as_before or again, "only a step that was begun before may have been taken already"
+        outcome = {"for now": "unchanged" if is_as_before else "unknown", "fatally": "lost", "silent": "unknown"}
+        if self.fails in outcome:
+            raise SuspensionError("There is not enough memory.", outcome[self.fails])
+
+    def _may_be_silent(self):
+        if self.fails == "silent when it is done":
+            raise SuspensionError("The CUDA driver has not answered for 15 s.", "unknown")
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,9 @@ def test_its_buttons_suspend_end_and_leave_the_queue(pool, sleeper):
         panel._message(panel, {"action": "leave", "lease": waiting}, [])
         with pytest.raises(LeaseLostError):
             client.look(waiting)
+        panel._message(panel, {"action": "leave", "lease": mine}, [])
+        assert "it has its GPUs, or has ended" in panel.html, "granted while the question was on the screen"
+        assert client.look(mine).devices
         panel._message(panel, {"action": "end", "lease": mine}, [])
         assert not holder.is_alive()
         assert "You hold no GPU and wait for none." in panel.html

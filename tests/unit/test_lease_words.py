@@ -24,7 +24,7 @@ def test_durations(seconds, english, chinese):
 
 def test_what_a_lease_is_of_and_what_it_waits_for():
     assert [amount_words(1, None, "en"), amount_words(2, None, "en")] == ["1 GPU", "2 GPUs"]
-    assert amount_words(1, 4096, "zh") == "一个 GPU 的 4 GiB"
+    assert amount_words(1, 4096, "zh") == "一块 GPU 的 4 GiB 显存"
     assert [memory_words(512), memory_words(81_559)] == ["512 MiB", "79.6 GiB"]
     assert estimate_words(None, "en") == "nobody can say yet"
     assert estimate_words(20, "en") == "in less than a minute"

@@ -12,7 +12,7 @@ from distributed import Client
 
 from armillary.clusters.gpu_queue import GpuQueue
 from armillary.clusters.progress import Arrival, Report, waiting_for_workers
-from armillary.clusters.worker_ends import tell
+from armillary.clusters.worker_ends import last_refusal, tell
 from armillary.errors import ClusterError
 
 _ = translator(__file__)
@@ -86,6 +86,18 @@ class Cluster(ABC):
             tell(self._client, self)
         return self._client
 
+    def is_shared(self) -> bool:
+        """Return whether others than this process are connected: another notebook, or a run that goes on.
+
+        Raises
+        ------
+        ClusterError
+            If the cluster has stopped.
+        """
+        client = self.client()
+        connected = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.clients))
+        return any(name not in (client.id, "fire-and-forget") for name in connected)
+
     @property
     def workers(self) -> int:
         """Number of workers at work now."""
@@ -151,7 +163,7 @@ class Cluster(ABC):
             with waiting_for_workers() as line:
                 self.wait_for_workers(workers, report=report or line)
         except BaseException:
-            if self.gpu_queue():
+            if self.gpus:
                 with suppress(ClusterError):
                     self._request_workers(self.workers)
             raise
@@ -180,26 +192,28 @@ class Cluster(ABC):
         """
         deadline = time.monotonic() + timeout
         next_look = time.monotonic() + LOOK_PERIOD
-        seen, queue = -1, None
+        begun, seen, queue, refusal = time.time(), -1, None, ""
         while (here := self.workers) < workers:
             looks = time.monotonic() > next_look
             if looks:
                 self._require_running()
                 queue = self.gpu_queue()
+                refusal = last_refusal(self.client(), begun) if self.gpus and not queue else ""
                 next_look = time.monotonic() + LOOK_PERIOD
                 if queue:
                     deadline = time.monotonic() + timeout
             if report and (looks or here != seen):
-                report(Arrival(here, workers, queue))
+                report(Arrival(here, workers, queue, refusal))
             seen = here
             if time.monotonic() > deadline:
+                what = _(
+                    "{here} of {wanted} workers came within {seconds:.0f} seconds.",
+                    here=here,
+                    wanted=workers,
+                    seconds=timeout,
+                )
                 raise ClusterError(
-                    _(
-                        "{here} of {wanted} workers came within {seconds:.0f} seconds.",
-                        here=here,
-                        wanted=workers,
-                        seconds=timeout,
-                    ),
+                    f"{what} {refusal}".strip(),
                     _("Ask for fewer, or close the cluster and try again."),
                 )
             time.sleep(0.1)

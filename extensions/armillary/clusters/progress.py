@@ -17,16 +17,17 @@ _ = translator(__file__)
 
 @dataclass(frozen=True)
 class Arrival:
-    """How many workers have come, of how many, and where those stand that wait for GPUs."""
+    """How many workers have come, of how many, where those stand that wait for GPUs, and why one was refused any."""
 
     here: int
     wanted: int
     queue: GpuQueue | None = None
+    refusal: str = ""
 
     def __str__(self) -> str:
         """Say it in a person's words."""
         ready = _("Dask cluster: {here} of {wanted} workers ready …", here=self.here, wanted=self.wanted)
-        return f"{ready} {self.queue}" if self.queue else ready
+        return " ".join(filter(None, (ready, str(self.queue or ""), self.refusal)))
 
 
 Report = Callable[[Arrival], None]

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
-from weakref import WeakValueDictionary
 
 import aiohttp
 import httpx
@@ -31,7 +30,9 @@ _ = translator(__file__)
 #: Seconds for which an unreachable gateway is tried again: it restarts by itself within these.
 PATIENCE = 15.0
 
-_known: WeakValueDictionary[str, RemoteCluster] = WeakValueDictionary()
+#: The clusters that this process is connected to, by name. Held, for what ends a connection waits for the event loop,
+#: which the garbage collector must not do: it may run on the loop's own thread.
+_known: dict[str, RemoteCluster] = {}
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ def remote_cluster(
 ) -> RemoteCluster:
     """Return the user's running cluster with at least ``workers`` workers; start one where none fits."""
     door = _door(connection)
-    running = [report for report in door.clusters() if size.fits(report.options)]
+    reports = door.clusters()
+    _let_go_of_stopped(door, {report.name for report in reports})
+    running = [report for report in reports if size.fits(report.options)]
     if running:
         newest = max(running, key=lambda report: report.start_time)
         cluster = _known.get(newest.name) or RemoteCluster(door, newest.name, size.gpus, started_here=False)
@@ -71,6 +74,11 @@ def remote_cluster(
             cluster.close()
         raise
     return cluster
+
+
+def _let_go_of_stopped(door: GatewayDoor, running: set[str]) -> None:
+    for cluster in [one for one in _known.values() if one._door is door and one.name not in running]:
+        cluster._let_go()
 
 
 @cache
@@ -263,6 +271,8 @@ class RemoteCluster(Cluster):
                 self._client.close(timeout=1)
                 self._client = None
             self._cluster.close(shutdown=False)
+        # When it is collected, dask-gateway's client closes once more and waits for it, unless it is asynchronous.
+        self._cluster.gateway._asynchronous = True
 
     def _lost(self) -> ClusterError:
         return ClusterError(

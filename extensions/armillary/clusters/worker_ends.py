@@ -1,4 +1,4 @@
-"""Workers that the gateway ended for their memory: why, in a person's words."""
+"""Workers that the gateway ended for their memory, or that got no GPU: why, in a person's words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from armillary_kernels.texts import translator
-from armillary_kernels.worker_end import TOPIC, WorkerEnd
+from armillary_kernels.worker_end import REFUSED_TOPIC, TOPIC, WorkerEnd
 from dask.utils import format_bytes
 
 if TYPE_CHECKING:
@@ -33,6 +33,12 @@ def describe(end: WorkerEnd) -> str:
         limit=format_bytes(end.limit),
         twice=format_bytes(2 * end.limit),
     )
+
+
+def last_refusal(client: Client, since: float) -> str:
+    """Say why the GPU pool gave a worker no GPU; nothing where it has refused none since then (seconds, Unix time)."""
+    reasons = [event["reason"] for at, event in client.get_events(REFUSED_TOPIC) if at >= since]
+    return _("The GPU pool gave a worker no GPU: {reason}", reason=reasons[-1]) if reasons else ""
 
 
 def tell(client: Client, cluster: Cluster) -> None:

@@ -13,6 +13,9 @@ from typing import Any
 from armillary.datasets import browse
 from armillary.datasets.browse.histograms import Histogram, histogram
 from armillary.datasets.card import Card, describe
+from armillary.datasets.checking.checker import check
+from armillary.datasets.checking.findings import Finding, Suggestion
+from armillary.datasets.checking.report import CheckReport
 from armillary.datasets.dataset import Dataset, DatasetInfo
 from armillary.datasets.dataset import list_datasets as list  # noqa: A004 (datasets.list() reads as it should)
 from armillary.datasets.dataset import open_dataset as open  # noqa: A004 (datasets.open() reads as it should)
@@ -37,27 +40,34 @@ from armillary.datasets.importing.arrow_files import import_arrow
 from armillary.datasets.importing.boxes import import_boxes
 from armillary.datasets.importing.examples import SaveOptions, import_examples
 from armillary.datasets.importing.files import import_files
+from armillary.datasets.importing.huggingface_hub import import_huggingface
 from armillary.datasets.importing.images import import_images
 from armillary.datasets.importing.number_files import import_idx, import_numpy
+from armillary.datasets.importing.sql import import_sql
 from armillary.datasets.importing.tables import import_table
 from armillary.datasets.importing.translations import import_translations
 from armillary.datasets.media import Medium
 from armillary.datasets.preview import Preview, preview
 from armillary.datasets.reading.frames import to_dask, to_pandas
 from armillary.datasets.reading.readers import Batches, to_tensorflow, to_torch
+from armillary.datasets.sharing import Access, SharedInfo, access, share
+from armillary.datasets.sharing import list_shared as shared
 from armillary.inputs.input_spec import InputSpec
 
 __all__ = [
+    "Access",
     "Array",
     "Audio",
     "Batches",
     "Boxes",
     "Card",
+    "CheckReport",
     "ClassLabel",
     "Dataset",
     "DatasetInfo",
     "Difference",
     "Feature",
+    "Finding",
     "Histogram",
     "Image",
     "InputSpec",
@@ -66,12 +76,16 @@ __all__ = [
     "Preview",
     "SaveOptions",
     "Sequence",
+    "SharedInfo",
     "Struct",
+    "Suggestion",
     "TokenLabels",
     "Translation",
     "Value",
     "Video",
+    "access",
     "browse",
+    "check",
     "delete",
     "describe",
     "diff",
@@ -82,9 +96,11 @@ __all__ = [
     "import_boxes",
     "import_examples",
     "import_files",
+    "import_huggingface",
     "import_idx",
     "import_images",
     "import_numpy",
+    "import_sql",
     "import_table",
     "import_translations",
     "lineage",
@@ -92,6 +108,8 @@ __all__ = [
     "open",
     "panel",
     "preview",
+    "share",
+    "shared",
     "to_dask",
     "to_huggingface",
     "to_pandas",

@@ -17,7 +17,7 @@ from armillary.errors import DatasetError
 
 _ = translator(__file__)
 
-_FILE = "card.json"
+FILE = "card.json"
 _MAX_TAG = 50
 
 
@@ -32,7 +32,7 @@ class Card:
 def read_card(folder: Place) -> Card:
     """Return the card of a name's folder; an empty one where there is none or it is damaged."""
     try:
-        values = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
         return Card(str(values["description"]), tuple(map(str, values["tags"])))
     except (OSError, ValueError, KeyError, TypeError):
         return Card()
@@ -61,12 +61,12 @@ def describe(name: str, description: str | None = None, tags: Sequence[str] | No
     )
     text = json.dumps(asdict(card), indent=1, ensure_ascii=False)
     if not is_local(folder):
-        (folder / _FILE).write_text(text, encoding="utf-8")
+        (folder / FILE).write_text(text, encoding="utf-8")
         return card
-    aside = folder / f".{_FILE}.{os.getpid()}.{secrets.token_hex(4)}"
+    aside = folder / f".{FILE}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
         write_text(aside, text)
-        aside.rename(folder / _FILE)
+        aside.rename(folder / FILE)
     finally:
         aside.unlink(missing_ok=True)
     return card

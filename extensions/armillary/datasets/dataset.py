@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,10 +20,10 @@ from armillary.datasets.manifest import Manifest, read_manifest
 from armillary.datasets.media import Medium
 from armillary.datasets.places import Place
 from armillary.datasets.plain_values import plain_value
-from armillary.datasets.saving import Content, Placed, save
-from armillary.datasets.splits import Assignment, at_random, stratified
+from armillary.datasets.shared_places import owner_of
+from armillary.datasets.splits import Assignment
 from armillary.errors import DatasetError
-from armillary.inputs.input_spec import InputSpec, table_spec
+from armillary.inputs.input_spec import InputSpec
 
 if TYPE_CHECKING:
     from armillary.datasets.reading.readers import Batches
@@ -59,9 +58,20 @@ class Dataset:
         return self.manifest.version
 
     @property
+    def owner(self) -> str | None:
+        """The person who shares it, None for a dataset of one's own store."""
+        return owner_of(self.folder)
+
+    @property
     def reference(self) -> str:
-        """Name and version, such as ``"digits@1"``."""
-        return f"{self.name}@{self.version}"
+        """Name and version, such as ``"digits@1"``; of a shared one with its owner, such as ``"ann/digits@1"``."""
+        own = f"{self.name}@{self.version}"
+        return own if self.owner is None else f"{self.owner}/{own}"
+
+    @property
+    def store(self) -> Place:
+        """Where what is made from it is saved: the store it lies in, one's own if another person shares it."""
+        return self.folder.parent.parent if self.owner is None else store.store_folder()
 
     @property
     def features(self) -> dict[str, Feature]:
@@ -247,49 +257,48 @@ class Dataset:
     def _medium(self, value: dict[str, Any]) -> Medium:
         return Medium.stored(value, self.folder, self.manifest.media)
 
-    def split(self, train: float = 0.8, validation: float = 0.1, test: float = 0.1, *, seed: int = 0) -> Dataset:
-        """Divide the examples anew, stratified by class where there are classes, and save that as the next version.
+    def split(
+        self,
+        train: float = 0.8,
+        validation: float = 0.1,
+        test: float = 0.1,
+        *,
+        seed: int = 0,
+        group: str | Sequence[str] | None = None,
+        time: str | None = None,
+        column: str | None = None,
+        duplicates: bool | None = None,
+    ) -> Dataset:
+        """Divide the examples anew and save that as the next version.
+
+        Parameters
+        ----------
+        train, validation, test
+            The share of each, stratified by class where there are classes.
+        seed
+            The same seed gives the same split.
+        group
+            Examples with the same value in this column (or in all of these) stay together: those of one speaker, one
+            patient, one video. Those without a value belong to nobody.
+        time
+            The earliest examples by this column (numbers, times, or texts such as 2026-01-31) train, the latest test.
+        column
+            The column that names the split of each example; then the shares and the seed say nothing.
+        duplicates
+            Whether examples that are the same in all but their class (and the columns named here) stay together, so
+            that none is tested that was trained on. By default they do unless they are rows of a table, where different
+            examples may look alike; ``group="text"`` keeps equal texts together there. By time, later copies go where
+            the first is; a ``column`` that parts them is refused. Finding them reads the whole dataset; False does not.
 
         Raises
         ------
         DatasetError
-            When the shares do not add up to 1 or a class has too few examples.
+            When the shares do not add up to 1, a class or the groups are too few, or a column cannot divide examples.
         """
+        from armillary.datasets.splitting import split
+
         shares = {"train": train, "validation": validation, "test": test}
-        if self.target is None:
-            assignment = at_random(len(self), shares, seed)
-        else:
-            assignment = stratified(self.labels(None), self.class_names, shares, seed)
-        content = Content(
-            features=self.features,
-            target=self.target,
-            place=lambda folder: self._placed_again(folder, assignment),
-            recipe=({"step": "split", **shares, "seed": seed},),
-            source=self.manifest.source,
-            licence=self.manifest.licence,
-            parent=self.reference,
-        )
-        return Dataset(save(self.name, content, self.folder.parent.parent))
-
-    def _placed_again(self, folder: Path, assignment: Assignment) -> Placed:
-        """Give ``folder`` the files of this version, divided anew."""
-        manifest = self.manifest
-        skipped = shards.link_files(folder, self.folder, [manifest.skipped_file] if manifest.skipped_file else [])
-        return Placed(
-            shards=shards.link_files(folder, self.folder, manifest.shards),
-            split=assignment,
-            labels=self.labels(None) if self.target is not None else None,
-            input=self._spec_of(assignment),
-            media=shards.link_files(folder, self.folder, manifest.media),
-            skipped_file=next(iter(skipped), None),
-            report=self.report,
-        )
-
-    def _spec_of(self, assignment: Assignment) -> InputSpec | None:
-        spec = self.manifest.input
-        if spec is None or spec.kind == "image":
-            return spec
-        return table_spec(self.raw_examples.take(assignment.rows("train")), spec.columns)
+        return Dataset(split(self, shares, seed, group, time, column, duplicates))
 
     def to_huggingface(self) -> Any:
         """Return a ``datasets.DatasetDict``; see `armillary.datasets.to_huggingface`."""
@@ -330,24 +339,27 @@ class DatasetInfo:
 
 
 def open_dataset(reference: str | Dataset) -> Dataset:
-    """Open a version: ``"digits@1"``, or ``"digits"`` for the newest. An opened dataset is returned as it is.
+    """Open a version: ``"digits@1"``, or ``"digits"`` for the newest; ``"ann/digits@1"`` for one that Ann shares.
+
+    An opened dataset is returned as it is.
 
     Raises
     ------
     DatasetError
         When there is no such dataset or version, or its manifest is damaged.
     """
-    return reference if isinstance(reference, Dataset) else Dataset(store.find(store.store_folder(), reference))
+    return reference if isinstance(reference, Dataset) else Dataset(store.find_anywhere(reference))
 
 
 def list_datasets() -> list[DatasetInfo]:
     """Return every dataset of the store, by name. A damaged one is left out; opening it says what is wrong."""
     folder = store.store_folder()
-    found = (_info(folder, name) for name in store.names(folder))
+    found = (info_of(folder, name) for name in store.names(folder))
     return [info for info in found if info is not None]
 
 
-def _info(folder: Place, name: str) -> DatasetInfo | None:
+def info_of(folder: Place, name: str) -> DatasetInfo | None:
+    """Return the line of a name in a store, None for a damaged one."""
     known = store.versions(folder, name)
     try:
         manifest = read_manifest(folder / name / str(known[-1]))

@@ -18,7 +18,8 @@ from armillary.datasets.dataset import Dataset, open_dataset
 from armillary.datasets.features import Feature
 from armillary.datasets.manifest import FILE_NAME, read_manifest
 from armillary.datasets.places import Place
-from armillary.datasets.saving import person
+from armillary.datasets.shared_places import person
+from armillary.datasets.sharing import access
 from armillary.datasets.store import DELETED, find, names, store_folder, versions
 from armillary.errors import DatasetError
 
@@ -212,8 +213,8 @@ def delete(reference: str) -> None:
     Raises
     ------
     DatasetError
-        When no version is named, there is no such version, or something refers to it: a version made from it, or a
-        training run.
+        When no version is named, there is no such version, it is shared, or something refers to it: a version made from
+        it, or a training run.
     """
     if "@" not in str(reference):
         raise DatasetError(
@@ -221,6 +222,12 @@ def delete(reference: str) -> None:
         )
     store = store_folder()
     folder = find(store, reference)
+    readers = access(reference).groups
+    if readers:
+        raise DatasetError(
+            _("{reference} is shared with {readers}.", reference=reference, readers=", ".join(readers)),
+            _("Withdraw it first: {call}.", call=f'datasets.share("{reference}", "nobody")'),
+        )
     users = _users(store, reference)
     if users:
         listed = ", ".join(users[:10]) + (", …" if len(users) > 10 else "")

@@ -137,9 +137,9 @@ def from_huggingface(
         written.
     """
     library = _library()
-    options.setdefault("source", _source(data, config, revision))
+    options.setdefault("source", source_of(data, config, revision))
     if isinstance(data, str):
-        data = _loaded(library, data, config, revision)
+        data = loaded(data, config, revision)
     parts: Mapping[str | None, Any] = data if isinstance(data, library.DatasetDict) else {None: data}
     features = _features(next(iter(parts.values())))
     undecoded = {split: part.with_format("arrow") for split, part in parts.items()}
@@ -151,7 +151,8 @@ def from_huggingface(
     return save_rows(_rows(undecoded, features), features, name, target, step, total=total, **options)
 
 
-def _source(data: Any, config: str | None, revision: str | None) -> str:
+def source_of(data: Any, config: str | None, revision: str | None) -> str:
+    """Return where a dataset of theirs comes from, as a manifest says it."""
     if not isinstance(data, str):
         return _("a dataset of Hugging Face's in memory")
     if Path(data).expanduser().is_dir():
@@ -159,10 +160,30 @@ def _source(data: Any, config: str | None, revision: str | None) -> str:
     return "/".join(["hf://datasets", data, *([config] if config else [])]) + (f"@{revision}" if revision else "")
 
 
-def _loaded(library: Any, name: str, config: str | None, revision: str | None) -> Any:
+def loaded(
+    name: str, config: str | None, revision: str | None, parts: Mapping[str, str] | None = None
+) -> hf.DatasetDict:
+    """Return a dataset of the hub or of a folder, loaded by their own code.
+
+    Parameters
+    ----------
+    parts
+        What each split is to consist of, in their words, such as ``"train[:100]"``; None for its own splits.
+
+    Raises
+    ------
+    DatasetError
+        When it cannot be loaded.
+    """
+    library = _library()
     place = str(Path(name).expanduser()) if name.startswith("~") else name
     try:
-        return library.load_dataset(place, config, revision=revision)
+        if parts is None:
+            return library.load_dataset(place, config, revision=revision)
+        asked = list(parts.values())
+        return library.DatasetDict(
+            zip(parts, library.load_dataset(place, config, revision=revision, split=asked), strict=True)
+        )
     except Exception as error:  # the library and its HTTP client raise many kinds
         raise DatasetError(
             _("{name!r} cannot be loaded from Hugging Face: {error}.", name=name, error=error),

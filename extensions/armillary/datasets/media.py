@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ SUFFIXES: dict[type[Image | Audio | Video], frozenset[str]] = {
     Video: VIDEO_SUFFIXES,
 }
 _BLOCK = 65_536
+_MOST_SKIPPED = 64
 
 
 class BadMediumError(ValueError):
@@ -89,6 +91,39 @@ class Medium:
         with opened_video(self) as container:
             for index, frame in enumerate(container.decode(video=0)):
                 if index % every == 0:
+                    yield frame.to_ndarray(format="rgb24")
+
+    def sampled_frames(self, count: int) -> NDArray[np.uint8]:
+        """Return so many frames ``(count, height, width, 3)``, evenly from the whole video; all of a shorter one."""
+        with opened_video(self) as container:
+            total = sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
+        wanted = set(((np.arange(count) + 0.5) * total / count).astype(int).tolist())
+        with opened_video(self) as container:
+            decoded = enumerate(islice(container.decode(video=0), max(wanted) + 1))
+            return np.stack([frame.to_ndarray(format="rgb24") for index, frame in decoded if index in wanted])
+
+    def sound_blocks(self) -> Iterator[tuple[NDArray[np.float32], int]]:
+        """Yield the samples that `sound` returns in blocks, and the sampling rate with each."""
+        with opened_sound(self) as sound:
+            for block in sound.blocks(_BLOCK, dtype="float32", always_2d=True):
+                yield block, int(sound.samplerate)
+
+    def some_frames(self, count: int) -> Iterator[NDArray[np.uint8]]:
+        """Yield up to ``count`` frames ``(height, width, 3)`` from equal parts of a video, decoding few others.
+
+        Where the frames that can be decoded by themselves are far apart, they come somewhat before their part begins.
+        """
+        with opened_video(self) as container:
+            stream = container.streams.video[0]
+            start, duration = stream.start_time or 0, stream.duration or 0
+            for part in range(count if duration else 1):
+                wanted = start + duration * part // count
+                container.seek(wanted, stream=stream)
+                frame = None
+                for frame in islice(container.decode(stream), _MOST_SKIPPED):
+                    if frame.pts is not None and frame.pts >= wanted:
+                        break
+                if frame is not None:
                     yield frame.to_ndarray(format="rgb24")
 
     def source(self) -> Any:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import getpass
 import json
 import os
 import secrets
@@ -35,6 +34,7 @@ from armillary.datasets.features import ClassLabel, Feature
 from armillary.datasets.manifest import FILE_NAME, Manifest, StoredFile
 from armillary.datasets.places import Place, is_local
 from armillary.datasets.shards import write_split
+from armillary.datasets.shared_places import person
 from armillary.datasets.splits import Assignment
 from armillary.datasets.store import check_name, newest, next_number, store_folder
 from armillary.errors import DatasetError
@@ -95,7 +95,7 @@ def save(name: str, content: Content, store: Place | None = None) -> Place:
     check_name(name)
     store = store or store_folder()
     _refuse_other_form(newest(store, name), name, content)
-    with _explained(name, store), _staging(store, name) as folder:
+    with explained(name, store), staging(store, name) as folder:
         placed = content.place(folder)
         split_file = write_split(folder, placed.split.names, placed.split.codes)
         return _publish(store, name, folder, content, placed, split_file)
@@ -144,11 +144,12 @@ def _publish(store: Place, name: str, folder: Path, content: Content, placed: Pl
             return store / name / str(present.version)
         durable_files.write_text(folder / FILE_NAME, json.dumps(manifest.to_json(), indent=1, ensure_ascii=False))
         destination = store / name / str(manifest.version)
-        if _renamed(folder, destination) if is_local(store) else _sent(folder, destination):
+        if renamed(folder, destination) if is_local(store) else _sent(folder, destination):
             return destination
 
 
-def _renamed(folder: Path, destination: Path) -> bool:
+def renamed(folder: Path, destination: Path) -> bool:
+    """Bring a folder to the disk and give it its place; return False when something else has taken that."""
     for inner in (*(file for file in folder.iterdir() if file.is_dir()), folder):
         durable_files.sync_folder(inner)
     destination.parent.mkdir(exist_ok=True)
@@ -203,13 +204,9 @@ def _manifest(name: str, version: int, content: Content, placed: Placed, split_f
     )
 
 
-def person() -> str:
-    """Return who is saving."""
-    return os.environ.get("JUPYTERHUB_USER") or getpass.getuser()
-
-
 @contextlib.contextmanager
-def _staging(store: Place, name: str) -> Iterator[Path]:
+def staging(store: Place, name: str) -> Iterator[Path]:
+    """Give a folder in which a version is put together; at the end nothing is left of it but what was renamed."""
     if not is_local(store):
         with tempfile.TemporaryDirectory(prefix="armillary-saving-", ignore_cleanup_errors=True) as temporary:
             yield Path(temporary)
@@ -235,7 +232,7 @@ def _remove_abandoned(staging: Path) -> None:
 
 
 @contextlib.contextmanager
-def _explained(name: str, store: Place) -> Iterator[None]:
+def explained(name: str, store: Place) -> Iterator[None]:
     """Turn the operating system's refusals into words."""
     try:
         yield

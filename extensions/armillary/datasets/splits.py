@@ -101,7 +101,7 @@ def stratified(
     random = np.random.default_rng(seed)
     for label in range(len(class_names)):
         rows = random.permutation(np.flatnonzero(labels == label))
-        ends = np.cumsum(_apportioned(len(rows), list(parts.values())))
+        ends = np.cumsum(apportioned(len(rows), list(parts.values())))
         codes[rows] = np.searchsorted(ends, np.arange(len(rows)), side="right")
     return Assignment(tuple(parts), codes)
 
@@ -111,7 +111,7 @@ def at_random(examples: int, shares: Mapping[str, float] | None, seed: int) -> A
     parts = checked_shares(shares)
     _check_seed(seed)
     codes = np.zeros(examples, np.int64)
-    ends = np.cumsum(_apportioned(examples, list(parts.values())))
+    ends = np.cumsum(apportioned(examples, list(parts.values())))
     order = np.random.default_rng(seed).permutation(examples)
     codes[order] = np.searchsorted(ends, np.arange(examples), side="right")
     return Assignment(tuple(parts), codes)
@@ -149,7 +149,7 @@ def _refuse_rare_classes(labels: NDArray[np.int64], class_names: Sequence[str], 
     )
 
 
-def _apportioned(total: int, shares: Sequence[float]) -> list[int]:
+def apportioned(total: int, shares: Sequence[float]) -> list[int]:
     """Divide ``total`` by largest remainder; each share gets at least one when there are enough."""
     exact = [total * share for share in shares]
     counts = [math.floor(value + 1e-9) for value in exact]

@@ -13,6 +13,7 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets.manifest import FILE_NAME, Manifest, read_manifest
 from armillary.datasets.places import Place, place_of
+from armillary.datasets.shared_places import shelves
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -53,7 +54,7 @@ def names(store: Place) -> list[str]:
     if not store.is_dir():
         return []
     return sorted(
-        folder.name for folder in store.iterdir() if _NAME.fullmatch(folder.name) and versions(store, folder.name)
+        folder.name for folder in store.iterdir() if _NAME.fullmatch(folder.name) and versions_seen(store, folder.name)
     )
 
 
@@ -63,8 +64,16 @@ def versions(store: Place, name: str) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted(
-        int(entry.name) for entry in folder.iterdir() if _NUMBER.fullmatch(entry.name) and (entry / FILE_NAME).exists()
+        int(entry.name) for entry in folder.iterdir() if _NUMBER.fullmatch(entry.name) and (entry / FILE_NAME).is_file()
     )
+
+
+def versions_seen(store: Place, name: str) -> list[int]:
+    """Return the version numbers of a dataset; none of one whose folder may not be read."""
+    try:
+        return versions(store, name)
+    except OSError:
+        return []
 
 
 def find(store: Place, reference: str) -> Place:
@@ -96,6 +105,26 @@ def find(store: Place, reference: str) -> Place:
             _("Open one of these."),
         )
     return store / name / str(version or known[-1])
+
+
+def find_anywhere(reference: str) -> Place:
+    """Return the folder of a version of one's own store, or of one that somebody shares (``"ann/digits@1"``).
+
+    Raises
+    ------
+    DatasetError
+        When there is no such dataset or version, or it is not shared with oneself.
+    """
+    owner, slash, own = str(reference).partition("/")
+    if not slash:
+        return find(store_folder(), reference)
+    name, version = parse_reference(own)
+    known = [(versions_seen(shelf.folder, name), shelf.folder) for shelf in shelves() if shelf.owner == owner]
+    found = [(numbers[-1], folder) for numbers, folder in known if numbers and (version is None or version in numbers)]
+    if not found:
+        what = _("{owner!r} shares no dataset {own!r} with you.", owner=owner, own=own)
+        raise DatasetError(what, _("datasets.shared() lists what is shared with you."))
+    return find(max(found)[1], own)
 
 
 def _refuse_deleted(store: Place, name: str, version: int) -> None:

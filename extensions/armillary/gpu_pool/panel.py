@@ -60,7 +60,7 @@ class GpuPanel(anywidget.AnyWidget):
 
     def _message(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
         action, lease = content.get("action"), str(content.get("lease", ""))
-        acts = {"suspend": LeaseClient.suspend, "end": LeaseClient.end, "leave": LeaseClient.give_back}
+        acts = {"suspend": LeaseClient.suspend, "end": LeaseClient.end, "leave": LeaseClient.leave}
         if action in acts and lease in {one.id for one in self._gpus.mine}:
             self._try(lambda: self._with_pool(acts[action], lease))
         else:

@@ -81,7 +81,7 @@ def connector(cluster: Any, run: Run) -> Callable[[], AbstractContextManager[Cli
 
 @contextmanager
 def _own_client(run: Run) -> Iterator[Client]:
-    """Yield the client of the person's own cluster; one with GPUs that was started for this run ends with it."""
+    """Yield the client of the person's own cluster; one with GPUs that only this run uses ends with it."""
     from armillary.clusters import cluster as own_cluster
 
     def report(arrival: Arrival) -> None:
@@ -96,4 +96,5 @@ def _own_client(run: Run) -> Iterator[Client]:
     finally:
         if gpus and found.started_here:
             with suppress(ClusterError):  # it has stopped by itself, or will be stopped when it has been idle
-                found.close()
+                if not found.is_shared():
+                    found.close()

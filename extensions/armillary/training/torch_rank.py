@@ -11,11 +11,16 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
+from armillary_kernels.gpu_environment import has_gpu
+from armillary_kernels.texts import translator
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from armillary.errors import TrainingError
 from armillary.training import torch_network
 from armillary.training.engine import Engine, Sums
+
+_ = translator(__file__)
 
 #: The agents end all ranks when one fails, so this only bounds what nobody else notices.
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)
@@ -39,6 +44,8 @@ class TorchEngine(Engine):
 
     def _join(self) -> torch.device:
         """Start the process group and return this rank's device, the same kind on every rank."""
+        if self.plan.gpus:
+            check_gpu()
         store = dist.TCPStore(
             os.environ["MASTER_ADDR"],
             int(os.environ["MASTER_PORT"]),
@@ -111,6 +118,23 @@ class TorchEngine(Engine):
         """Leave the process group once every rank has come this far."""
         dist.barrier()
         dist.destroy_process_group()
+
+
+def check_gpu() -> None:
+    """See that PyTorch can use this rank's GPU; where the GPUs are only pretended, the machine has none to miss.
+
+    Raises
+    ------
+    TrainingError
+        If it cannot: on the CPU the run would take days for what takes hours, and hold the GPU all the while.
+    """
+    if torch.cuda.is_available() or not has_gpu():
+        return
+    reason = _("this PyTorch was built without CUDA") if torch.version.cuda is None else _("CUDA finds no GPU")
+    raise TrainingError(
+        _("A rank has a GPU that PyTorch {version} cannot use: {reason}.", version=torch.__version__, reason=reason),
+        _("Ask an admin for a PyTorch that fits the driver, or train on the CPU: fit(..., gpus=0)."),
+    )
 
 
 def _tally(loss: Tensor, logits: Tensor, y: Tensor, weights: Tensor) -> Tensor:

@@ -131,5 +131,5 @@ def opens(settings: Settings, address: str) -> bool:
     """
     path = address.removeprefix(settings.public_url)
     # Opening a link does not use it up.
-    answer = httpx.get(f"http://127.0.0.1:{settings.port_of('hub')}{path}", timeout=10)
+    answer = httpx.get(f"http://127.0.0.1:{settings.port_of('hub')}{path}", timeout=10, trust_env=False)
     return answer.status_code != httpx.codes.NOT_FOUND and answer.raise_for_status().is_success

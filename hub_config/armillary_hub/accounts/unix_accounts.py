@@ -11,15 +11,16 @@ import grp
 import os
 import pwd
 import shutil
-import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
+from armillary_hub.accounts import shared_folders
 from armillary_hub.accounts.errors import AccountError
 from armillary_hub.accounts.names import is_robot
+from armillary_hub.accounts.shadow_tools import run_when_unlocked
 from armillary_hub.settings import Settings
 
 GROUP = "armillary"
@@ -27,8 +28,8 @@ GROUP = "armillary"
 #: Processes and threads that a person may have at a time, unless an admin says otherwise.
 MOST_PROCESSES = 8192
 
-#: Seconds that another program may hold the lock on /etc/passwd, and that processes have for ending.
-LOCK_PATIENCE, END_PATIENCE = 20.0, 5.0
+#: Seconds that processes have for ending.
+END_PATIENCE = 5.0
 
 
 def account_of(settings: Settings, name: str) -> pwd.struct_passwd:
@@ -107,9 +108,10 @@ def remove_account(settings: Settings, name: str) -> Path | None:
     _require_ours(settings, found)
     _require_root()
     end_processes(found.pw_uid)
+    shared_folders.take_over(settings, found)
     aside = _put_aside(settings, name)
     try:
-        _run_when_unlocked(["userdel", name])
+        run_when_unlocked(["userdel", name])
     except AccountError:
         if aside:
             shutil.move(aside, found.pw_dir)
@@ -204,13 +206,13 @@ def _require_root() -> None:
 def _make(settings: Settings, name: str) -> None:
     _require_root()
     home = settings.users_dir / name
-    _run_when_unlocked(["groupadd", "--force", "--system", GROUP])
+    run_when_unlocked(["groupadd", "--force", "--system", GROUP])
     shell = "/usr/sbin/nologin" if is_robot(name) else "/bin/bash"
     command = ["useradd", "--gid", GROUP, "--home-dir", str(home), "--shell", shell, "--no-create-home"]
     if home.exists():
         # A restored backup or a reinstalled machine: the files keep their owner.
         command += ["--uid", str(_owner(home))]
-    _run_when_unlocked([*command, name])
+    run_when_unlocked([*command, name])
     _make_home(home, pwd.getpwnam(name))
 
 
@@ -255,26 +257,3 @@ def _put_aside(settings: Settings, name: str) -> Path | None:
         os.chown(aside, 0, 0)
         aside.chmod(0o700)
     return aside
-
-
-def _run_when_unlocked(command: list[str]) -> None:
-    """Run one of the shadow tools; wait while another program holds the lock on /etc/passwd."""
-    deadline = time.monotonic() + LOCK_PATIENCE
-    while True:
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-        except FileNotFoundError:
-            raise AccountError(
-                "The program '{program}' is not there.", "Install the package `passwd`.", program=command[0]
-            ) from None
-        if done.returncode == 0:
-            return
-        if "lock" not in done.stderr or time.monotonic() > deadline:
-            said = done.stderr.strip() or f"exit status {done.returncode}"
-            raise AccountError(
-                "`{command}` failed: {said}.",
-                "See to the cause, then try again.",
-                command=" ".join(command),
-                said=said,
-            )
-        time.sleep(0.2)

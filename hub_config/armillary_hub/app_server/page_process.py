@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Mapping
 
+from armillary_kernels.gpu_environment import NO_GPU
+
 from armillary_hub.app_server.environment import AppEnvironment
 
 log = logging.getLogger("armillary.app")
@@ -31,10 +33,11 @@ def page_environment(own: Mapping[str, str], environment: AppEnvironment) -> dic
         **passed,
         "ARMILLARY_RELEASE": str(environment.release_dir),
         "ARMILLARY_ENDPOINT_SOCKET": str(environment.endpoint_socket),
-        # A kernel only passes values on: the arithmetic is the server's.
+        # A kernel only passes values on: the arithmetic, and the GPU, are the server's.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
+        **NO_GPU,
     }
 
 

@@ -58,6 +58,11 @@ class HubClient:
         ]
         return [name for (_, name), answer in zip(asked, answers, strict=True) if answer.status_code != 200]
 
+    async def groups(self, person: str) -> tuple[str, ...]:
+        """Return a person's groups; none for somebody whom the hub no longer knows."""
+        answer = await self._send("GET", f"/users/{quote(person, safe='')}", accept=(200, 404))
+        return tuple(answer.json().get("groups", ())) if answer.status_code == 200 else ()
+
     async def share(self, robot: str, access: Access) -> None:
         """Let exactly these people and groups open a robot's server."""
         shares = (await self._send("GET", f"/shares/{robot}/", params={"limit": 10_000})).json()["items"]

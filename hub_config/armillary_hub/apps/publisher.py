@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from armillary_hub.apps.access import Access
 from armillary_hub.apps.database import App, Database
 from armillary_hub.apps.hub_client import HubAway, HubClient
+from armillary_hub.apps.owner import AppOwner
 from armillary_hub.apps.release_store import ReleaseStore
 from armillary_hub.apps.uploads import Upload
 from armillary_hub.log_files import last_lines
@@ -121,7 +122,21 @@ class Publisher:
         if self.busy(name):
             return False
         async with self._locks[name]:
-            return await self._hub.start(self.existing(name).robot)
+            app = self.existing(name)
+            await self._note_owner(app)
+            return await self._hub.start(app.robot)
+
+    async def put_to_sleep(self, name: str) -> None:
+        """Stop an app's server until the next visit."""
+        async with self._locks[name]:
+            await self._hub.stop(self.existing(name).robot)
+
+    def has_gpu(self, app: App) -> bool:
+        """Return whether an app's current release leases a GPU."""
+        try:
+            return bool(self._store.read(app.name, app.release).gpus)
+        except (OSError, ValueError, ArmillaryError):  # damaged, perhaps by its own code
+            return False
 
     def existing(self, name: str) -> App:
         """Return an app.
@@ -213,11 +228,17 @@ class Publisher:
         # First of all, for what is cut off here goes on with the release that the link names (`resume`).
         await run_in_threadpool(self._store.activate, app.name, number)
         await self._hub.stop(app.robot)
+        await self._note_owner(app)
         if not await self._hub.start(app.robot):
             what = _("Release {n} of app '{name}' does not start.", n=number, name=app.name)
             return {"what": what, "remedy": _("Its log says why."), "log": self.log_tail(app)}
         await self._hub.share(app.robot, _with_owner(Access.parse(app.access), app.owner))
         return None
+
+    async def _note_owner(self, app: App) -> None:
+        """Write down whose quota an app's GPU counts for, where the app itself cannot change it."""
+        owner = AppOwner(app.owner, await self._hub.groups(app.owner))
+        await run_in_threadpool(owner.write, self._settings.apps_dir, app.robot)
 
     def log_tail(self, app: App) -> str:
         """Return the last lines that an app's server wrote."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+from armillary_kernels.errors import ArmillaryError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -18,6 +19,7 @@ from armillary_hub.apps.hub_client import HubClient
 from armillary_hub.apps.publisher import Publisher
 from armillary_hub.apps.release_store import ReleaseStore
 from armillary_hub.apps.watcher import Watcher
+from armillary_hub.pool.configuration import GpuSharing
 from armillary_hub.settings import Settings
 from armillary_hub.web.errors import EXCEPTION_HANDLERS
 from armillary_hub.web.identity import HubIdentity
@@ -25,13 +27,13 @@ from armillary_hub.web.language import AnswerInTheirLanguage
 from armillary_hub.web.server import serve
 
 
-def application(settings: Settings) -> Starlette:
-    """Return the service's ASGI application."""
+def application(settings: Settings, gpu_idle_after: float = 0.0) -> Starlette:
+    """Return the service's ASGI application; ``gpu_idle_after`` is as of `Watcher`."""
     database = Database(settings.database_url("apps"))
     hub = HubClient(settings)
     store = ReleaseStore(settings.apps_dir, team=settings.mode == "team")
     publisher = Publisher(settings, database, store, hub)
-    watcher = Watcher(settings, database, hub, publisher)
+    watcher = Watcher(settings, database, hub, publisher, gpu_idle_after)
     identity = HubIdentity(settings, "apps", public_paths=("health",))
 
     @contextlib.asynccontextmanager
@@ -75,7 +77,11 @@ async def _health(request: Request) -> JSONResponse:
 def main() -> None:
     """Serve until SIGTERM."""
     settings = Settings.load()
-    serve(application(settings), port=settings.port_of("apps"))
+    try:
+        sharing = GpuSharing.load(settings)
+    except ArmillaryError as error:
+        raise SystemExit(f"The apps service does not start. {error}") from None
+    serve(application(settings, sharing.app_idle_after * 60), port=settings.port_of("apps"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Bringing back apps whose server has ended without being asked to.
 
-An app that has run is watched; one that sleeps since the deployment started is left until somebody opens it.
+An app that has run is watched; one that sleeps since the deployment started is left until somebody opens it. An app
+with a GPU does not keep it for nobody: unused for a while it is put to sleep, and one that has ended sleeps, too.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 from armillary_kernels.errors import ArmillaryError
@@ -26,9 +29,23 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 300.0
 
 
 class Watcher:
-    """Looks after the apps that should run."""
+    """Looks after the apps that should run.
 
-    def __init__(self, settings: Settings, database: Database, hub: HubClient, publisher: Publisher) -> None:
+    Parameters
+    ----------
+    gpu_idle_after
+        Seconds without use after which an app with a GPU is put to sleep; 0 for never.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        hub: HubClient,
+        publisher: Publisher,
+        gpu_idle_after: float = 0.0,
+    ) -> None:
+        self._gpu_idle_after = gpu_idle_after
         self._database = database
         self._hub = hub
         self._publisher = publisher
@@ -85,15 +102,30 @@ class Watcher:
             await self._hub.server(app.robot)  # so the hub answers
             self._publisher.resume(app)
             return
+        has_gpu = self._publisher.has_gpu(app)
         if await self.answers(app):
             self._awake.add(app.name)
             self._retries.pop(app.name, None)
+            if has_gpu and self._is_unused(await self._hub.server(app.robot)):
+                log.info("Nobody uses app %s: it gives its GPU back", app.name)
+                await self._put_to_sleep(app)
             return
         model = await self._hub.server(app.robot)
         if model.get("ready"):  # so the hub believes
             self._awake.add(app.name)
         if app.name in self._awake and not model.get("pending"):
-            await self._bring_back(app)
+            await (self._put_to_sleep(app) if has_gpu else self._bring_back(app))
+
+    def _is_unused(self, model: dict[str, Any]) -> bool:
+        """Return whether a running server was idle for long; an app tells the hub once a minute that it is used."""
+        used = [datetime.fromisoformat(model[key]) for key in ("started", "last_activity") if model.get(key)]
+        if not self._gpu_idle_after or not used or not model.get("ready"):
+            return False
+        return (datetime.now(UTC) - max(used)).total_seconds() > self._gpu_idle_after
+
+    async def _put_to_sleep(self, app: App) -> None:
+        self._awake.discard(app.name)
+        await self._publisher.put_to_sleep(app.name)
 
     async def _bring_back(self, app: App) -> None:
         not_before, pause = self._retries.get(app.name, (0.0, _FIRST_PAUSE))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,10 +38,18 @@ def gpus(home: Path, watch: bool) -> None:
     if not watch:
         Console().print(tables(read()))
         return
-    with Live(tables(read()), auto_refresh=False) as live:
+    with Live(tables(read()), auto_refresh=False) as live, contextlib.suppress(KeyboardInterrupt):
         while True:
             time.sleep(_PERIOD)
-            live.update(tables(read()), refresh=True)
+            live.update(_latest(read), refresh=True)
+
+
+def _latest(read: Callable[[], dict[str, Any]]) -> Group | str:
+    """Return the books, or why there are none now: a pool that is started again is back in seconds."""
+    try:
+        return tables(read())
+    except ArmillaryError as error:
+        return str(error)
 
 
 def own_books(settings: Settings) -> dict[str, Any]:
@@ -57,7 +67,7 @@ def books(url: str, token: str) -> dict[str, Any]:
     """
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
     try:
-        answer = httpx.get(f"{url}/", headers=headers, timeout=_PATIENCE).raise_for_status()
+        answer = httpx.get(f"{url}/", headers=headers, timeout=_PATIENCE, trust_env=False).raise_for_status()
     except httpx.HTTPError as error:
         raise ArmillaryError(
             f"The GPU pool does not answer: {error}.", "See `armillary status`; a program that died is started again."
@@ -73,6 +83,7 @@ def tables(state: dict[str, Any]) -> Group | str:
     suspended = [lease for lease in state["leases"] if lease["state"] == "suspended"]
     return Group(
         _gpus(state),
+        *([f"NVIDIA driver {state['driver']}"] if state.get("driver") else []),
         *([_waiting("Suspended", suspended)] if suspended else []),
         *([_waiting("Queue", state["queue"])] if state["queue"] else ["Nobody waits."]),
         *(_unleased(use) for use in state["unleased"]),

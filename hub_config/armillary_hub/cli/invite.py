@@ -41,7 +41,7 @@ def invite(home: Path, name: str) -> None:
 
 def _require_person(settings: Settings, name: str) -> None:
     headers = {"Authorization": f"Bearer {settings.secret('operator')}"}
-    answer = httpx.get(f"{settings.hub_api_url}/users/{name}", headers=headers, timeout=_PATIENCE)
+    answer = httpx.get(f"{settings.hub_api_url}/users/{name}", headers=headers, timeout=_PATIENCE, trust_env=False)
     if answer.status_code == httpx.codes.NOT_FOUND:
         raise ArmillaryError(f"There is no person called {name!r}.", "Admins add people on the hub's People page.")
     answer.raise_for_status()

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 from armillary_kernels.errors import ArmillaryError
-from armillary_kernels.processes import Process
+from armillary_kernels.processes import Process, kill_group
 from dask_gateway_server.backends.base import PublicException
 from dask_gateway_server.backends.db_base import JobStatus
 from dask_gateway_server.backends.local import LocalBackend
@@ -36,7 +36,7 @@ from armillary_hub.clusters.limits import (
     check_workers,
 )
 from armillary_hub.clusters.memory_watch import MemoryWatch
-from armillary_hub.clusters.process_groups import ask_to_end, kill_group, recorded_process
+from armillary_hub.clusters.process_groups import ask_to_end, recorded_process
 from armillary_hub.clusters.scheduler_preload import DESCRIPTOR
 from armillary_hub.settings import Settings
 
@@ -154,7 +154,7 @@ class PersonalBackend(GpuBackend):
         record = self.db.get_cluster(cluster.name)
         usage = self.usage(cluster.username, beside=cluster.name)
         if asked is None:
-            asked = msg["maximum"] = affordable_workers(self.limits, usage, cluster.config.worker_memory)
+            asked = msg["maximum"] = await self._most_workers(cluster, usage)
         check_workers(self.limits, usage, cluster.config.worker_memory, asked)
         await self.check_gpus(cluster.username, gpus_of(cluster), asked)
         record.granted = asked
@@ -163,6 +163,12 @@ class PersonalBackend(GpuBackend):
         except PublicException:
             record.granted = 0
             raise
+
+    async def _most_workers(self, cluster: Any, usage: Usage) -> int:
+        """Return how many workers a cluster may have that adapts itself and for which nobody said how many."""
+        most = affordable_workers(self.limits, usage, cluster.config.worker_memory)
+        allowance = await self.check_gpus(cluster.username, gpus_of(cluster))
+        return most if allowance is None else min(most, allowance.most // gpus_of(cluster))
 
     async def on_cluster_heartbeat(self, cluster_name: str, msg: dict[str, Any]) -> None:
         """Take a scheduler's report; what it asks for beyond the limits is not granted, for its owner rules it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+from armillary_kernels.shared_datasets import VARIABLE as SHARED_DATASETS
+
 from armillary_hub.settings import Settings
 from armillary_hub.supervision.environment import DEPLOYMENT, minimal_environment
 
@@ -91,6 +93,7 @@ def shared_environment(settings: Settings) -> dict[str, str]:
         "ARMILLARY_POOL_URL": settings.direct_url("gpu-pool"),
         "ARMILLARY_GATEWAY_URL": settings.service_url("dask-gateway"),
         "ARMILLARY_APPS_URL": settings.service_url("apps"),
+        SHARED_DATASETS: str(settings.shared_dir),
         "JUPYTERHUB_API_URL": settings.hub_api_url,
         "MLFLOW_TRACKING_URI": settings.service_url("mlflow"),
     }

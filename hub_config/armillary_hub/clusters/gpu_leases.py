@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-from armillary_kernels.leases import Lease, LeaseError, PoolUnreachableError, QueuePlace, new_lease_id
+from armillary_kernels.leases import Lease, LeaseError, LeaseLostError, LeaseRefusedError, QueuePlace, new_lease_id
 
 from armillary_hub.clusters.gpu_groups import WorkerGroups
 from armillary_hub.clusters.gpu_pool import GpuPoolDoor, give_back_quietly
@@ -51,11 +51,19 @@ class WorkerLeases:
         The pool.
     ready
         Is told each worker that has its GPUs.
+    refused
+        Is told each worker that gets none, and why; once for each reason.
     """
 
-    def __init__(self, pool: GpuPoolDoor, ready: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        pool: GpuPoolDoor,
+        ready: Callable[[Any], None],
+        refused: Callable[[Any, str], None] = lambda worker, reason: None,
+    ) -> None:
         self._pool = pool
         self._ready = ready
+        self._refused = refused
         self._waits: dict[str, asyncio.Task[None]] = {}
         self._granted: dict[str, Lease] = {}
         self._groups = WorkerGroups(lambda worker: worker.name in self._granted)
@@ -92,38 +100,42 @@ class WorkerLeases:
     async def _obtain(self, worker: Any) -> None:
         """Stand in line until the GPUs are there; a worker whose place is lost asks anew."""
         said, lease_id = "", new_lease_id()
-        while True:
-            try:
-                self._granted[worker.name] = await self._stand_in_line(worker, lease_id)
-                break
-            except (LeaseError, httpx.HTTPError) as error:
-                if not isinstance(error, PoolUnreachableError):  # else the place may still be ours
-                    lease_id = new_lease_id()
-                if str(error) != said:
-                    _log.warning("Worker %s of %s gets no GPU yet: %s", worker.name, worker.cluster.username, error)
-                said = str(error)
-            await asyncio.sleep(ASK_AGAIN)
+        try:
+            while worker.name not in self._granted:
+                try:
+                    self._granted[worker.name] = await self._stand_in_line(worker, lease_id)
+                except Exception as error:  # without its task the worker would wait for ever
+                    if isinstance(error, (LeaseRefusedError, LeaseLostError)):  # else the place may still be ours
+                        lease_id = new_lease_id()
+                    if str(error) != said:
+                        said = str(error)
+                        _log_refusal(worker, error)
+                        self._refused(worker, said)
+                    await asyncio.sleep(ASK_AGAIN)
+        except asyncio.CancelledError:
+            # When the worker is stopped meanwhile its place must not stay taken.
+            await asyncio.shield(self._give_back(lease_id))
+            raise
         self._ready(worker)
 
     async def _stand_in_line(self, worker: Any, lease_id: str) -> Lease:
         cluster = worker.cluster
-        try:
-            asked = (cluster.username, gpus_of(cluster), label_of(cluster), self._groups.together(worker))
-            answer = await self._pool.ask(lease_id, *asked)
-            while isinstance(answer, QueuePlace):
-                await asyncio.sleep(LOOK_PERIOD)
-                answer = await self._pool.look(lease_id)
-        except (LeaseError, httpx.HTTPError):
-            raise
-        except BaseException:
-            # When the worker is stopped meanwhile its place must not stay taken.
-            await asyncio.shield(self._give_back(lease_id))
-            raise
+        asked = (cluster.username, gpus_of(cluster), label_of(cluster), self._groups.together(worker))
+        answer = await self._pool.ask(lease_id, *asked)
+        while isinstance(answer, QueuePlace):
+            await asyncio.sleep(LOOK_PERIOD)
+            answer = await self._pool.look(lease_id)
         return answer
 
     async def _give_back(self, lease_id: str) -> None:
         if error := await give_back_quietly(self._pool, lease_id):
             _log.info("A worker's lease was not given back by us; the pool will notice: %s", error)
+
+
+def _log_refusal(worker: Any, error: Exception) -> None:
+    expected = isinstance(error, (LeaseError, httpx.HTTPError))
+    what = "Worker %s of %s gets no GPU yet: %s"
+    _log.warning(what, worker.name, worker.cluster.username, error, exc_info=None if expected else error)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from armillary_kernels.leases import PoolUnreachableError
-from armillary_kernels.processes import Process
+from armillary_kernels.processes import Process, kill_group
 from armillary_kernels.texts import translator
 from dask_gateway_server.backends.base import ClusterConfig, PublicException
 from dask_gateway_server.backends.db_base import JobStatus, timestamp
@@ -20,7 +20,8 @@ from traitlets import Float, Integer, Type, Unicode
 from armillary_hub.clusters.gpu_leases import LEASE, WorkerLeases, gpus_of, start_gate
 from armillary_hub.clusters.gpu_pool import Allowance, GpuPoolDoor
 from armillary_hub.clusters.limits import check_gpus
-from armillary_hub.clusters.process_groups import kill_group, recorded_process
+from armillary_hub.clusters.process_groups import recorded_process
+from armillary_hub.clusters.scheduler_events import REFUSED_PATH, tell_scheduler
 
 _ = translator(__file__)
 
@@ -53,12 +54,16 @@ class GpuBackend(LocalBackend):  # type: ignore[misc]
     async def do_setup(self) -> None:
         """Open the way to the pool."""
         self.gpu_pool = GpuPoolDoor(self.gpu_pool_url, self.hub_api_url, self.hub_token)
-        self.worker_leases = WorkerLeases(self.gpu_pool, self._has_gpus)
+        self.worker_leases = WorkerLeases(self.gpu_pool, self._has_gpus, self._is_refused)
 
     def _has_gpus(self, worker: Any) -> None:
         # From now on its start is timed.
         self.db.update_worker(worker, start_time=timestamp())
         self.queue.put(worker)
+
+    def _is_refused(self, worker: Any, reason: str) -> None:
+        # Its owner waits for it and reads no log of ours.
+        self.task_pool.spawn(tell_scheduler(self, worker.cluster, REFUSED_PATH, {"reason": reason}))
 
     # Limits -------------------------------------------------------------------------------------------------
 

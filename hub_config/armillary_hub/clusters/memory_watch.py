@@ -15,15 +15,10 @@ from armillary_kernels.processes import Process
 
 from armillary_hub.clusters.memory import exceeds, families, freeze, send
 from armillary_hub.clusters.process_groups import recorded_process
-
-#: Where a scheduler takes it in (`worker_end_preload`), next to Dask Gateway's ``/api/comm`` and with the same token.
-PATH = "/api/armillary/worker-ended"
+from armillary_hub.clusters.scheduler_events import ENDED_PATH, tell_scheduler
 
 #: Seconds between looks.
 PERIOD = 1.0
-
-#: Seconds in which a scheduler takes in why its worker ends; the worker stands still meanwhile.
-PATIENCE = 2.0
 
 
 class MemoryWatch:
@@ -68,25 +63,12 @@ class MemoryWatch:
                 "Worker %s of %s is ended: it has %d of its %d bytes",
                 *(worker.name, cluster.username, used, cluster.config.worker_memory),
             )
-            await self._tell_scheduler(worker, used)
+            told = {"name": worker.name, "used": used, "limit": cluster.config.worker_memory}
+            await tell_scheduler(self._backend, cluster, ENDED_PATH, told)  # the worker stands still meanwhile
         finally:
             # The worker first, so that it cannot report its own ranks as dead without a reason.
             for pid in frozen:
                 send(pid, signal.SIGKILL)
-
-    async def _tell_scheduler(self, worker: Any, used: int) -> None:
-        cluster = worker.cluster
-        told = {"name": worker.name, "used": used, "limit": cluster.config.worker_memory}
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._backend.session.post(
-                    f"{cluster.api_address}{PATH}",
-                    json=told,
-                    headers={"Authorization": f"token {cluster.token}"},
-                    raise_for_status=True,
-                )
-        except Exception as error:  # whatever ails the scheduler, the worker must end
-            self._backend.log.warning("The scheduler of %s could not be told why: %r", cluster.name, error)
 
 
 def _excesses(limits: dict[Process, int]) -> dict[Process, int]:

@@ -20,11 +20,3 @@ def ask_to_end(process: Process) -> None:
     if process.is_alive():
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGTERM)
-
-
-def kill_group(process: Process) -> None:
-    """Kill what is left of the group that a process leads or led."""
-    # A group keeps its number from being reused; another process of that pid means that the group is gone.
-    if process.is_alive() or Process.of(process.pid) is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)

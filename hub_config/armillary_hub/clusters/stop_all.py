@@ -11,9 +11,9 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from armillary_kernels.processes import Process
+from armillary_kernels.processes import Process, kill_group
 
-from armillary_hub.clusters.process_groups import ask_to_end, kill_group, recorded_process
+from armillary_hub.clusters.process_groups import ask_to_end, recorded_process
 from armillary_hub.settings import Settings
 
 #: Seconds that processes get to end by themselves.

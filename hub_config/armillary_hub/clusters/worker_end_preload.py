@@ -1,14 +1,14 @@
-"""Runs in every scheduler, after Dask Gateway's own preload: takes from the gateway why it ended a worker."""
+"""Runs in every scheduler, after Dask Gateway's own preload: takes in why a worker was ended or gets no GPU."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from armillary_kernels.worker_end import TOPIC
+from armillary_kernels.worker_end import REFUSED_TOPIC, TOPIC
 from dask_gateway.scheduler_preload import BaseHandler
 from tornado import web
 
-from armillary_hub.clusters.memory_watch import PATH
+from armillary_hub.clusters.scheduler_events import ENDED_PATH, REFUSED_PATH
 
 
 class WorkerEndHandler(BaseHandler):  # type: ignore[misc]
@@ -22,6 +22,16 @@ class WorkerEndHandler(BaseHandler):  # type: ignore[misc]
         scheduler.log_event(TOPIC, {"worker": address, **{key: self.json_data[key] for key in ("used", "limit")}})
 
 
+class WorkerRefusedHandler(BaseHandler):  # type: ignore[misc]
+    """Puts into the event log why a worker gets no GPU."""
+
+    @web.authenticated
+    def post(self) -> None:
+        """Take ``{"reason"}``."""
+        self.gateway_service.scheduler.log_event(REFUSED_TOPIC, {"reason": self.json_data["reason"]})
+
+
 def dask_setup(scheduler: Any) -> None:
-    """Add the route to those that the gateway already calls."""
-    scheduler.services["gateway"].app.add_handlers(r".*", [(PATH, WorkerEndHandler)])
+    """Add the routes to those that the gateway already calls."""
+    routes = [(ENDED_PATH, WorkerEndHandler), (REFUSED_PATH, WorkerRefusedHandler)]
+    scheduler.services["gateway"].app.add_handlers(r".*", routes)

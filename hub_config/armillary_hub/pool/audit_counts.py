@@ -1,7 +1,8 @@
 """What has happened since the books were begun, counted from the audit: waits, suspensions and restorations.
 
-The audit is kept for good, so what is counted survives a restart of the pool; it is read on from where the last reading
-ended. Prometheus's own counters would begin anew with every process.
+What is counted survives a restart of the pool, and what is forgotten of the audit: the counts up to some line of it are
+kept in the books (`armillary_hub.pool.pruning`), and it is read on from there. Prometheus's own counters would begin
+anew with every process.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from armillary_hub.pool.records import Change
 from armillary_hub.pool.reports import Reports
@@ -62,7 +64,7 @@ class AuditCounts:
     def __init__(self, reports: Reports) -> None:
         self._reports = reports
         self._lock = threading.Lock()
-        self._number = 0
+        self._number: int | None = None  # the last line that is counted; None before the books were looked at
         self._waiting: dict[str, datetime] = {}
         self.waits = Waits()
         self.steps: Counter[tuple[str, str]] = Counter(dict.fromkeys(_STEPS.values(), 0))
@@ -70,10 +72,32 @@ class AuditCounts:
     def read_on(self) -> None:
         """Count what has happened since the last call."""
         with self._lock:
-            while changes := self._reports.changes_after(self._number, _LINES):
+            number = self._begin() if self._number is None else self._number
+            while changes := self._reports.changes_after(number, _LINES):
                 for change in changes:
                     self._count(change)
-                self._number = changes[-1].number
+                number = changes[-1].number
+            self._number = number
+
+    def plain(self) -> tuple[int, dict[str, Any]]:
+        """Return the number of the last line that is counted, and the counts as JSON has them."""
+        with self._lock:
+            counts = {
+                "classes": self.waits.classes,
+                "total": self.waits.total,
+                "steps": [[*step, count] for step, count in self.steps.items()],
+                "waiting": {lease_id: since.isoformat() for lease_id, since in self._waiting.items()},
+            }
+            return self._number or 0, counts
+
+    def _begin(self) -> int:
+        """Take over what the books have counted; returns up to which line."""
+        number, counts = self._reports.counted()
+        if counts:
+            self.waits = Waits(list(counts["classes"]), counts["total"])
+            self.steps.update({(kind, result): count for kind, result, count in counts["steps"]})
+            self._waiting = {one: datetime.fromisoformat(since) for one, since in counts["waiting"].items()}
+        return number
 
     def _count(self, change: Change) -> None:
         step = _STEPS.get(change.reason.partition(":")[0])

@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from armillary_hub.pool.quotas import Quota
 from armillary_hub.pool.reservations import Reservation
 
+#: Years of reservations: what lies near the ends of the calendar cannot be put into another time zone.
+FIRST_YEAR, LAST_YEAR = 2000, 2999
+
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -105,6 +108,8 @@ class ReservationBody(_Body):
     def _is_local_time(cls, value: str) -> str:
         if datetime.fromisoformat(value).tzinfo is not None:
             raise ValueError("a local time has no offset; name the timezone")
+        if not FIRST_YEAR <= datetime.fromisoformat(value).year <= LAST_YEAR:
+            raise ValueError(f"the year must be between {FIRST_YEAR} and {LAST_YEAR}")
         return value
 
     @field_validator("timezone")

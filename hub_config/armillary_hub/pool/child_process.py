@@ -31,10 +31,11 @@ class ChildProcess:
         self._command = tuple(command)
         self._name = name
         self._process: subprocess.Popen[bytes] | None = None
+        self._has_answered = False
         self._asking = threading.Lock()
 
-    def ask(self, question: str, patience: float) -> Any:
-        """Ask one question, and wait some seconds for the answer.
+    def ask(self, question: str, patience: float, first_patience: float | None = None) -> Any:
+        """Ask one question, and wait some seconds for the answer; other ones for the first answer of a process.
 
         Raises
         ------
@@ -43,8 +44,12 @@ class ChildProcess:
         """
         with self._asking:
             process = self._running()
+            if not self._has_answered and first_patience is not None:
+                patience = first_patience
             try:
-                return json.loads(self._answer(process, question, time.monotonic() + patience))
+                answer = json.loads(self._answer(process, question, time.monotonic() + patience))
+                self._has_answered = True
+                return answer
             except TimeoutError:
                 problem = f"{self._name} has not answered for {patience:.0f} s"
             except OSError:
@@ -71,6 +76,7 @@ class ChildProcess:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self.close()
+        self._has_answered = False
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         return self._process
 
@@ -78,9 +84,10 @@ class ChildProcess:
         if process.stdin is None or process.stdout is None:
             raise OSError("it has no pipes")
         process.stdin.write(question.encode() + b"\n")
-        answer = b""
+        answer, ready = b"", select.poll()  # `select.select` fails where a process has many files open
+        ready.register(process.stdout, select.POLLIN)
         while not answer.endswith(b"\n"):
-            if not select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not ready.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 raise TimeoutError
             part = process.stdout.read(65536)
             if not part:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from armillary_kernels.errors import ArmillaryError
-from traitlets import Bool, Float, TraitError, Unicode
+from traitlets import Bool, Float, Int, TraitError, Unicode, validate
 from traitlets.config import Configurable
 from traitlets.config.loader import ConfigFileNotFound, PyFileConfigLoader
 
 from armillary_hub.pool.situation import Rules
 from armillary_hub.settings import Settings
 
-_HOUR, _MINUTE = 3600.0, 60.0
+_DAY, _HOUR, _MINUTE = 86400.0, 3600.0, 60.0
 
 
 class GpuSharing(Configurable):
@@ -29,13 +31,24 @@ class GpuSharing(Configurable):
         10.0,
         min=0.01,
         config=True,
-        help="Minutes of use that a minute in the queue makes up for. Larger: nearer to first come, first served.",
+        help="Minutes of use that a minute in the queue makes up for; it counts anew when the person gets a GPU, and "
+        "not while the person's own quota has no room. Larger: nearer to taking turns whatever was used.",
+    )
+    most_waiting = Int(
+        100, min=1, config=True, help="How many asks of one person, workers of a cluster too, may wait in the queue."
     )
     idle_after = Float(
         10.0,
         min=0,
         config=True,
         help="Minutes after which the GPUs of an idle kernel are taken, its state kept, when somebody waits for them.",
+    )
+    app_idle_after = Float(
+        15.0,
+        min=0,
+        config=True,
+        help="Minutes without a visitor or a call after which an app with a GPU is put to sleep, which gives the GPU "
+        "back; the next visit wakes it. 0 for never.",
     )
     lead = Float(
         15.0, min=0, config=True, help="Minutes before its start that a reservation begins to keep what becomes free."
@@ -66,6 +79,18 @@ class GpuSharing(Configurable):
     sample_interval = Float(
         5.0, min=1, config=True, help="Seconds between two looks at the memory and the utilisation of the GPUs."
     )
+    keep_days = Float(
+        365.0,
+        min=0,
+        config=True,
+        help="Days for which a lease that has ended is kept, with the audit of it and its use; at least 2, for quotas "
+        "count the last 24 hours. 0 keeps everything. Sums, such as GPU-seconds, stay in any case.",
+    )
+
+    @validate("keep_days")
+    def _keeps_what_quotas_count(self, proposal: dict[str, Any]) -> float:
+        days = float(proposal["value"])
+        return days if days == 0 else max(2.0, days)
 
     def rules(self) -> Rules:
         """Return the scheduler's rules."""
@@ -73,9 +98,11 @@ class GpuSharing(Configurable):
             half_life=self.half_life * _HOUR,
             charge=self.charge * _MINUTE,
             ageing=self.ageing,
+            most_waiting=self.most_waiting,
             idle_after=self.idle_after * _MINUTE,
             lead=self.lead * _MINUTE,
             restart_warning=self.restart_warning * _MINUTE if self.restart_idle else None,
+            keep=self.keep_days * _DAY or None,
         )
 
     @classmethod
@@ -91,4 +118,4 @@ class GpuSharing(Configurable):
         try:
             return cls(config=PyFileConfigLoader(file.name, str(file.parent)).load_config())
         except (ConfigFileNotFound, SyntaxError, TraitError) as error:
-            raise ArmillaryError(f"{file} cannot be used: {error}", "Mend it, then restart the GPU pool.") from error
+            raise ArmillaryError(f"{file} cannot be used: {error}", "Mend it, then run `armillary restart`.") from error

@@ -19,12 +19,18 @@ FIRST, FIRST_THAT_MOVES = 570, 580
 #: What a process is for the driver: ``"none"`` where it does not use CUDA.
 CudaState = Literal["none", "running", "locked", "checkpointed", "failed", "changing"]
 
+_MUST_LOOK = (
+    "the pool may not look into it: it must run as root with the capability CAP_SYS_PTRACE, which a container lacks "
+    "unless it is added (docker run --cap-add SYS_PTRACE)"
+)
+
 _MEANINGS = {
     "CUDA_ERROR_NOT_SUPPORTED": "it uses what the driver cannot save: managed memory, memory shared with other "
     "processes, or a group of NCCL",
     "CUDA_ERROR_NOT_READY": "its work on the GPU did not end in time",
-    "CUDA_ERROR_NOT_PERMITTED": "the driver lets the pool not look into it; the pool must run as root",
-    "CUDA_ERROR_OPERATING_SYSTEM": "the system lets the pool not look into it; the pool must run as root",
+    "CUDA_ERROR_NOT_PERMITTED": _MUST_LOOK,
+    "CUDA_ERROR_OPERATING_SYSTEM": _MUST_LOOK,
+    "PermissionError": _MUST_LOOK,
     "CUDA_ERROR_OUT_OF_MEMORY": "there is not enough memory",
 }
 
@@ -35,7 +41,7 @@ class DriverRefusedError(Exception):
     Parameters
     ----------
     name, said
-        Its name for the error, and its words.
+        Its name for the error, and its words. Where the system refuses, that of Python's exception.
     """
 
     def __init__(self, name: str, said: str) -> None:

@@ -48,10 +48,16 @@ class DriverError(Exception):
 
 
 def uses_cuda(pid: int) -> bool:
-    """Return whether a process has the CUDA driver's library in it. Others are not asked: the driver knows none."""
+    """Return whether a process has the CUDA driver's library in it. Others are not asked: the driver knows none.
+
+    Raises
+    ------
+    OSError
+        If nobody knows: it lives, and may not be looked into.
+    """
     try:
         return "/libcuda.so" in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):  # it has ended
         return False
 
 
@@ -138,12 +144,20 @@ class Checkpoints:
             UUIDs of GPUs that it had, and of those that it gets for them, where they differ. The driver wants a pair
             for every GPU of the machine, whichever of them the process could see.
         """
-        self._call(self._cuda.cuInit, 0)  # needed where the driver's persistence mode is off
+        self._begin()
         self._call(self._cuda.cuCheckpointProcessRestore, pid, self._arguments(pairs) if pairs else None)
 
     def unlock(self, pid: int) -> None:
         """Let a locked process make calls again."""
         self._call(self._cuda.cuCheckpointProcessUnlock, pid, None)
+
+    def _begin(self) -> None:
+        """Start the driver here, which is needed where its persistence mode is off."""
+        try:
+            self._call(self._cuda.cuInit, 0)
+        except DriverError as error:
+            # By another name: the same error of the restore itself would mean that the process is lost.
+            raise DriverError("cuInit", str(error)) from error
 
     def _arguments(self, pairs: dict[str, str]) -> Any:
         args = self._cuda.CUcheckpointRestoreArgs()

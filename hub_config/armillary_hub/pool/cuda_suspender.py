@@ -2,10 +2,12 @@
 
 A lease's holder and all that it has started are one: either all of them that use CUDA are suspended, or none is. Where
 something is refused, whatever was done before it is undone. What a process is, only the driver knows, so every step
-begins with asking it, and a step that the pool was killed in the middle of is simply taken again.
+begins with asking it, and a step that the pool was killed in the middle of is simply taken again. Where the driver does
+not say how a step has ended, its outcome is unknown, and is found out when the step is taken again.
 
 What would lose the state for good is checked before it is tried: host memory before GPU memory is copied to it, and
-free GPU memory before it is copied back (a restore that finds too little is fatal).
+free GPU memory before it is copied back. A restore that finds too little is fatal: the driver (580) leaves the process
+suspended, and refuses every later restore of it (https://github.com/NVIDIA/cuda-checkpoint/issues/44).
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 
 from armillary_kernels.processes import Process
 
-from armillary_hub.clusters.memory import families, resident
+from armillary_hub.pool.backoff import Backoff
 from armillary_hub.pool.cuda_calls import (
     COMMAND,
     FIRST,
@@ -29,9 +32,12 @@ from armillary_hub.pool.cuda_calls import (
     DriverSilentError,
     Patience,
 )
-from armillary_hub.pool.devices import Inventory, NvmlSilentError, Readings
+from armillary_hub.pool.cuda_states import CannotError, are, has_a_gpu_open, in_state, users_of, wait_for_calls
+from armillary_hub.pool.devices import Inventory, NvmlSilentError
+from armillary_hub.pool.family import Family
+from armillary_hub.pool.gpu_memory import GpuMemory, NoRoomError
 from armillary_hub.pool.host_memory import HostMemory, NotEnoughMemoryError
-from armillary_hub.pool.suspender import SuspensionError
+from armillary_hub.pool.suspender import Outcome, SuspensionError
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +50,26 @@ ASK_AGAIN = 60.0
 #: Seconds to wait for GPU memory that a process which is ending still holds.
 ROOM_PATIENCE = 20.0
 
-_MIB = 2**20
+#: What the driver says of a restore after which no other succeeds.
+_LOST = ("CUDA_ERROR_OUT_OF_MEMORY", "CUDA_ERROR_OPERATING_SYSTEM")
+
+
+#: What may come between.
+_TROUBLE = (
+    DriverRefusedError,
+    DriverSilentError,
+    NvmlSilentError,
+    NotEnoughMemoryError,
+    NoRoomError,
+    CannotError,
+)
+
+
+@dataclass
+class _Known:
+    """What is known of processes while a step is taken: the outcome, if it goes no further."""
+
+    outcome: Outcome
 
 
 class CudaSuspender:
@@ -64,6 +89,8 @@ class CudaSuspender:
         Seconds to wait for GPU memory to become free.
     clock
         The monotonic clock.
+    unwanted
+        Why none is suspended any more, though those that are still come back; None where they are.
     """
 
     def __init__(
@@ -71,6 +98,7 @@ class CudaSuspender:
         inventory: Inventory,
         memory: HostMemory | None = None,
         *,
+        unwanted: str | None = None,
         command: Sequence[str] = COMMAND,
         patience: Patience = Patience(),  # noqa: B008 - frozen
         room_patience: float = ROOM_PATIENCE,
@@ -78,11 +106,12 @@ class CudaSuspender:
     ) -> None:
         self._inventory = inventory
         self._memory = memory or HostMemory()
+        self._unwanted = unwanted
         self._command = tuple(command)
         self._patience = patience
-        self._room_patience = room_patience
+        self._gpus = GpuMemory(inventory, room_patience, clock)
         self._clock = clock
-        self._backoffs: dict[Process, tuple[float, float, str]] = {}  # until when, for how long, why
+        self._backoff = Backoff(FIRST_BACKOFF, LONGEST_BACKOFF, clock)
         self._asking = threading.Lock()
         self._moves = False
         self._problem: str | None = "the CUDA driver has not been asked yet"
@@ -100,16 +129,12 @@ class CudaSuspender:
     def problem(self) -> str | None:
         """Why nothing can be suspended here, or None."""
         self._ask_in_time()
-        return self._problem
+        return self._unwanted or self._problem
 
     def refusal(self, process: Process) -> str | None:
         """Return why a process cannot be suspended, or None when that can be tried. Asks nobody who may be slow."""
-        if self.problem is not None:
-            return self.problem
-        until, _, why = self._backoffs.get(process, (0.0, 0.0, ""))
-        if self._clock() < until:
-            return why
-        return "it was stopped by a signal" if process.is_stopped() else None
+        why = self.problem or self._backoff.why(process)
+        return why or ("it was stopped by a signal" if process.is_stopped() else None)
 
     def _ask_in_time(self) -> None:
         if self._problem is not None and self._clock() >= self._ask_again:
@@ -136,15 +161,17 @@ class CudaSuspender:
 
     # Suspending ----------------------------------------------------------------------------------------------
 
-    def suspend(self, process: Process, devices: Sequence[str]) -> dict[str, int]:
-        """Free the GPUs of a process and of all that it has started.
+    def suspend(self, family: Family, devices: Sequence[str], *, again: bool = False) -> dict[str, int]:
+        """Free the GPUs of processes.
 
         Parameters
         ----------
-        process
-            The holder of a lease.
+        family
+            The processes of a lease.
         devices
             UUIDs of the lease's GPUs.
+        again
+            Whether that was begun before.
 
         Returns
         -------
@@ -156,157 +183,178 @@ class CudaSuspender:
         SuspensionError
             If that cannot be done. It is not tried again for a while.
         """
+        known = _Known("unknown" if again else "unchanged")
         try:
-            with self._explained(process), self._calls() as calls:
-                saved = self._suspend(process, calls, devices)
+            with self._explained(family.holder, known), self._calls() as calls:
+                saved = self._suspend(family, calls, devices, known)
         except SuspensionError as error:
-            if not error.fatal:
-                self._back_off(process, error.what)
+            if error.outcome == "unchanged":
+                self._backoff.add(family.holder, error.what)
             raise
-        self._backoffs.pop(process, None)
+        self._backoff.forget(family.holder)
         return saved
 
-    def _suspend(self, process: Process, calls: CudaCalls, devices: Sequence[str]) -> dict[str, int]:
-        members = _users(calls, process)
-        if not members:
+    def _suspend(self, family: Family, calls: CudaCalls, devices: Sequence[str], known: _Known) -> dict[str, int]:
+        users = users_of(calls, family)
+        if set(users.values()) <= {"running"}:
+            known.outcome = "unchanged"
+        if not users:
+            self._check_without_cuda(family, devices)
             return {}
-        saved = self._sizes(members, devices)
-        total = sum(saved.values())
-        with self._memory.reserved(total, [member.pid for member in members]):
+        need = self._gpus.need(users, devices)
+        known.outcome = "unknown"
+        try:
+            self._save(calls, users, need.total)
+            if self._gpus.has({member.pid for member in family.members()}, devices):
+                raise CannotError("a part of it stays on the GPU when it is suspended")
+            return self._gpus.saved(need, users)
+        except _TROUBLE:
+            wait_for_calls(calls, users)
+            suspended = in_state(calls, users, "checkpointed")
+            self._bring_back(calls, users, suspended, {}, need.of(suspended), known)
+            known.outcome = "unchanged"
+            raise
+
+    def _check_without_cuda(self, family: Family, devices: Sequence[str]) -> None:
+        """Refuse processes of which the driver knows nothing, and which are on a GPU all the same."""
+        members = family.members()
+        pids = {member.pid for member in members}
+        if any(map(has_a_gpu_open, members)) or self._gpus.has(pids, devices):
+            raise CannotError("it uses a GPU otherwise than by CUDA")
+
+    def _save(self, calls: CudaCalls, users: Mapping[Process, CudaState], need: Mapping[str, int]) -> None:
+        """Suspend all of them, in whatever state they are."""
+        left = [member for member, state in users.items() if state != "checkpointed"]
+        total = sum(need.values())
+        with self._memory.reserved(total, [member.pid for member in left]) if left else nullcontext():
             try:
-                self._take(calls, members, total)
+                self._take(calls, users, total)
             except (DriverRefusedError, DriverSilentError):
-                if self._are_suspended(calls, members):
-                    return saved  # the answer was lost, not the deed
-                self._undo(calls, members, saved)
-                raise
-        return saved
+                if not are(calls, users, "checkpointed"):
+                    raise  # else the answer was lost, not the deed
 
     def _take(self, calls: CudaCalls, members: Iterable[Process], total: int) -> None:
-        for member in _in_state(calls, members, "running"):
+        for member in in_state(calls, members, "running"):
             calls.lock(member.pid)
-        for member in _in_state(calls, members, "locked"):
+        for member in in_state(calls, members, "locked"):
             calls.checkpoint(member.pid, total)
-
-    def _undo(self, calls: CudaCalls, members: Iterable[Process], saved: Mapping[str, int]) -> None:
-        """Let processes run on, those too that were suspended before another could not be."""
-        try:
-            self._bring_back(calls, members, {}, saved)
-        except SuspensionError as error:
-            what = f"A part of it was suspended and cannot be restored: {error.what}"
-            raise SuspensionError(what, fatal=True) from error
-
-    def _are_suspended(self, calls: CudaCalls, members: Iterable[Process]) -> bool:
-        states = _states(calls, members)
-        if "failed" in states.values():
-            raise SuspensionError("Its state was lost when it was to be suspended.", fatal=True)
-        return bool(states) and set(states.values()) == {"checkpointed"}
-
-    def _sizes(self, members: Mapping[Process, CudaState], devices: Sequence[str]) -> dict[str, int]:
-        """Return how many MiB of each GPU processes use, or at least not less than that."""
-        readings = self._inventory.readings() or Readings()
-        pids = {member.pid for member in members}
-        used = dict.fromkeys(devices, 0)
-        for one in readings.processes:
-            if one.pid in pids and one.uuid in used:
-                used[one.uuid] += one.memory
-        listed = {one.pid for one in readings.processes if one.memory}
-        for member, state in members.items():
-            if state == "checkpointed":  # half done when the pool was killed: what it saved is part of its memory
-                used = {uuid: size + resident(member.pid) // _MIB for uuid, size in used.items()}
-            elif member.pid not in listed:  # NVML does not say of it: all that is used there may be its
-                used = {uuid: max(size, _used(readings, uuid)) for uuid, size in used.items()}
-        return used
+        if not are(calls, members, "checkpointed"):
+            raise CannotError("the driver has not suspended it, and does not say why")
 
     # Restoring -----------------------------------------------------------------------------------------------
 
-    def restore(self, process: Process, devices: Mapping[str, str], saved: Mapping[str, int]) -> None:
-        """Give a suspended process, and all that it has started, GPUs again.
+    def restore(
+        self, family: Family, devices: Mapping[str, str], saved: Mapping[str, int], *, again: bool = False
+    ) -> None:
+        """Give suspended processes GPUs again.
 
         Parameters
         ----------
-        process
-            The holder of a lease.
+        family
+            The processes of a lease.
         devices
-            UUIDs of the GPUs that it had, and of those that it has now.
+            UUIDs of the GPUs that they had, and of those that they have now.
         saved
             What `suspend` returned.
+        again
+            Whether that was begun before.
 
         Raises
         ------
         SuspensionError
-            If that cannot be done. Unless it is fatal, all of them stay suspended.
+            If that cannot be done: either all of them run, or none does.
         """
-        with self._explained(process), self._calls() as calls:
-            members = _users(calls, process)
-            if not members:
-                return
-            pairs = {old: new for old, new in devices.items() if old != new}
-            if pairs and not self._moves:
-                raise SuspensionError("The driver cannot move it to another GPU.")
-            self._bring_back(calls, members, pairs, saved)
+        known = _Known("unknown" if again else "unchanged")
+        with self._explained(family.holder, known), self._calls() as calls:
+            self._restore(calls, users_of(calls, family), devices, saved, known)
+
+    def _restore(
+        self,
+        calls: CudaCalls,
+        users: Mapping[Process, CudaState],
+        devices: Mapping[str, str],
+        saved: Mapping[str, int],
+        known: _Known,
+    ) -> None:
+        suspended = [member for member, state in users.items() if state == "checkpointed"]
+        known.outcome = "unchanged" if suspended == [*users] else "unknown"
+        pairs = {old: new for old, new in devices.items() if old != new} if suspended else {}
+        if pairs and not self._can_move():
+            raise CannotError("the driver cannot move it to another GPU")
+        needed = self._still_needed(saved, pairs, users, suspended) if suspended else {}
+        try:
+            self._bring_back(calls, users, suspended, pairs, needed, known)
+        except _TROUBLE:
+            if known.outcome == "unchanged" or not self._is_away(calls, users, pairs, saved):
+                raise
+            known.outcome = "unchanged"
+            raise
+
+    def _still_needed(
+        self,
+        saved: Mapping[str, int],
+        pairs: Mapping[str, str],
+        users: Mapping[Process, CudaState],
+        suspended: Collection[Process],
+    ) -> dict[str, int]:
+        """Return what those that are suspended need, where the others came back before the pool was killed."""
+        back = {member: state for member, state in users.items() if member not in suspended}
+        if not back:
+            return dict(saved)
+        has = self._gpus.need(back, [pairs.get(uuid, uuid) for uuid in saved]).of(back)
+        return {uuid: max(0, size - has[pairs.get(uuid, uuid)]) for uuid, size in saved.items()}
+
+    def _can_move(self) -> bool:
+        if self._problem is not None:
+            self.look_at_driver()
+        return self._moves
 
     def _bring_back(
-        self, calls: CudaCalls, members: Iterable[Process], pairs: Mapping[str, str], saved: Mapping[str, int]
+        self,
+        calls: CudaCalls,
+        users: Collection[Process],
+        suspended: Iterable[Process],
+        pairs: Mapping[str, str],
+        needed: Mapping[str, int],
+        known: _Known,
     ) -> None:
-        """Let processes run again, in whatever state they are; where one cannot, none does."""
-        total = sum(saved.values())
-        suspended = _in_state(calls, members, "checkpointed")
-        if suspended:
-            self._wait_for_room({pairs.get(uuid, uuid): size for uuid, size in saved.items()})
-        try:
+        """Let processes run again, those too that are suspended."""
+        with self._gpus.room({pairs.get(uuid, uuid): size for uuid, size in needed.items()}):
+            known.outcome = "unknown"
             for member in suspended:
-                calls.restore(member.pid, total, pairs)
-            for member in _in_state(calls, members, "locked"):
-                calls.unlock(member.pid)
-        except (DriverRefusedError, DriverSilentError) as error:
-            if not self._run_again(calls, members, total, error):
-                raise
-
-    def _run_again(self, calls: CudaCalls, members: Iterable[Process], total: int, trouble: Exception) -> bool:
-        """Return whether processes run although a call failed; where not all do, suspend those again that do.
-
-        Raises
-        ------
-        SuspensionError
-            If neither can be had, or nobody knows.
-        """
+                self._bring_one_back(calls, member, sum(needed.values()), pairs)
         try:
-            states = set(_states(calls, members).values())
-            if states != {"running"}:
-                self._take(calls, members, total)
-                states = set(_states(calls, members).values())
+            for member in in_state(calls, users, "locked"):
+                calls.unlock(member.pid)
         except (DriverRefusedError, DriverSilentError):
-            states = {"changing"}
-        if states == {"checkpointed"} and not self._are_on_gpus(members):
-            return False
-        if states == {"running"}:
-            return True
-        raise SuspensionError(f"Its state was lost when it was to be restored: {trouble}.", fatal=True) from trouble
+            if not are(calls, users, "running"):
+                raise  # else the answer was lost, not the deed
+        if not are(calls, users, "running"):
+            raise CannotError("the driver has not restored it, and does not say why")
 
-    def _are_on_gpus(self, members: Iterable[Process]) -> bool:
-        listed = {one.pid for one in (self._inventory.readings() or Readings()).processes}
-        return any(member.pid in listed for member in members)
-
-    def _wait_for_room(self, needed: Mapping[str, int]) -> None:
-        """Wait for free GPU memory: a process that has just ended lets it go a little later."""
-        sizes = {device.uuid: device.memory // _MIB for device in self._inventory.devices()}
-        deadline = self._clock() + self._room_patience
-        while True:
-            free = {one.uuid: one.free for one in (self._inventory.readings() or Readings()).devices}
-            # What was reckoned generously may be more than there ever is.
-            short = [
-                (uuid, free.get(uuid, 0), need)
-                for uuid, need in needed.items()
-                if free.get(uuid, 0) < min(need, sizes.get(uuid, need) * 9 // 10)
-            ]
-            if not short:
+    def _bring_one_back(self, calls: CudaCalls, member: Process, total: int, pairs: Mapping[str, str]) -> None:
+        try:
+            calls.restore(member.pid, total, pairs)
+        except DriverRefusedError as error:
+            if not member.is_alive():
                 return
-            if self._clock() > deadline:
-                uuid, there, need = short[0]
-                what = f"{there} MiB of the GPU {uuid} are free, and {need} MiB are needed"
-                raise SuspensionError(f"It stays suspended: {what}.")
-            time.sleep(min(0.5, self._room_patience / 4))
+            if error.name in _LOST:
+                what = f"Its state was lost when it was to be restored: {error.name}."
+                raise SuspensionError(what, "lost") from error
+            raise
+
+    def _is_away(
+        self, calls: CudaCalls, users: Collection[Process], pairs: Mapping[str, str], saved: Mapping[str, int]
+    ) -> bool:
+        """Suspend those again that were restored before another could not be; return whether none is on a GPU.
+
+        Those that were moved stay where they are: suspended anew, they would come from another GPU than the books say.
+        """
+        wait_for_calls(calls, users)
+        if pairs and not are(calls, users, "checkpointed"):
+            return False
+        self._take(calls, users, sum(saved.values()))
+        return not self._gpus.has({member.pid for member in users}, {pairs.get(uuid, uuid) for uuid in saved})
 
     # Within --------------------------------------------------------------------------------------------------
 
@@ -314,68 +362,16 @@ class CudaSuspender:
         return CudaCalls(self._command, self._patience)
 
     @contextmanager
-    def _explained(self, process: Process) -> Iterator[None]:
+    def _explained(self, process: Process, known: _Known) -> Iterator[None]:
         """Turn what can go wrong into a SuspensionError; a process that has ended explains everything."""
         try:
             yield
-        except (DriverRefusedError, DriverSilentError, NvmlSilentError, NotEnoughMemoryError, SuspensionError) as error:
+        except (*_TROUBLE, SuspensionError) as error:
             if not process.is_alive():
-                raise SuspensionError("The process has ended.", fatal=True) from error
+                raise SuspensionError("The process has ended.", "lost") from error
             if isinstance(error, SuspensionError):
                 raise
             what = str(error)
-            raise SuspensionError(f"{what[:1].upper()}{what[1:]}.") from error
+            raise SuspensionError(f"{what[:1].upper()}{what[1:]}.", known.outcome) from error
         if not process.is_alive():
-            raise SuspensionError("The process has ended.", fatal=True)
-
-    def _back_off(self, process: Process, why: str) -> None:
-        _, before, _ = self._backoffs.get(process, (0.0, FIRST_BACKOFF / 2, ""))
-        lasting = min(LONGEST_BACKOFF, 2 * before)
-        self._backoffs = {one: known for one, known in self._backoffs.items() if one.is_alive()}
-        self._backoffs[process] = (self._clock() + lasting, lasting, why)
-
-
-def _users(calls: CudaCalls, holder: Process) -> dict[Process, CudaState]:
-    """Return the processes of a family that use CUDA.
-
-    Raises
-    ------
-    SuspensionError
-        If one of them is stopped, so that the driver would wait for it for ever; or lost.
-    """
-    pids = families([holder.pid])[holder.pid] if holder.is_alive() else set()
-    members = [member for pid in sorted(pids) if (member := Process.of(pid)) is not None]
-    if any(member.is_stopped() for member in members):
-        raise SuspensionError("It, or a process that it started, was stopped by a signal.")
-    users: dict[Process, CudaState] = {
-        member: state for member, state in _states(calls, members).items() if state != "none"
-    }
-    for member in users:
-        calls.wait(member.pid)
-    users = _states(calls, users)
-    if "failed" in users.values():
-        raise SuspensionError("Its state on the GPU was lost.", fatal=True)
-    return users
-
-
-def _states(calls: CudaCalls, members: Iterable[Process]) -> dict[Process, CudaState]:
-    """Return what the driver says of those that are alive."""
-    states: dict[Process, CudaState] = {}
-    for member in members:
-        try:
-            state = calls.state(member.pid)
-        except DriverRefusedError:
-            if member.is_alive():
-                raise
-        else:
-            if member.is_alive():
-                states[member] = state
-    return states
-
-
-def _in_state(calls: CudaCalls, members: Iterable[Process], state: CudaState) -> list[Process]:
-    return [member for member, now in _states(calls, members).items() if now == state]
-
-
-def _used(readings: Readings, uuid: str) -> int:
-    return next((one.memory for one in readings.devices if one.uuid == uuid), 0)
+            raise SuspensionError("The process has ended.", "lost")

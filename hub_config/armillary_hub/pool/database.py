@@ -19,6 +19,7 @@ from sqlalchemy import (
     Dialect,
     Float,
     ForeignKey,
+    Index,
     Integer,
     MetaData,
     String,
@@ -62,7 +63,7 @@ leases = Table(
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),  # the order in which they were asked for
     Column("id", String(32), nullable=False, unique=True),
-    Column("user", String(255), nullable=False, index=True),
+    Column("user", String(255), nullable=False),
     Column("groups", JSON, nullable=False),
     Column("purpose", String(16), nullable=False),
     Column("label", String(200), nullable=False),
@@ -79,11 +80,12 @@ leases = Table(
     Column("asked_at", Moment, nullable=False),
     Column("granted_at", Moment),
     Column("waiting_since", Moment),
+    Column("ages_since", Moment),  # from when its waiting counts
     Column("idle_since", Moment),
     Column("ends_at", Moment),
     Column("together", String(32)),  # the group that it was asked for with, named by its user
     Column("together_size", Integer),
-    Column("released_at", Moment),
+    Column("released_at", Moment, index=True),
     Column("reason", String(200), nullable=False),
     CheckConstraint("state IN ('queued', 'granted', 'suspended', 'released')", name="a_lease_state"),
     CheckConstraint("step IN ('', 'suspending', 'restoring')", name="a_lease_step"),
@@ -91,6 +93,7 @@ leases = Table(
     CheckConstraint("(waiting_since IS NOT NULL OR state <> 'queued')", name="queued_wait"),
     CheckConstraint("(waiting_since IS NULL OR state IN ('queued', 'suspended'))", name="only_these_wait"),
     CheckConstraint("wanted > 0 AND (memory IS NULL OR (memory > 0 AND wanted = 1))", name="whole_or_share"),
+    Index("ix_leases_user_state", "user", "state"),
 )
 
 holdings = Table(
@@ -115,6 +118,15 @@ audit = Table(
     Column("devices", JSON, nullable=False),
     Column("actor", String(255), nullable=False),
     Column("reason", String(200), nullable=False),
+    Index("ix_audit_user_number", "user", "number"),
+)
+
+#: What the audit counts up to some line of it, in one row; lines before it may be forgotten.
+counted = Table(
+    "counted",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("counts", JSON, nullable=False),
 )
 
 #: Each time that a lease held GPUs, from its grant to its suspension or its end.

@@ -15,6 +15,9 @@ SIMULATED_MEMORY = 16 * 2**30
 #: Seconds that NVML may take for an answer: less than clients wait for the pool.
 PATIENCE = 3.0
 
+#: Seconds that the first answer of a process may take: the driver may have to set up one GPU after the other.
+FIRST_PATIENCE = 30.0
+
 
 @dataclass(frozen=True)
 class Device:
@@ -32,6 +35,8 @@ class Device:
         In bytes; 0 where NVML does not say.
     trouble
         What NVML said instead of an answer; empty for a device that works.
+    driver
+        The version of the NVIDIA driver; empty where there is none.
     """
 
     uuid: str
@@ -39,6 +44,7 @@ class Device:
     name: str
     memory: int
     trouble: str = ""
+    driver: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ class Readings:
 
 
 class NvmlSilentError(Exception):
-    """NVML gives no answer: nothing is known of any GPU."""
+    """NVML, which is there, gives no answer: nothing is known of any GPU."""
 
 
 class Inventory(Protocol):
@@ -142,15 +148,19 @@ class NvmlInventory:
     ----------
     command
         How that process is started.
-    patience
-        Seconds to wait for an answer.
+    patience, first_patience
+        Seconds to wait for an answer, and for the first one of a process.
     """
 
     def __init__(
-        self, command: Sequence[str] = (sys.executable, "-m", "armillary_hub.pool.nvml"), patience: float = PATIENCE
+        self,
+        command: Sequence[str] = (sys.executable, "-m", "armillary_hub.pool.nvml"),
+        patience: float = PATIENCE,
+        first_patience: float = FIRST_PATIENCE,
     ) -> None:
         self._child = ChildProcess(command, "NVML")
         self._patience = patience
+        self._first_patience = max(patience, first_patience)
 
     def devices(self) -> tuple[Device, ...]:
         """Ask NVML which GPUs there are."""
@@ -169,9 +179,12 @@ class NvmlInventory:
 
     def _ask(self, question: str) -> Any:
         try:
-            return self._child.ask(question, self._patience)
+            answer = self._child.ask(question, self._patience, self._first_patience)
         except NoAnswerError as error:
             raise NvmlSilentError(str(error)) from error
+        if isinstance(answer, dict) and "silent" in answer:
+            raise NvmlSilentError(answer["silent"])
+        return answer
 
 
 def inventory_of(simulate_gpus: int) -> Inventory:

@@ -18,26 +18,23 @@ import pwd
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from functools import partial
 from typing import Literal
 
-from armillary_kernels.gpu_environment import uses_cuda
 from armillary_kernels.processes import Process, parents
 
 from armillary_hub.clusters.memory import families
 from armillary_hub.pool.devices import GpuProcess
 from armillary_hub.pool.machine import Machine
+from armillary_hub.pool.pids import SEES_ALL_PIDS, is_on_gpu
 from armillary_hub.pool.samples import SampleLog
 from armillary_hub.pool.store import LeaseStore
+from armillary_hub.pool.suspension import in_a_thread
 
 _log = logging.getLogger(__name__)
 
 #: MiB that a process on a share may use beyond it: what the driver and its libraries take for themselves.
 OVERHEAD = 1024
-
-
-#: Whether pids here are those of the machine: the inode of its own namespace of pids is this one (PROC_PID_INIT_INO).
-SEES_ALL_PIDS = Path("/proc/self/ns/pid").stat().st_ino == 0xEFFFFFFC
 
 Reason = Literal["no lease", "more than its share"]
 
@@ -89,15 +86,24 @@ class Enforcement:
         Ends processes.
     may_end
         Whether processes of a uid are ended; None to end none.
+    start
+        How a process is ended beside everything else, for that takes seconds.
     """
 
     def __init__(
-        self, store: LeaseStore, samples: SampleLog, machine: Machine, may_end: Callable[[int], bool] | None = None
+        self,
+        store: LeaseStore,
+        samples: SampleLog,
+        machine: Machine,
+        may_end: Callable[[int], bool] | None = None,
+        start: Callable[[Callable[[], None]], None] = in_a_thread,
     ) -> None:
         self._store = store
         self._samples = samples
         self._machine = machine
         self._may_end = may_end
+        self._start = start
+        self._ending: set[Process] = set()
         self._seen: dict[_Offence, UnleasedUse] = {}
         self._confirmed: dict[_Offence, UnleasedUse] = {}
 
@@ -148,22 +154,21 @@ class Enforcement:
         if self._may_end is None or process is None or offence.reason != "no lease":
             return
         owner = process.owner()
-        if owner is None or not self._may_end(owner) or process.pid in _own_line():
+        if process in self._ending or owner is None or not self._may_end(owner) or process.pid in _own_line():
             return
         _log.warning("Process %d is ended: it uses GPU %s without a lease", process.pid, offence.uuid)
-        self._machine.end(process)
+        self._ending.add(process)
+        self._start(partial(self._end_process, process))
+
+    def _end_process(self, process: Process) -> None:
+        try:
+            self._machine.end(process)
+        finally:
+            self._ending.discard(process)
 
 
 def _offence(one: GpuProcess, reason: Reason) -> _Offence:
     return _Offence(one.pid, Process.of(one.pid) if is_on_gpu(one.pid) else None, one.uuid, reason)
-
-
-def is_on_gpu(pid: int) -> bool:
-    """Return whether a process has a GPU open, as far as can be seen."""
-    try:
-        return uses_cuda(pid)
-    except OSError:
-        return False
 
 
 def _use(offence: _Offence, memory: int, since: datetime) -> UnleasedUse:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from armillary_hub.pool.records import Lease
+from armillary_hub.pool.room import Room
 from armillary_hub.pool.scheduling import waits_for
 from armillary_hub.pool.situation import Situation
 from armillary_hub.pool.together import ask_of
@@ -19,7 +20,9 @@ from armillary_hub.pool.together import ask_of
 FEWEST = 5
 
 
-def estimate(situation: Situation, queue: Sequence[Lease], lease: Lease, lasted: Sequence[float]) -> timedelta | None:
+def estimate(
+    situation: Situation, queue: Sequence[Lease], lease: Lease, lasted: Sequence[float], room: Room | None = None
+) -> timedelta | None:
     """Return how long a lease will probably wait, or None where that cannot be said.
 
     Parameters
@@ -32,8 +35,10 @@ def estimate(situation: Situation, queue: Sequence[Lease], lease: Lease, lasted:
         One of them.
     lasted
         Seconds that recent leases held their GPUs.
+    room
+        As in `waits_for`.
     """
-    if lease.memory is not None or waits_for(situation, lease) != "turn":
+    if lease.memory is not None or waits_for(situation, lease, room) != "turn":
         return None
     members = {one.id for one in ask_of(situation, lease).members}
     last = max(place for place, one in enumerate(queue) if one.id in members)

@@ -15,7 +15,7 @@ from armillary_kernels.texts import translator
 from pydantic import BaseModel, ValidationError
 
 from armillary_hub.pool import policy_api
-from armillary_hub.pool.bodies import QuotaBody, ReservationBody
+from armillary_hub.pool.bodies import FIRST_YEAR, LAST_YEAR, QuotaBody, ReservationBody
 from armillary_hub.pool.pool import GpuPool
 from armillary_hub.pool.quotas import QuotaRule, QuotaScope
 from armillary_hub.web.errors import WebError
@@ -171,6 +171,8 @@ def _advice(name: str, message: str) -> str:
     }
     if "must end after" in message:
         return _("It must end after it starts.")
+    if "the year must be" in message:
+        return _("The year must be between {first} and {last}.", first=FIRST_YEAR, last=LAST_YEAR)
     if "a week at most" in message:
         return _("What comes every week lasts a week at most.")
     return sayings.get(name, message)

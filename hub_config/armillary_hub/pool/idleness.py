@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from armillary_hub.clusters.memory import families
 from armillary_hub.pool.clock import BookClock
+from armillary_hub.pool.family import own_pids
 from armillary_hub.pool.records import Lease
 from armillary_hub.pool.samples import SampleLog
 
@@ -32,10 +32,8 @@ class Idleness:
     def quiet(self, leases: Sequence[Lease]) -> list[Lease]:
         """Return those leases whose holders say that they are idle and whose GPUs have not worked for them since."""
         idle = [lease for lease in leases if lease.idle_since is not None and lease.in_use]
-        if not idle or not self._samples.processes():
-            return idle  # NVML says of nobody that it works
-        trees = families({lease.holder.pid for lease in idle})
-        return [lease for lease in idle if self._is_quiet(lease, trees[lease.holder.pid])]
+        pids = own_pids(lease.holder.pid for lease in leases) if idle else {}
+        return [lease for lease in idle if self._is_quiet(lease, pids[lease.holder.pid])]
 
     def _is_quiet(self, lease: Lease, pids: set[int]) -> bool:
         idle_since, long_ago = lease.idle_since, self._clock.now() - self._idle_after

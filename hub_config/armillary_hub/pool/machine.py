@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from typing import Protocol
 
 from armillary_kernels.processes import Process
 
 from armillary_hub.accounts.unix_accounts import account_of
+from armillary_hub.pool.family import Family
 from armillary_hub.settings import Settings
 
 #: Seconds that a process gets to end by itself when an admin takes its GPUs.
@@ -42,6 +44,12 @@ class Machine(Protocol):
     def end(self, process: Process) -> None:
         """End it, and no other that got its pid."""
 
+    def end_family(self, family: Family) -> None:
+        """End the holder of a lease, then all that it has started."""
+
+    def kill_left_behind(self, family: Family) -> bool:
+        """Kill what a holder that has ended left behind; return whether any of it still runs. Does not wait."""
+
 
 class ThisMachine:
     """The processes of this machine."""
@@ -56,22 +64,49 @@ class ThisMachine:
 
     def end(self, process: Process) -> None:
         """End it by SIGTERM, then SIGKILL."""
-        try:
-            handle = os.pidfd_open(process.pid)
-        except ProcessLookupError:
-            return
-        try:
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                if process.is_alive():
-                    signal.pidfd_send_signal(handle, number)
-                    _wait_for_end(process)
-        except ProcessLookupError:
-            return
-        finally:
-            os.close(handle)
+        _end([process])
+
+    def end_family(self, family: Family) -> None:
+        """End the holder by SIGTERM, then SIGKILL, so that it starts no others; then the rest likewise."""
+        members = family.members()
+        _end([family.holder])
+        _end({*members, *family.members()} - {family.holder})
+
+    def kill_left_behind(self, family: Family) -> bool:
+        """Send SIGKILL: who watched over them can tell them nothing any more."""
+        left = [] if family.holder.is_alive() else family.members()
+        with ExitStack() as handles:
+            for process, handle in _opened(left, handles).items():
+                _send(process, handle, signal.SIGKILL)
+        return bool(left)
 
 
-def _wait_for_end(process: Process) -> None:
+def _end(processes: Iterable[Process]) -> None:
+    with ExitStack() as handles:
+        opened = _opened(processes, handles)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for process, handle in opened.items():
+                _send(process, handle, number)
+            _wait_for_end(opened)
+
+
+def _opened(processes: Iterable[Process], handles: ExitStack) -> dict[Process, int]:
+    """Return a descriptor of each process that is there: a signal through it reaches no other with its pid."""
+    opened = {}
+    for process in processes:
+        with suppress(ProcessLookupError):
+            opened[process] = os.pidfd_open(process.pid)
+            handles.callback(os.close, opened[process])
+    return opened
+
+
+def _send(process: Process, handle: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        if process.is_alive():
+            signal.pidfd_send_signal(handle, number)
+
+
+def _wait_for_end(processes: Iterable[Process]) -> None:
     deadline = time.monotonic() + TERMINATION_GRACE
-    while process.is_alive() and time.monotonic() < deadline:
+    while any(process.is_alive() for process in processes) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -15,9 +15,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from armillary_hub.pool.audit_counts import BOUNDS, AuditCounts
+from armillary_hub.pool.audit_counts import BOUNDS
 from armillary_hub.pool.records import DeviceState, State
-from armillary_hub.pool.reports import Reports
 from armillary_hub.pool.situation import Situation
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class PoolMetrics(Collector):
 
     def __init__(self, pool: GpuPool) -> None:
         self._pool = pool
-        self._counts = AuditCounts(Reports(pool.store))
+        self._counts = pool.counts
         self._registry = CollectorRegistry()
         self._registry.register(self)
 

@@ -1,14 +1,20 @@
 """The process that asks NVML, so that a driver that hangs stops nobody else: ``python -m armillary_hub.pool.nvml``.
 
 For each line that it reads it writes one of JSON. ``devices``: the GPUs, a list of `armillary_hub.pool.devices.Device`;
-``readings``: what they do now, a `armillary_hub.pool.devices.Readings`.
+``readings``: what they do now, a `armillary_hub.pool.devices.Readings`; ``{"silent": "why"}`` where NVML, which is
+there, does not say.
+
+NVML stays open from one question to the next: without NVIDIA's persistence mode a driver sets up every GPU when the
+first program opens it, which takes a second or more for each, and takes it down with the last.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -16,31 +22,48 @@ from typing import Any, TypeVar
 
 import pynvml
 
-from armillary_hub.pool.devices import Device, GpuProcess, Reading, Readings
+from armillary_hub.pool.devices import Device, GpuProcess, NvmlSilentError, Reading, Readings
 
 _log = logging.getLogger(__name__)
+
+#: Seconds for which NVML stays open while a GPU answers with errors: one that was reset is seen by who opens it anew.
+REOPEN_AFTER = 60.0
 
 _Answer = TypeVar("_Answer")
 
 
 class Nvml:
-    """NVML's answers as devices. Without a driver there are none.
+    """NVML's answers as devices. Where NVML is not installed there are none.
 
     Parameters
     ----------
     nvml
         The module ``pynvml``.
+    clock
+        The monotonic clock.
     """
 
-    def __init__(self, nvml: Any = pynvml) -> None:
+    def __init__(self, nvml: Any = pynvml, clock: Callable[[], float] = time.monotonic) -> None:
         self._nvml = nvml
+        self._clock = clock
+        self._opened: float | None = None
         self._said = ""
         self._known: dict[int, list[Device]] = {}
         self._seen: dict[str, int] = defaultdict(int)  # the time of the last work that was read, by device
 
     def devices(self) -> list[Device]:
-        """Return the GPUs; one that answers with errors comes as it was known before, and in trouble."""
-        return [replace(device, index=index) for index, device in enumerate(self._of_each_gpu(self._gpu))]
+        """Return the GPUs; one that answers with errors comes as it was known before, and in trouble.
+
+        Raises
+        ------
+        NvmlSilentError
+            If NVML is there and does not say which GPUs there are.
+        """
+        found = self._of_each_gpu(self._gpu)
+        driver = self._driver() if found else ""
+        if any(device.trouble for device in found):
+            self._close_in_time()
+        return [replace(device, index=index, driver=driver) for index, device in enumerate(found)]
 
     def readings(self) -> Readings:
         """Return what the GPUs do now; one that answers with errors is left out."""
@@ -48,19 +71,47 @@ class Nvml:
         return Readings(tuple(one for one, _ in found), tuple(process for _, there in found for process in there))
 
     def _of_each_gpu(self, ask: Callable[[int], list[_Answer]]) -> list[_Answer]:
-        nvml = self._nvml
-        try:
-            nvml.nvmlInit()
-        except nvml.NVMLError as error:
-            self._say(f"No NVIDIA GPU can be used here: {error}")
+        if not self._is_there():
             return []
         try:
-            return [answer for gpu in range(nvml.nvmlDeviceGetCount()) for answer in ask(gpu)]
-        except nvml.NVMLError as error:
-            self._say(f"NVML does not say how many GPUs there are: {error}")
-            return []
-        finally:
-            nvml.nvmlShutdown()
+            return [answer for gpu in range(self._nvml.nvmlDeviceGetCount()) for answer in ask(gpu)]
+        except self._nvml.NVMLError as error:
+            self._close()
+            raise self._silent(f"NVML does not say how many GPUs there are: {error}") from error
+
+    def _is_there(self) -> bool:
+        """Open NVML, unless it is open; returns False where it is not installed."""
+        if self._opened is not None:
+            return True
+        try:
+            self._nvml.nvmlInit()
+        except self._nvml.NVMLError_LibraryNotFound as error:
+            self._say(f"There is no NVIDIA driver here: {error}")
+            return False
+        except self._nvml.NVMLError as error:
+            # The driver may be about to start, or be exchanged: what was known of the GPUs is not forgotten for it.
+            raise self._silent(f"NVML cannot be used: {error}") from error
+        self._opened = self._clock()
+        return True
+
+    def _silent(self, why: str) -> NvmlSilentError:
+        self._say(why)
+        return NvmlSilentError(why)
+
+    def _close_in_time(self) -> None:
+        if self._opened is not None and self._clock() - self._opened > REOPEN_AFTER:
+            self._close()
+
+    def _close(self) -> None:
+        self._opened = None
+        with contextlib.suppress(self._nvml.NVMLError):
+            self._nvml.nvmlShutdown()
+
+    def _driver(self) -> str:
+        try:
+            return _text(self._nvml.nvmlSystemGetDriverVersion())
+        except self._nvml.NVMLError:
+            return ""
 
     def _gpu(self, gpu: int) -> list[Device]:
         try:
@@ -160,9 +211,12 @@ def _text(answer: str | bytes) -> str:
 
 def answer(nvml: Nvml, question: str) -> str:
     """Return one line of answer."""
-    if question == "readings":
-        return json.dumps(asdict(nvml.readings()))
-    return json.dumps([asdict(device) for device in nvml.devices()])
+    try:
+        if question == "readings":
+            return json.dumps(asdict(nvml.readings()))
+        return json.dumps([asdict(device) for device in nvml.devices()])
+    except NvmlSilentError as error:
+        return json.dumps({"silent": str(error)})
 
 
 def serve(nvml: Nvml) -> None:

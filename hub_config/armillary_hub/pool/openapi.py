@@ -68,6 +68,7 @@ OPERATIONS = (
     Operation("GET", "/leases/{id}", "What has become of a lease; one that waits must be looked at every few seconds"),
     Operation("PATCH", "/leases/{id}", "Tie a lease to the process that uses its GPUs", body=BindBody),
     Operation("DELETE", "/leases/{id}", "Give a lease back; an admin takes anybody's and ends its process"),
+    Operation("POST", "/leases/{id}/leave", "Leave the queue; refused (409) where the GPUs are there already"),
     Operation(
         "POST", "/leases/{id}/release", "End a lease and its process, as the button of the page does", (200, 303)
     ),

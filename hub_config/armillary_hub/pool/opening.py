@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from armillary_hub.pool.faults import DatabaseFaultError, fault_of
 from armillary_hub.pool.migrations import HEAD
-from armillary_hub.pool.ownership import take_file, take_session
+from armillary_hub.pool.ownership import DatabaseInUseError, FileLock, Ownership, SessionLock
 
 #: Milliseconds that a statement waits for another program's lock, such as a backup's: less than clients wait for us.
 LOCK_PATIENCE = 4000
@@ -43,9 +43,9 @@ class OpenDatabase:
         self._changing = threading.Lock()
         is_sqlite = self.engine.dialect.name == "sqlite"
         self._read_options = {"reading": True} if is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        self._give_up: Callable[[], None] = lambda: None
+        self._owner: Ownership | None = None
         try:
-            self._give_up = _take(self.engine)
+            self._owner = _take(self.engine)
             _check(self.engine)
             _upgrade(self.engine)
         except (DBAPIError, OSError) as error:
@@ -57,9 +57,33 @@ class OpenDatabase:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Change something: all of it, or nothing where it fails. One at a time, for this process is the only one."""
-        with self._changing, self.engine.begin() as connection:
-            yield connection
+        """Change something: all of it, or nothing where it fails. One at a time, for this process is the only one.
+
+        Raises
+        ------
+        DatabaseInUseError
+            If another service has the database meanwhile; this one must end.
+        """
+        with self._changing:
+            with self.engine.begin() as connection:
+                if self._is_ours(connection):
+                    yield connection
+                    return
+            if self._owner is not None:
+                self._owner.retake()
+            with self.engine.begin() as connection:
+                if not self._is_ours(connection):
+                    raise DatabaseInUseError(str(self.engine.url), "another service")
+                yield connection
+
+    def check(self) -> None:
+        """Make sure that this process still is the only one that serves it; see `transaction`."""
+        if isinstance(self._owner, SessionLock):
+            with self.transaction():
+                pass
+
+    def _is_ours(self, connection: Connection) -> bool:
+        return self._owner is None or self._owner.holds(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -70,8 +94,9 @@ class OpenDatabase:
     def close(self) -> None:
         """Close all connections, and let another service have it."""
         self.engine.dispose()
-        self._give_up()
-        self._give_up = lambda: None
+        if self._owner is not None:
+            self._owner.close()
+        self._owner = None
 
 
 def _engine(url: str) -> Engine:
@@ -83,13 +108,13 @@ def _engine(url: str) -> Engine:
     return create_engine(url, connect_args={"application_name": name[:63]}, pool_pre_ping=True)
 
 
-def _take(engine: Engine) -> Callable[[], None]:
+def _take(engine: Engine) -> Ownership:
     if engine.dialect.name != "sqlite":
-        return take_session(engine)
+        return SessionLock(engine)
     file = Path(engine.url.database or "")
-    give_up = take_file(file)
+    lock = FileLock(file)
     file.touch(mode=0o600)  # nobody else reads who does what
-    return give_up
+    return lock
 
 
 def _prepare_sqlite(engine: Engine) -> None:

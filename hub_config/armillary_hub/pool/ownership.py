@@ -1,7 +1,7 @@
 """One pool service for one database: the second one refuses to start, and says which process has it.
 
 The lock is one that the system takes back when its holder is killed: on SQLite that of a file beside the database, on
-PostgreSQL an advisory lock of a session.
+PostgreSQL an advisory lock of a session. A file's is ours for as long as we live; a session may end while we live on.
 """
 
 from __future__ import annotations
@@ -9,14 +9,28 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
+from typing import Protocol
 
-from armillary_kernels.errors import ArmillaryError
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from armillary_hub.web.errors import WebError
 
 #: PostgreSQL's advisory locks are known by a number; this one is the pool's ("gpu pool" in ASCII, cut to 63 bits).
 LOCK_NUMBER = int.from_bytes(b"gpu pool", "big") & (2**63 - 1)
+
+#: The lock that transactions share, and a new owner waits for.
+FENCE_NUMBER = LOCK_NUMBER ^ 1
+
+_LOCK = {"high": LOCK_NUMBER >> 32, "low": LOCK_NUMBER & 0xFFFFFFFF}
+
+#: One question for both, so that a transaction takes one more journey to the server.
+_STILL_OURS = text(
+    "SELECT CASE WHEN pg_try_advisory_xact_lock_shared(:fence) THEN EXISTS (SELECT FROM pg_locks"
+    " WHERE locktype = 'advisory' AND granted AND classid = :high AND objid = :low AND pid = :pid) ELSE false END"
+)
 
 _HOLDER = text(
     "SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid)"
@@ -24,7 +38,7 @@ _HOLDER = text(
 )
 
 
-class DatabaseInUseError(ArmillaryError):
+class DatabaseInUseError(WebError):
     """Another pool service has the database.
 
     Parameters
@@ -35,46 +49,105 @@ class DatabaseInUseError(ArmillaryError):
 
     def __init__(self, database: str, holder: str) -> None:
         super().__init__(
+            HTTPStatus.SERVICE_UNAVAILABLE,
             f"The GPU pool's database {database} is in use by {holder}.",
             "Two pools would give each GPU twice: stop that process, or leave it the database.",
         )
 
 
-def take_file(database: Path) -> Callable[[], None]:
-    """Become the only one that serves a SQLite database; returns what gives it up.
+class Ownership(Protocol):
+    """The right to serve a database alone."""
+
+    def holds(self, connection: Connection) -> bool:
+        """Return whether it is ours until the transaction of a connection ends."""
+
+    def retake(self) -> None:
+        """Take it again after it was lost; `DatabaseInUseError` where another service has it."""
+
+    def close(self) -> None:
+        """Let others have it."""
+
+
+class FileLock:
+    """The lock of a file beside a SQLite database.
+
+    Parameters
+    ----------
+    database
+        The database's file.
 
     Raises
     ------
     DatabaseInUseError
         If another process has it.
     """
-    # Not a lock on the database itself: closing any handle of a file drops SQLite's own locks on it.
-    path = database.with_name(f"{database.name}.lock")
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(file, 32, 0).decode(errors="replace").strip() or "?"
-        os.close(file)
-        raise DatabaseInUseError(str(database), f"process {holder}") from None
-    os.ftruncate(file, 0)
-    os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
-    return lambda: os.close(file)
+
+    def __init__(self, database: Path) -> None:
+        # Not a lock on the database itself: closing any handle of a file drops SQLite's own locks on it.
+        path = database.with_name(f"{database.name}.lock")
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(self._file, 32, 0).decode(errors="replace").strip() or "?"
+            os.close(self._file)
+            raise DatabaseInUseError(str(database), f"process {holder}") from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def holds(self, connection: Connection) -> bool:
+        """Return True: nobody takes it from a living process."""
+        return True
+
+    def retake(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Let others have it."""
+        os.close(self._file)
 
 
-def take_session(engine: Engine) -> Callable[[], None]:
-    """Become the only one that serves a PostgreSQL database; returns what gives it up.
+class SessionLock:
+    """The advisory lock of a session of its own on a PostgreSQL server.
+
+    A server that is restarted, or a firewall that drops quiet connections, ends the session, and another service may
+    become the owner. So each transaction looks whether the session still has the lock, and shares a second lock until
+    it ends, for which a new owner waits: no two owners ever write.
+
+    Parameters
+    ----------
+    engine
+        The database.
 
     Raises
     ------
     DatabaseInUseError
         If another session has it.
     """
-    connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-    connection.detach()
-    if connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": LOCK_NUMBER}):
-        return connection.close
-    halves = {"high": LOCK_NUMBER >> 32, "low": LOCK_NUMBER & 0xFFFFFFFF}
-    with contextlib.closing(connection):
-        holder = connection.scalar(_HOLDER, halves)
-    raise DatabaseInUseError(engine.url.render_as_string(), holder or "another session")
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.retake()
+
+    def holds(self, connection: Connection) -> bool:
+        """Return whether the lock is still ours, and will be until the transaction ends."""
+        return bool(connection.scalar(_STILL_OURS, {**_LOCK, "fence": FENCE_NUMBER, "pid": self._pid}))
+
+    def retake(self) -> None:
+        """Take the lock in a new session."""
+        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection.detach()
+        if not connection.scalar(text("SELECT pg_try_advisory_lock(:number)"), {"number": LOCK_NUMBER}):
+            with contextlib.closing(connection):
+                holder = connection.scalar(_HOLDER, _LOCK)
+            raise DatabaseInUseError(self._engine.url.render_as_string(), holder or "another session")
+        # What an earlier owner has begun is done first.
+        for call in ("pg_advisory_lock", "pg_advisory_unlock"):
+            connection.execute(text(f"SELECT {call}(:fence)"), {"fence": FENCE_NUMBER})
+        self._connection = connection
+        self._pid = connection.scalar(text("SELECT pg_backend_pid()"))
+
+    def close(self) -> None:
+        """Let others have it."""
+        with contextlib.suppress(DBAPIError):
+            self._connection.close()

@@ -23,6 +23,7 @@ from armillary_hub.pool.forms import Filled
 from armillary_hub.pool.history import History
 from armillary_hub.pool.policy_words import quota_in_words, reservation_in_words
 from armillary_hub.pool.quotas import QuotaRule, quota_of
+from armillary_hub.pool.reasons import reason_in_words
 from armillary_hub.pool.records import BookedDevice, Lease
 from armillary_hub.pool.reservations import Reservation
 from armillary_hub.pool.views import Books, may_see_details
@@ -105,6 +106,7 @@ def gpus_page(sight: Sight, filled: Filled, *, done: str = "", edited: str = "")
         language=own_language(),
         folder=Path(__file__).parent,
         about=_about(sight),
+        driver=books.beside.driver,
         devices=[_device(device, sight) for device in books.devices],
         queue=queue,
         places=[(place, row) for place, row in enumerate(queue, start=1) if row.mine],
@@ -163,7 +165,7 @@ def _device(device: BookedDevice, sight: Sight) -> dict[str, object]:
         "name": device.name,
         "memory": memory_words(device.memory) if device.memory else "",
         "state": device.state,
-        "trouble": device.trouble,
+        "trouble": reason_in_words(device.trouble) if device.trouble else "",
         "holders": [_row(holder, sight) for holder in holders],
         "chart": _chart(device, sight.histories.get(device.uuid)),
     }

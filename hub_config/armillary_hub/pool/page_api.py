@@ -10,6 +10,7 @@ GET  ``metrics``     the pool's figures for Prometheus: for admins, and tokens w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -69,11 +70,8 @@ class PageApi:
         """Answer with the page, or with everything as JSON."""
         identity = request.state.identity
         if not wants_page(request):
-            books = await run_in_threadpool(self._books, identity)
-            return JSONResponse(books.state())
-        sight, asked = await run_in_threadpool(self._sight, identity), request.query_params
-        page = gpus_page(sight, Filled(), done=asked.get("done", ""), edited=asked.get("quota", ""))
-        return HTMLResponse(page, headers=_HEADERS)
+            return await run_in_threadpool(lambda: JSONResponse(self._books(identity).state()))
+        return await run_in_threadpool(self._page, identity, Filled(), HTTPStatus.OK, request.query_params)
 
     async def send(self, request: Request) -> Response:
         """Do what a form of the page says, and show the page again: with what is wrong, if anything is."""
@@ -84,14 +82,15 @@ class PageApi:
             done = await run_in_threadpool(PageForms(self.pool).do, person, values)
         except FormError as error:
             filled = Filled(values.get("action", ""), values, error.problems)
-            page = gpus_page(await run_in_threadpool(self._sight, person), filled)
-            return HTMLResponse(page, error.status, headers=_HEADERS)
+            return await run_in_threadpool(self._page, person, filled, error.status, {})
         return RedirectResponse(f"{request.url.path}?{urlencode({'done': done})}#done", HTTPStatus.SEE_OTHER)
 
     async def utilisation(self, request: Request) -> Response:
         """Answer with the last hour of each GPU."""
-        devices = await run_in_threadpool(self.pool.devices)
-        now, log = self.pool.store.clock.now(), self.pool.samples
+        return await run_in_threadpool(self._hour)
+
+    def _hour(self) -> Response:
+        devices, now, log = self.pool.devices(), self.pool.store.clock.now(), self.pool.samples
         hour = [{"index": one.index, "uuid": one.uuid, **history_of(log, one.uuid, now).plain()} for one in devices]
         return JSONResponse({"until": now.isoformat(), "seconds": 60, "devices": hour})
 
@@ -110,12 +109,18 @@ class PageApi:
 
         return PoolMetrics(self.pool)
 
+    def _page(self, identity: Identity, filled: Filled, status: int, asked: Mapping[str, str]) -> Response:
+        """Return the page; with many leases it takes a while, so it is made in a thread."""
+        page = gpus_page(self._sight(identity), filled, done=asked.get("done", ""), edited=asked.get("quota", ""))
+        return HTMLResponse(page, status, headers=_HEADERS)
+
     def _books(self, identity: Identity) -> Books:
         beside = Beside(
-            lasted=self.pool.store.lasted(),
+            lasted=Reports(self.pool.store).lasted(),
             samples=self.pool.samples.latest(),
             suspended_since=Reports(self.pool.store).suspended_since(),
             unleased=self.pool.enforcement.unleased,
+            driver=self.pool.driver,
         )
         return Books(self.pool.situation(), identity, beside)
 

@@ -25,9 +25,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from armillary_hub.pool.bodies import QuotaBody, ReservationBody
+from armillary_hub.pool.policy_words import whose as whom
 from armillary_hub.pool.quotas import QuotaRule, QuotaScope, quota_of
 from armillary_hub.pool.requests import admin_of, body_of, whose
-from armillary_hub.pool.reservations import Reservation
+from armillary_hub.pool.reservations import Reservation, most_at_once
 from armillary_hub.web.errors import WebError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _SCOPES: dict[str, QuotaScope] = {"user": "user", "group": "group", "default": "
 class PolicyError(WebError):
     """What an admin wants cannot be, because of one field: ``field`` names it."""
 
-    def __init__(self, field: str, what: str, remedy: str) -> None:
+    def __init__(self, what: str, remedy: str, *, field: str) -> None:
         super().__init__(HTTPStatus.UNPROCESSABLE_ENTITY, what, remedy)
         self.field = field
 
@@ -61,7 +62,8 @@ def remove_quota(pool: GpuPool, scope: QuotaScope, name: str) -> None:
         404 when there is none.
     """
     if not pool.policy.remove_quota(scope, name):
-        raise WebError(HTTPStatus.NOT_FOUND, _("There is no quota for {whom}.", whom=f"{scope} {name}".strip()))
+        what = _("There is no quota for {whom}.", whom=whom(scope, name))
+        raise WebError(HTTPStatus.NOT_FOUND, what, _("Reload the page: it may be removed already."))
     pool.grant()
 
 
@@ -71,14 +73,19 @@ def reserve(pool: GpuPool, reservation: Reservation) -> None:
     Raises
     ------
     PolicyError
-        If it is for more GPUs than there are, or over already.
+        If it is for more GPUs than there are, or than other reservations leave at that time, or over already.
     """
     count = len(pool.devices())
     if reservation.devices > count:
         what = _("{n} GPUs were to be reserved; this machine has {count}.", n=reservation.devices, count=count)
-        raise PolicyError("devices", what, _("Reserve {n} at most.", n=count))
+        raise PolicyError(what, _("Reserve {n} at most.", n=count), field="devices")
     if reservation.span(pool.store.clock.wall()) is None:
-        raise PolicyError("ends", _("The reservation is over already."), _("Check its times."))
+        raise PolicyError(_("The reservation is over already."), _("Check its times."), field="ends")
+    most = most_at_once(reservation, pool.policy.reservations(), pool.store.clock.wall())
+    if most > count:
+        what = _("{n} GPUs would be reserved at the same time; this machine has {count}.", n=most, count=count)
+        left = max(0, count - (most - reservation.devices))
+        raise PolicyError(what, _("Reserve {n} at most, or choose another time.", n=left), field="devices")
     pool.policy.reserve(reservation)
 
 
@@ -91,7 +98,8 @@ def remove_reservation(pool: GpuPool, reservation_id: str) -> None:
         404 when there is none.
     """
     if not pool.policy.remove_reservation(reservation_id):
-        raise WebError(HTTPStatus.NOT_FOUND, _("There is no reservation {id}.", id=reservation_id))
+        what = _("There is no reservation {id}.", id=reservation_id)
+        raise WebError(HTTPStatus.NOT_FOUND, what, _("Reload the page: it may be removed already."))
     pool.grant()
 
 
@@ -167,7 +175,9 @@ def _whose(request: Request) -> tuple[QuotaScope, str]:
     name = request.path_params.get("name", "")
     scope = _SCOPES.get(request.path_params.get("scope", "default"))
     if scope is None or (scope == "default") != (name == "") or len(name) > 255:
-        raise WebError(HTTPStatus.NOT_FOUND, "Quotas are of a user, of a group, or the default.")
+        what = _("Quotas are of a user, of a group, or the default.")
+        remedy = _("Use {paths}.", paths="quotas/user/<name>, quotas/group/<name>, quotas/default")
+        raise WebError(HTTPStatus.NOT_FOUND, what, remedy)
     return scope, name
 
 

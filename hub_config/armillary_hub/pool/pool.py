@@ -9,7 +9,6 @@ to its kernel) must also be heard of, else it ends: an asker that hangs must not
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
@@ -18,22 +17,28 @@ from armillary_kernels.processes import Process
 from armillary_kernels.texts import translator
 from armillary_kernels.together import Together
 
+from armillary_hub.apps.owner import AppOwner
+from armillary_hub.pool.admission import Admission
+from armillary_hub.pool.audit_counts import AuditCounts
 from armillary_hub.pool.device_books import DeviceBooks
 from armillary_hub.pool.devices import Inventory, NvmlSilentError
 from armillary_hub.pool.enforcement import Enforcement
+from armillary_hub.pool.hearing import Heard
 from armillary_hub.pool.idleness import Idleness
 from armillary_hub.pool.machine import AccountOf, Machine, ThisMachine
 from armillary_hub.pool.policy import PolicyStore
-from armillary_hub.pool.quotas import quota_of
+from armillary_hub.pool.pruning import Pruning
+from armillary_hub.pool.reasons import reason_in_words
 from armillary_hub.pool.records import BookedDevice, Lease
 from armillary_hub.pool.repeats import GivenUp, check_asker
+from armillary_hub.pool.reports import Reports
 from armillary_hub.pool.restarts import Restarts
 from armillary_hub.pool.samples import SampleLog, Sampler
 from armillary_hub.pool.scheduling import decide
 from armillary_hub.pool.situation import Situation
 from armillary_hub.pool.store import LeaseStore
 from armillary_hub.pool.suspender import NoSuspender, Suspender
-from armillary_hub.pool.suspension import Suspensions
+from armillary_hub.pool.suspension import Suspensions, in_a_thread
 from armillary_hub.web.errors import WebError
 
 _ = translator(__file__)
@@ -42,10 +47,6 @@ _log = logging.getLogger(__name__)
 
 #: Seconds between two looks of the watcher.
 LOOK_INTERVAL = 0.5
-
-#: Seconds without a word after which an ask, or a granted lease that is not in use, ends. Where forty kernels start at
-#: once on few processors, it takes half of it until they look after their places.
-SILENCE = 60.0
 
 #: Seconds for which the list of GPUs is believed.
 INVENTORY_AGE = 15.0
@@ -73,6 +74,13 @@ class GpuPool:
         How a long task is started: by default each in a thread of its own.
     may_end
         Whether processes of a uid are ended when they use a GPU without a lease; None to end none.
+    owner_of
+        The owner of the app that a hub user is, or None: an app's leases are its owner's.
+
+    Attributes
+    ----------
+    driver
+        The version of the NVIDIA driver; empty before it is known, and on pretend GPUs.
     """
 
     def __init__(
@@ -85,24 +93,28 @@ class GpuPool:
         suspender: Suspender | None = None,
         start: Callable[[Callable[[], None]], None] | None = None,
         may_end: Callable[[int], bool] | None = None,
+        owner_of: Callable[[str], AppOwner | None] = lambda user: None,
     ) -> None:
         self.store = store
+        self.driver = ""
+        self.owner_of = owner_of
         self.policy = PolicyStore(store.database)
         self.samples = SampleLog()
         self._sampler = Sampler(inventory, store, self.samples)
         self._books = DeviceBooks(store)
+        self.counts = AuditCounts(Reports(store))
+        self.pruning = Pruning(store, self.counts)
         self._inventory = inventory
-        self._account_of = account_of
         self._machine = machine or ThisMachine()
+        self._admission = Admission(self.policy, account_of, self._machine)
         self._suspender = suspender or NoSuspender()
         idleness = Idleness(self.samples, store.clock, store.rules.idle_after)
         self._suspensions = Suspensions(store, self._suspender, self._machine, self.grant, idleness, start)
         self._restarts = Restarts(store, self._suspensions)
-        self.enforcement = Enforcement(store, self.samples, self._machine, may_end)
-        self._clock = store.clock.monotonic
+        self.enforcement = Enforcement(store, self.samples, self._machine, may_end, start or in_a_thread)
         self._lock = threading.RLock()
-        self._looked = False
-        self._heard: dict[str, float] = {}
+        self._looked, self._has_seen = False, False
+        self._heard = Heard(store.clock.monotonic)
         self._missing: dict[str, Process] = {}
         self._given_up = GivenUp()
 
@@ -115,7 +127,9 @@ class GpuPool:
         except NvmlSilentError as error:
             changes = self._books.fail_all(str(error))
         else:
-            changes = self._books.see(found, anew=not self._looked)
+            changes = self._books.see(found, anew=not self._has_seen)
+            self._has_seen = True
+            self.driver = next((device.driver for device in found if device.driver), "")
         self._looked = True
         for change in changes:
             device = change.device
@@ -163,22 +177,25 @@ class GpuPool:
         """Ask for whole GPUs, or for ``memory`` MiB of one; the lease is granted at once or queued.
 
         Asks that belong ``together`` are granted in one round; see `armillary_hub.pool.together`.
-        A service that asks for a user (``asked_by="services/<name>"``) holds the place in the queue itself.
+        A service that asks for a user (``asked_by="services/<name>"``) holds the place in the queue itself, and an app
+        (``asked_by="app-<name>"``) the lease of its owner.
         An ask that comes again, with the id that its asker chose, is answered with the lease as it stands.
 
         Raises
         ------
         WebError
             422 for more than there is or than the user's quota allows, or for a holder that is dead; 403 for another
-            account's process; 409 for an id of somebody else's.
+            account's process; 429 where too many asks of the user wait already; 409 for an id of somebody else's.
         """
         if lease_id and self.store.get(lease_id) is not None:
             return self._repeated(lease_id, user, asked_by or user)
-        self._check_holder(user, holder, or_services=asked_by not in ("", user))
+        self._admission.check_holder(user, asked_by or user, holder)
         gpus = wanted * (together.size if together else 1)
-        self._check_wanted(gpus, memory)
-        self._check_quota(user, groups, gpus, memory)
+        self._admission.check_wanted(self.devices(), gpus, memory)
+        self._admission.check_apiece(self.devices(), wanted)
+        self._admission.check_quota(self.devices(), user, groups, gpus, memory)
         asked = (user, purpose, label, wanted, holder, together)
+        self._admission.check_waiting(user, self.store.waiting(user), self.store.rules.most_waiting)
         lease = self.store.ask(*asked, memory=memory, groups=groups, asked_by=asked_by, lease_id=lease_id)
         self.grant()
         return self._repeated(lease.id, user, asked_by or user)
@@ -187,18 +204,25 @@ class GpuPool:
         """Return a user's lease, and note that its asker is there."""
         lease = self._own(user, lease_id)
         if lease.state != "released":
-            self._hear(lease_id)
+            self._heard.hear(lease_id)
         return lease
 
     def bind(self, user: str, lease_id: str, holder: Process, in_use: bool) -> Lease:
-        """Tie a user's lease to another process of the user, or, while nothing uses it, of the service's that asked."""
-        owner = self._own(user, lease_id).user
-        self._check_holder(owner, holder, or_services=user != owner and not in_use)
-        lease = self.store.bind(lease_id, holder, in_use)
+        """Tie a lease to another process of its user's, or of who asked for it: of a service while nothing uses it.
+
+        Raises
+        ------
+        WebError
+            410 for a lease that is suspended or has ended, or whose GPU was lost: it ends now, for nobody can use it.
+        """
+        found = self._own(user, lease_id)
+        self._end_if_lost(found)
+        self._admission.check_holder(found.user, user, holder, in_use)
+        lease = self.store.bind(lease_id, holder, in_use, user)
         if lease is None:
-            what = "The lease is suspended or has ended, so nothing can be tied to it."
-            raise WebError(HTTPStatus.GONE, what, "Ask again.")
-        self._hear(lease_id)
+            what = _("The lease is suspended or has ended, so nothing can be tied to it.")
+            raise WebError(HTTPStatus.GONE, what, _("Ask again."))
+        self._heard.hear(lease_id)
         return lease
 
     def note_activity(self, user: str, lease_id: str, busy: bool) -> Lease:
@@ -223,7 +247,7 @@ class GpuPool:
         with self._lock:
             begun = None if refusal else self.store.begin_suspension(lease_id, actor)
             if begun is None:
-                reason = refusal or _("nothing uses GPUs by it, or what does is busy")
+                reason = reason_in_words(refusal) if refusal else _("nothing uses GPUs by it, or what does is busy")
                 what = _("The lease cannot be suspended: {reason}.", reason=reason)
                 raise WebError(HTTPStatus.CONFLICT, what, _("Nothing has changed."))
             self._suspensions.suspend(begun)
@@ -238,8 +262,11 @@ class GpuPool:
             410 for a lease that has ended.
         """
         lease = self._own(user, lease_id)
+        if lease.state == "suspended" and not self._suspensions.may_come_back(lease):
+            return lease  # it says why it could not be restored; its asker asks again
         if self.store.resume(lease_id, user) is None and lease.state == "released":
-            raise WebError(HTTPStatus.GONE, f"The lease has ended: {lease.reason}.", "Restart the kernel.")
+            what = _("The lease has ended: {reason}.", reason=reason_in_words(lease.reason))
+            raise WebError(HTTPStatus.GONE, what, _("Restart the kernel."))
         self.grant()
         return self._known(lease_id)
 
@@ -247,17 +274,35 @@ class GpuPool:
         """End a user's own lease."""
         if self.store.get(lease_id) is None:
             self._given_up.add(user, lease_id)
-        self._own(user, lease_id)
+        lease = self._own(user, lease_id)
+        if lease.in_use and not self._machine.is_alive(lease.holder):
+            self._machine.kill_left_behind(self._suspensions.family(lease))
         return self._release(lease_id, user, "given back")
+
+    def leave(self, user: str, lease_id: str) -> Lease:
+        """Give up a user's own place in the queue, unless it has become a lease meanwhile.
+
+        Raises
+        ------
+        WebError
+            409 where its GPUs are there: whoever looked at the queue has not seen that something uses them now.
+        """
+        self._own(user, lease_id)
+        left = self.store.release(lease_id, user, "given back", only_in="queued")
+        if left is None:
+            what = _("The lease does not wait any more: it has its GPUs, or has ended.")
+            raise WebError(HTTPStatus.CONFLICT, what, _("Nothing has changed."))
+        self.grant()
+        return left
 
     def take_back(self, actor: str, lease_id: str, *, anybodys: bool = True) -> Lease:
         """End anybody's lease, or a user's own one, and the process that uses its GPUs, or is suspended, with it.
 
-        A GPU whose user lives on would be used by two. The process gets SIGTERM, then SIGKILL.
+        A GPU whose user lives on would be used by two. The process and what it has started get SIGTERM, then SIGKILL.
         """
         lease = self._known(lease_id) if anybodys else self._own(actor, lease_id)
         if lease.in_use and (lease.devices or lease.state == "suspended"):
-            self._machine.end(lease.holder)
+            self._machine.end_family(self._suspensions.family(lease))
         return self._release(lease_id, actor, f"released by {actor}")
 
     # What the watcher does -------------------------------------------------------------------------------
@@ -269,12 +314,16 @@ class GpuPool:
 
     def watch(self) -> None:
         """Look once: take back what the dead and the silent left, and give it to those who wait."""
-        for lease in self.store.active():
+        self.store.database.check()
+        standing = self.store.active()
+        self._heard.keep({lease.id for lease in standing})
+        self._missing = {lease.id: self._missing[lease.id] for lease in standing if lease.id in self._missing}
+        for lease in standing:
             if not self._machine.is_alive(lease.holder):
                 self._found_dead(lease)
                 continue
             self._missing.pop(lease.id, None)
-            if self._is_silent(lease):
+            if not lease.in_use and self._heard.is_silent(lease.id):
                 self._end_if_held(lease, "its asker was not heard of any more")
         with self._lock:  # what has just begun is not taken for left behind
             self._suspensions.recover()
@@ -290,7 +339,7 @@ class GpuPool:
                 return  # the most frequent case by far, twice a second
             settled = self.store.settle(decide, self._suspensions.possible(standing), self._suspender.moves)
             for lease in settled.granted:
-                self._hear(lease.id)
+                self._heard.hear(lease.id)
                 _log.info("%s got %s for %s %s", lease.user, lease.devices or "the CPU", lease.purpose, lease.label)
                 if lease.step == "restoring":
                     self._suspensions.restore(lease)
@@ -298,28 +347,26 @@ class GpuPool:
                 self._suspensions.suspend(lease)
 
     def _found_dead(self, lease: Lease) -> None:
-        if self._missing.get(lease.id) == lease.holder:
-            self._end_if_held(lease, "its process ended")
-        else:
+        if self._missing.get(lease.id) != lease.holder:
             self._missing[lease.id] = lease.holder
-
-    def _is_silent(self, lease: Lease) -> bool:
-        if lease.in_use:
-            return False
-        # After a restart of the pool everybody gets the whole time anew.
-        heard = self._heard.setdefault(lease.id, self._clock())
-        return self._clock() - heard > SILENCE
+        elif not lease.in_use or not self._machine.kill_left_behind(self._suspensions.family(lease)):
+            self._end_if_held(lease, "its process ended")  # else what it left is still on the GPU: at the next look
 
     def _end_if_held(self, lease: Lease, reason: str) -> None:
         if self.store.release(lease.id, "pool", reason, held_by=lease.holder):
             _log.info("The lease of %s for %s %s ended: %s", lease.user, lease.purpose, lease.label, reason)
-            self._forget(lease.id)
 
     # Within ----------------------------------------------------------------------------------------------
 
+    def _end_if_lost(self, lease: Lease) -> None:
+        lost = [str(one.index) for one in self.devices() if one.uuid in lease.devices and one.state == "lost"]
+        if lost:
+            gone = ", ".join(lost)
+            self._release(lease.id, "pool", f"GPU {gone} was lost")
+            raise WebError(HTTPStatus.GONE, _("GPU {n} of this lease was lost.", n=gone), _("Ask again."))
+
     def _release(self, lease_id: str, actor: str, reason: str) -> Lease:
         released = self.store.release(lease_id, actor, reason)
-        self._forget(lease_id)
         self.grant()
         return released or self._known(lease_id)
 
@@ -330,7 +377,7 @@ class GpuPool:
         if self._given_up.take(actor, lease_id):
             return self._release(lease_id, actor, "given back")
         if lease.state != "released":
-            self._hear(lease_id)
+            self._heard.hear(lease_id)
         return lease
 
     def _known(self, lease_id: str) -> Lease:
@@ -348,42 +395,7 @@ class GpuPool:
             raise WebError(HTTPStatus.NOT_FOUND, what, _("Only the holder and admins can do this."))
         return lease
 
-    def _check_holder(self, user: str, holder: Process, *, or_services: bool = False) -> None:
-        """Refuse a process that is not the user's, nor a service's (they run as the pool does) where that may be."""
-        accounts = {self._account_of(user), *([os.getuid()] if or_services else [])}
-        owner = self._machine.owner(holder)
-        if owner is None:
-            what = f"Process {holder.pid} (started at {holder.start_time}) is not running."
-            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, "A lease belongs to a living process.")
-        if owner not in accounts:
-            what = f"Process {holder.pid} is not one of {user}'s."
-            raise WebError(HTTPStatus.FORBIDDEN, what, "A lease belongs to a process of its user's account.")
-
-    def _check_wanted(self, wanted: int, memory: int | None) -> None:
-        devices = self.devices()
-        if devices and wanted > len(devices):
-            what = _("{n} GPUs were asked for; this machine has {count}.", n=wanted, count=len(devices))
-            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, _("Ask for {n} at most.", n=len(devices)))
-        largest = max((device.memory for device in devices), default=0)
-        if devices and memory is not None and memory > largest:
-            what = _("{n} MiB of a GPU were asked for; the largest one here has {most}.", n=memory, most=largest)
-            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, _("Ask for {n} at most.", n=largest))
-
-    def _check_quota(self, user: str, groups: Sequence[str], wanted: int, memory: int | None) -> None:
-        most = quota_of(user, groups, self.policy.quotas()).gpus
-        if most is not None and (wanted > most if memory is None else most <= 0):
-            what = _("{n} GPUs were asked for; your quota is {most:g} at once.", n=wanted, most=most)
-            remedy = _("Ask for fewer, or ask an admin for a larger quota.")
-            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, remedy)
-
     def _look_first(self) -> None:
         with self._lock:
             if not self._looked:
                 self.look_at_devices()
-
-    def _hear(self, lease_id: str) -> None:
-        self._heard[lease_id] = self._clock()
-
-    def _forget(self, lease_id: str) -> None:
-        self._heard.pop(lease_id, None)
-        self._missing.pop(lease_id, None)

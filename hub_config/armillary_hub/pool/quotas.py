@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+#: GPUs are counted in parts; this much is nothing.
+NOTHING = 1e-9
+
 QuotaScope = Literal["user", "group", "default"]
 
 

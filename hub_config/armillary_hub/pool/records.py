@@ -10,6 +10,9 @@ from typing import Literal
 from armillary_kernels.processes import Process
 from armillary_kernels.together import Together
 
+#: What the names begin with by which the books call services; no user has such a name.
+SERVICES = "services/"
+
 State = Literal["queued", "granted", "suspended", "released"]
 Step = Literal["", "suspending", "restoring"]
 DeviceState = Literal["working", "failing", "lost"]
@@ -51,6 +54,9 @@ class Lease:
         UTC; granted anew when it comes back from its suspension.
     waiting_since
         When it joined the queue, as a new ask or to come back; None when it is not in the queue.
+    ages_since
+        From when its waiting makes up for use: since it joined the queue, its user was granted anything, or its user's
+        quota had room for it; None while that has none, or it does not wait.
     idle_since
         Since when its holder does nothing with the GPUs; None when it is busy or nobody says.
     ends_at
@@ -81,6 +87,7 @@ class Lease:
     granted_at: datetime | None
     waiting_since: datetime | None
     idle_since: datetime | None
+    ages_since: datetime | None = field(default=None, kw_only=True)
     ends_at: datetime | None = field(default=None, kw_only=True)
     together: Together | None = field(default=None, kw_only=True)
     reason: str
@@ -124,9 +131,24 @@ class BookedDevice:
         return self.name, self.memory
 
     @property
+    def is_part(self) -> bool:
+        """Whether it is a MIG instance, of which a process sees one, whatever else its environment names.
+
+        See "CUDA device enumeration" in NVIDIA's Multi-Instance GPU user guide.
+        """
+        return self.uuid.startswith("MIG-")
+
+    @property
     def is_free(self) -> bool:
         """Whether nobody holds any of it."""
         return not self.exclusives and not self.shared
+
+
+def gpus_of(wanted: int, memory: int | None, devices: Iterable[BookedDevice]) -> float:
+    """Return how many GPUs an ask holds at most: a share is the part of the smallest device that it fits into."""
+    if memory is None:
+        return wanted
+    return memory / min((device.memory for device in devices if device.memory >= memory), default=memory)
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
+from armillary_kernels.texts import translator
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from armillary_hub.pool.records import SERVICES
 from armillary_hub.roles import LEASE_FOR_OTHERS
 from armillary_hub.web.errors import WebError
 from armillary_hub.web.identity import Identity
 
 if TYPE_CHECKING:
+    from armillary_hub.apps.owner import AppOwner
     from armillary_hub.pool.bodies import AskBody
+
+_ = translator(__file__)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -24,7 +29,11 @@ def person_of(request: Request) -> Identity:
     """Return the person who sends a request."""
     identity: Identity = request.state.identity
     if identity.kind != "user":
-        raise WebError(HTTPStatus.FORBIDDEN, f"{identity.name} is a service; leases are people's.")
+        raise WebError(
+            HTTPStatus.FORBIDDEN,
+            _("{name} is a service; leases are people's.", name=identity.name),
+            _("Use a person's token."),
+        )
     return identity
 
 
@@ -39,7 +48,7 @@ def actor_of(request: Request) -> str:
     identity: Identity = request.state.identity
     if LEASE_FOR_OTHERS not in identity.scopes:
         return person_of(request).name
-    return f"services/{identity.name}" if identity.kind == "service" else identity.name
+    return f"{SERVICES}{identity.name}" if identity.kind == "service" else identity.name
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,8 @@ class Asker:
     groups: tuple[str, ...]
 
 
-def asker_of(request: Request, body: AskBody) -> Asker:
-    """Return who asks, and for whom; only services ask for others.
+def asker_of(request: Request, body: AskBody, owner_of: Callable[[str], AppOwner | None]) -> Asker:
+    """Return who asks, and for whom: services ask for the people they name, apps for their owners.
 
     Raises
     ------
@@ -70,10 +79,12 @@ def asker_of(request: Request, body: AskBody) -> Asker:
     identity, actor = request.state.identity, actor_of(request)
     if identity.kind == "service":
         if body.user is None:
-            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, "The request does not say for whom.", "Name a user.")
+            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, _("The request does not say for whom."), _("Name a user."))
         return Asker(actor, body.user, tuple(body.groups or ()))
     if body.user not in (None, identity.name) or body.groups is not None:
-        raise WebError(HTTPStatus.FORBIDDEN, "People ask for themselves only.", "Leave out user and groups.")
+        raise WebError(HTTPStatus.FORBIDDEN, _("People ask for themselves only."), _("Leave out user and groups."))
+    if owner := owner_of(identity.name):
+        return Asker(actor, owner.name, owner.groups)
     return Asker(actor, identity.name, tuple(identity.groups))
 
 
@@ -81,7 +92,7 @@ def admin_of(request: Request) -> Identity:
     """Return the admin who sends a request."""
     identity = person_of(request)
     if not identity.admin:
-        raise WebError(HTTPStatus.FORBIDDEN, f"{identity.name} is no admin.", "Ask an admin to do it.")
+        raise WebError(HTTPStatus.FORBIDDEN, _("{user} is no admin.", user=identity.name), _("Ask an admin to do it."))
     return identity
 
 
@@ -106,4 +117,6 @@ async def body_of(request: Request, model: type[Model]) -> Model:
         return model.model_validate_json(await request.body())
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors())
-        raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, f"The request cannot be read: {wrong}.") from None
+        what = _("The request cannot be read: {wrong}.", wrong=wrong)
+        remedy = _("What requests say is described at {page}.", page="/services/gpu-pool/api")
+        raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, remedy) from None

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 _WEEK = timedelta(days=7)
+
+#: Weeks that are looked through for reservations that come together.
+_YEAR = 53
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,14 @@ class Reservation:
         """Return the start and the end, in UTC, of this time or the next one; None when it is over."""
         return next((span for span in self._spans(now) if now < span[1]), None)
 
-    def _spans(self, now: datetime) -> Iterator[tuple[datetime, datetime]]:
+    def spans(self, now: datetime, weeks: int) -> list[tuple[datetime, datetime]]:
+        """Return the times that are not over, in UTC: the one that it has, or those of some weeks."""
+        return [span for span in self._spans(now, weeks) if now < span[1]]
+
+    def _spans(self, now: datetime, weeks: int = 1) -> Iterator[tuple[datetime, datetime]]:
         zone = ZoneInfo(self.timezone)
         passed = (now.astimezone(zone).replace(tzinfo=None) - self.starts) // _WEEK if self.weekly else 0
-        for week in range(max(0, passed - 1), max(0, passed) + 2) if self.weekly else (0,):
+        for week in range(max(0, passed - 1), max(0, passed) + 1 + weeks) if self.weekly else (0,):
             starts, ends = (moment + week * _WEEK for moment in (self.starts, self.ends))
             yield starts.replace(tzinfo=zone).astimezone(UTC), ends.replace(tzinfo=zone).astimezone(UTC)
 
@@ -68,3 +76,25 @@ def in_force(reservations: Sequence[Reservation], now: datetime, lead: timedelta
     """Return those that keep GPUs now; ``lead`` before its start one begins to keep what becomes free."""
     spans = [(reservation, reservation.span(now)) for reservation in reservations]
     return [reservation for reservation, span in spans if span is not None and span[0] - lead <= now]
+
+
+def kept(reservations: Sequence[Reservation], devices: int) -> dict[str, int]:
+    """Return how many devices each of some reservations in force keeps, by id: what those before it leave."""
+    shares: dict[str, int] = {}
+    for reservation in reservations:
+        shares[reservation.id] = min(reservation.devices, devices - sum(shares.values()))
+    return shares
+
+
+def most_at_once(new: Reservation, others: Sequence[Reservation], now: datetime) -> int:
+    """Return how many GPUs are reserved at most at any time in the next year at which a new reservation keeps some."""
+    every = [(*span, one.devices) for one in (new, *others) for span in one.spans(now, _YEAR)]
+    return max((_most(*span, every) for span in new.spans(now, _YEAR)), default=0)
+
+
+def _most(start: datetime, end: datetime, every: Sequence[tuple[datetime, datetime, int]]) -> int:
+    """Return how many GPUs are reserved at most between two moments."""
+    there = [one for one in every if one[0] < end and one[1] > start]
+    changes = [(max(start, begins), devices) for begins, _, devices in there]
+    changes += [(ends, -devices) for _, ends, devices in there]  # what ends is gone before what begins then
+    return max(accumulate(devices for _, devices in sorted(changes)), default=0)

@@ -37,12 +37,14 @@ class Restarts:
     def __init__(self, store: LeaseStore, suspensions: Suspensions) -> None:
         self._store = store
         self._suspensions = suspensions
+        self._deadlines: dict[str, float] = {}  # by the monotonic clock
 
     def look(self) -> None:
         """Warn those whose GPUs others wait for, end those whose time is over, and call off what is not needed."""
         warning = self._store.rules.restart_warning
         standing = self._store.active()
         warned = [lease for lease in standing if lease.ends_at is not None]
+        self._deadlines = {one.id: self._deadlines[one.id] for one in warned if one.id in self._deadlines}
         if warning is None or not (warned or any(lease.waiting_since for lease in standing)):
             return
         refusals = self._suspensions.impossible([lease for lease in standing if lease.purpose == "kernel"])
@@ -51,7 +53,7 @@ class Restarts:
             if lease.id in needed and lease.ends_at is None:
                 self._warn(lease, refusals[lease.id], timedelta(seconds=warning))
             elif lease.id in needed:
-                self._end_in_time(lease)
+                self._end_in_time(lease, refusals[lease.id], warning)
             elif lease.ends_at is not None and not lease.step:
                 self._call_off(lease)
 
@@ -64,10 +66,15 @@ class Restarts:
         why = f"others wait for its GPU, and it cannot be suspended: {refusal}"
         reason = f"will be restarted at {ends_at:%H:%M} UTC: {why}"
         if self._change(lease, reason, ends_at=ends_at):
+            self._deadlines[lease.id] = self._store.clock.monotonic() + warning.total_seconds()
             _log.warning("%s's %s %s %s", lease.user, lease.purpose, lease.label, reason)
 
-    def _end_in_time(self, lease: Lease) -> None:
-        if lease.ends_at is None or self._store.clock.now() < lease.ends_at:
+    def _end_in_time(self, lease: Lease, refusal: str, warning: float) -> None:
+        """End a lease whose time is over; where the machine's clock was only set forward, it has what is left."""
+        left = self._time_left(lease, warning)
+        if left > 0:
+            if lease.ends_at is not None and lease.ends_at <= self._store.clock.now():
+                self._warn(lease, refusal, timedelta(seconds=left))
             return
         # From here on its kernel waits with the next cell, for a step is under way.
         if begun := self._change(lease, "is being restarted", step="suspending"):
@@ -75,15 +82,32 @@ class Restarts:
             why = "it was idle, could not be suspended, and others waited for its GPU"
             self._suspensions.end(begun, f"{RESTARTED}{why}")
 
+    def _time_left(self, lease: Lease, warning: float) -> float:
+        """Return the seconds that are left of a warning, by a clock that nobody sets.
+
+        After a start of the pool it is not known how long the warning has stood: then what the books say counts, and
+        where that is over the whole warning does, once more.
+        """
+        now = self._store.clock.monotonic()
+        if lease.id not in self._deadlines and lease.ends_at is not None:
+            said = (lease.ends_at - self._store.clock.now()).total_seconds()
+            self._deadlines[lease.id] = now + (said if 0 < said <= warning else warning)
+        return self._deadlines[lease.id] - now
+
     def _call_off(self, lease: Lease) -> None:
         self._change(lease, "is not restarted: nobody waits for its GPU any more", ends_at=None)
 
     def _change(self, lease: Lease, reason: str, **values: object) -> Lease | None:
-        """Write something down for a lease that is still idle, held by the same process; None where it is not."""
+        """Write something down for a lease to which nothing has happened since it was looked at; None where it has."""
         with self._store.database.transaction() as connection:
             now = rows.find_lease(connection, lease.id)
-            if now is None or (now.state, now.step, now.holder) != ("granted", "", lease.holder) or not now.idle_since:
+            # Who was busy meanwhile, if only for a moment, has been idle anew since: nobody has warned of that.
+            if now is None or now.state != "granted" or now.step or not now.idle_since or _seen(now) != _seen(lease):
                 return None
             connection.execute(update(leases).where(leases.c.id == lease.id).values(reason=reason[:200], **values))
             changed = rows.find_lease(connection, lease.id)
             return changed and note(connection, changed, now.state, self._store.clock.now(), "pool", reason)
+
+
+def _seen(lease: Lease) -> tuple[object, ...]:
+    return lease.holder, lease.idle_since, lease.ends_at

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import takewhile
 
-from armillary_hub.pool.quotas import Quota, quota_of
-from armillary_hub.pool.records import BookedDevice, Lease
-from armillary_hub.pool.reservations import Reservation
+from armillary_hub.pool.quotas import NOTHING, Quota, quota_of
+from armillary_hub.pool.records import BookedDevice, Lease, gpus_of
+from armillary_hub.pool.reservations import Reservation, kept
 from armillary_hub.pool.situation import Situation
 from armillary_hub.pool.together import Ask, asks
-
-#: GPUs are counted in parts; this much is nothing.
-_NOTHING = 1e-9
 
 
 class Room:
@@ -22,12 +21,15 @@ class Room:
     def __init__(self, situation: Situation) -> None:
         self._situation = situation
         self._devices = sorted((one for one in situation.devices if one.state == "working"), key=lambda one: one.index)
+        self._kept = kept(situation.reservations, len(self._devices))
         self._kinds = {device.uuid: device.kind for device in situation.devices}
+        self._apiece = {lease.id: lease.wanted for lease in situation.leases}  # of each in a group, too
         self._closed: set[str] = set()
         self._whole: set[str] = set()
         self._shared: Counter[str] = Counter()
         self._holders: list[tuple[Lease, float]] = []
         self._held: Counter[str] = Counter()  # GPUs by user
+        self._served: set[str] = set()  # users who got something in this round
         self._quotas: dict[tuple[str, tuple[str, ...]], Quota] = {}
         for lease in situation.leases:
             if lease.devices:
@@ -41,9 +43,13 @@ class Room:
         waited = sorted(asks(self._situation), key=lambda one: (self._waited(one.whole), -one.whole.number))
         for ask in waited:
             waiting.setdefault(ask.whole.user, []).append(ask)
+        ranks: dict[str, tuple[bool, float, int]] = {}
         while waiting:
-            user = min(waiting, key=lambda name: self._rank(waiting[name][-1].whole))
+            ranks.update((name, self._rank(waiting[name][-1].whole)) for name in waiting.keys() - ranks.keys())
+            user = min(waiting, key=ranks.__getitem__)
             yield waiting[user].pop()
+            # What one person is given changes no other one's rank, unless they are in a reservation together.
+            ranks.clear() if self._situation.reservations else ranks.pop(user)
             if not waiting[user]:
                 del waiting[user]
 
@@ -51,7 +57,7 @@ class Room:
         rules, user = self._situation.rules, lease.user
         weight = self._quota(lease).weight or 1.0
         used = (self._situation.recent.get(user, 0.0) + self._held[user] * rules.charge) / weight
-        return not self._is_entitled(lease), used - self._waited(lease) * rules.ageing, lease.number
+        return not self._is_entitled(lease), used - self._aged(lease) * rules.ageing, lease.number
 
     def _quota(self, lease: Lease) -> Quota:
         key = (lease.user, lease.groups)
@@ -60,10 +66,19 @@ class Room:
         return self._quotas[key]
 
     def _waited(self, lease: Lease) -> float:
-        if lease.waiting_since is None:
-            return 0.0
-        head_start = self._situation.rules.head_start if lease.state == "suspended" else 0.0
-        return (self._situation.now - lease.waiting_since).total_seconds() + head_start
+        """Return for how long it has waited, which tells a person's own asks apart."""
+        return self._since(lease.waiting_since) + self._head_start(lease)
+
+    def _aged(self, lease: Lease) -> float:
+        """Return how much of its waiting makes up for use: however many asks a person has, time passes but once."""
+        since = None if lease.user in self._served else lease.ages_since
+        return self._since(since) + self._head_start(lease)
+
+    def _since(self, moment: datetime | None) -> float:
+        return 0.0 if moment is None else (self._situation.now - moment).total_seconds()
+
+    def _head_start(self, lease: Lease) -> float:
+        return self._situation.rules.head_start if lease.state == "suspended" else 0.0
 
     # Who may -------------------------------------------------------------------------------------------------
 
@@ -74,7 +89,7 @@ class Room:
     def is_at_quota(self, lease: Lease) -> bool:
         """Return whether what it wants would be more than its user may have."""
         quota = self._quota(lease)
-        if quota.gpus is not None and self._held[lease.user] + self._amount(lease) > quota.gpus + _NOTHING:
+        if quota.gpus is not None and self._held[lease.user] + self._amount(lease) > quota.gpus + NOTHING:
             return True
         return quota.gpu_hours is not None and self._situation.day_hours.get(lease.user, 0.0) >= quota.gpu_hours
 
@@ -82,21 +97,24 @@ class Room:
         candidates = self._candidates(lease)
         if self._came_back(lease) and not _matches(lease.came_from, candidates, self._kinds):
             return False
-        kept = 0 if self._is_entitled(lease) else sum(one.devices for one in self._others_reservations(lease))
-        return lease.wanted <= len(candidates) - kept
+        return lease.wanted <= len(candidates) - sum(self._kept[one.id] for one in self._ahead(lease))
 
     def _is_entitled(self, lease: Lease) -> bool:
         """Return whether a reservation keeps devices for it."""
-        mine = (one for one in self._situation.reservations if one.is_for(lease.user, lease.groups))
-        return any(lease.wanted <= self._missing(reservation) for reservation in mine)
+        return any(self._entitles(reservation, lease) for reservation in self._situation.reservations)
 
-    def _others_reservations(self, lease: Lease) -> list[Reservation]:
-        return [one for one in self._situation.reservations if not one.is_for(lease.user, lease.groups)]
+    def _entitles(self, reservation: Reservation, lease: Lease) -> bool:
+        return reservation.is_for(lease.user, lease.groups) and lease.wanted <= self._missing(reservation)
+
+    def _ahead(self, lease: Lease) -> list[Reservation]:
+        """Return the reservations that keep devices from a lease: others' ones, those before its own if it has one."""
+        before = takewhile(lambda one: not self._entitles(one, lease), self._situation.reservations)
+        return [one for one in before if not one.is_for(lease.user, lease.groups)]
 
     def _missing(self, reservation: Reservation) -> int:
         """Return how many devices a reservation still has to keep free."""
         held = sum(gpus for lease, gpus in self._holders if reservation.is_for(lease.user, lease.groups))
-        return max(0, math.ceil(reservation.devices - held - _NOTHING))
+        return max(0, math.ceil(self._kept[reservation.id] - held - NOTHING))
 
     # What there is ---------------------------------------------------------------------------------------
 
@@ -109,7 +127,7 @@ class Room:
         open_ = [device for device in self._candidates(lease) if device.uuid not in self._closed]
         free = [device for device in open_ if self._is_free(device)]
         spare = sum(map(self._is_free, self._devices))
-        spare -= sum(self._missing(one) for one in self._others_reservations(lease))
+        spare -= sum(self._missing(one) for one in self._ahead(lease))
         if lease.memory is not None:
             return self._choose_share(lease.memory, open_, free if spare >= 1 else [], lease)
         if spare < lease.wanted or len(free) < lease.wanted:
@@ -128,6 +146,7 @@ class Room:
 
     def hold(self, lease: Lease, devices: tuple[str, ...] = ()) -> None:
         """Give a lease its devices; without them, count it as if it had some."""
+        self._served.add(lease.user)
         self._book(lease, devices, self._amount(lease))
 
     def close(self, lease: Lease) -> None:
@@ -144,15 +163,14 @@ class Room:
 
     def _amount(self, lease: Lease) -> float:
         """Return the GPUs that a lease will hold at most."""
-        if lease.memory is None:
-            return lease.wanted
-        return lease.memory / min((device.memory for device in self._candidates(lease)), default=lease.memory)
+        return gpus_of(lease.wanted, lease.memory, self._candidates(lease))
 
     def _candidates(self, lease: Lease) -> list[BookedDevice]:
         """Return the working devices that would do, whoever holds them."""
         fitting = [one for one in self._devices if lease.memory is None or one.memory >= lease.memory]
         if not self._came_back(lease):
-            return fitting
+            several = self._apiece.get(lease.id, lease.wanted) > 1
+            return [device for device in fitting if not (several and device.is_part)]
         if not self._situation.moves:
             return [device for device in fitting if device.uuid in lease.came_from]
         kinds = {self._kinds.get(uuid) for uuid in lease.came_from}

@@ -11,10 +11,12 @@ from armillary_kernels.processes import Process
 from armillary_kernels.together import Together
 from sqlalchemy import Connection, Row, Select, bindparam, select
 
+from armillary_hub.pool.clock import BookClock
 from armillary_hub.pool.database import audit, devices, holdings, leases, quotas, reservations, usage, uses
 from armillary_hub.pool.quotas import Quota, QuotaRule
 from armillary_hub.pool.records import BookedDevice, Change, Lease
-from armillary_hub.pool.reservations import Reservation
+from armillary_hub.pool.reservations import Reservation, in_force
+from armillary_hub.pool.situation import Rules, Situation
 from armillary_hub.pool.usage import Use, faded, recent_seconds
 
 #: What counts towards a quota of GPU-hours.
@@ -23,7 +25,10 @@ DAY = timedelta(days=1)
 # Made once: to put a statement together takes as long as to run it.
 _ONE_LEASE = select(leases).where(leases.c.id == bindparam("id"))
 _ONE_HOLDS = select(holdings.c.device).where(holdings.c.lease_id == bindparam("id")).order_by(holdings.c.position)
-_STANDING_LEASES = select(leases).where(leases.c.state != "released").order_by(leases.c.number)
+# By the states that stand: ``!= "released"`` would read every lease that ever was.
+_STANDING_LEASES = (
+    select(leases).where(leases.c.state.in_(("queued", "granted", "suspended"))).order_by(leases.c.number)
+)
 _ALL_HOLD = select(holdings.c.lease_id, holdings.c.device).order_by(holdings.c.position)
 _DEVICES = select(devices).order_by(devices.c.index, devices.c.uuid)
 _QUOTAS = select(quotas).order_by(quotas.c.scope, quotas.c.name)
@@ -70,6 +75,7 @@ def _lease(row: Row[Any], held: Sequence[str]) -> Lease:
         asked_at=row.asked_at,
         granted_at=row.granted_at,
         waiting_since=row.waiting_since,
+        ages_since=row.ages_since,
         idle_since=row.idle_since,
         ends_at=row.ends_at,
         together=Together(row.together, row.together_size) if row.together else None,
@@ -142,3 +148,24 @@ def day_hours(connection: Connection, standing: Sequence[Lease], now: datetime) 
     for use in [*(Use(*row) for row in ended), *(use_until(lease, now) for lease in standing if lease.gpus)]:
         hours[use.user] += use.after(now - DAY).seconds / 3600
     return dict(hours)
+
+
+def situation(
+    connection: Connection, clock: BookClock, rules: Rules, suspendable: frozenset[str], moves: bool
+) -> Situation:
+    """Return the books as the scheduler sees them; see `Situation`."""
+    now, quotas, standing = clock.now(), read_quotas(connection), standing_leases(connection)
+    hours = any(rule.quota.gpu_hours is not None for rule in quotas)
+    return Situation(
+        leases=standing,
+        devices=read_devices(connection),
+        recent=recent_use(connection, standing, now, rules.half_life),
+        day_hours=day_hours(connection, standing, now) if hours else {},
+        quotas=quotas,
+        # Reservations are made by the clock on the wall.
+        reservations=in_force(read_reservations(connection), clock.wall(), rules.lead_time),
+        suspendable=suspendable,
+        now=now,
+        moves=moves,
+        rules=rules,
+    )

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from armillary_hub.pool.devices import GpuProcess, NvmlSilentError, Reading, Readings
+from armillary_hub.pool.pids import is_here
 from armillary_hub.pool.records import BookedDevice, Lease
 
 _log = logging.getLogger(__name__)
@@ -110,14 +111,17 @@ class SampleLog:
         uuid
             The GPU.
         alone
-            Whether nobody else uses the GPU: then its own utilisation tells, where NVML says nothing of processes.
+            Whether nobody else uses the GPU: then its own utilisation tells, where NVML says nothing of processes, or
+            in a container lists none, or the host's pids.
         """
         with self._lock:
-            mine = [one for one in self._processes if one.uuid == uuid and one.pid in pids]
+            listed = [one for one in self._processes if one.uuid == uuid]
+            mine = [one for one in listed if one.pid in pids]
             if any(one.utilisation is not None for one in mine):
                 spans = (self._worked.get((one.pid, uuid)) for one in mine)
                 return max((span for span in spans if span is not None), default=None)
-            return self._gpus_worked.get(uuid) if mine and alone else None
+            others = not mine and any(is_here(one.pid) for one in listed)
+            return self._gpus_worked.get(uuid) if alone and not others else None
 
 
 class Source(Protocol):

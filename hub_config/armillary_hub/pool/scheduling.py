@@ -2,11 +2,13 @@
 
 The rules, in the order in which they count:
 
-1. Who is in a reservation comes first, for as many GPUs as it keeps. Nobody else gets those.
+1. Who is in a reservation comes first, for as many GPUs as it keeps. Nobody else gets those. Where several keep more
+   than there is, because a GPU was lost, each keeps what those that began before it leave.
 2. Then who has used least: recent GPU-seconds (`armillary_hub.pool.usage`) divided by the person's weight. A GPU held
    now counts as some use in advance (`Rules.charge`), so that people who ask at once take turns.
 3. Waiting makes up for use (`Rules.ageing`), so that everybody's turn comes: whoever asks once a wait has made up for
-   all of a person's use stands behind that person.
+   all of a person's use stands behind that person. It counts from the person's last grant on, and not while the
+   person's own quota has no room: a person's time passes once, however many asks wait.
 4. Who comes back from a suspension stands a little ahead of new asks (`Rules.head_start`).
 5. Who is at a quota, or asks for more than there can be now, is passed over until that changes, and stops nobody.
 6. The first who cannot be served keeps every device that would do: nobody behind takes one, so a large ask gathers
@@ -18,13 +20,14 @@ The rules, in the order in which they count:
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import Literal
 
 from armillary_hub.pool.records import Lease
 from armillary_hub.pool.room import Room
 from armillary_hub.pool.situation import Situation
-from armillary_hub.pool.together import ask_of
+from armillary_hub.pool.together import ask_of, asks
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,13 @@ class Decisions:
         Ids of leases and the UUIDs of the devices that each gets.
     suspensions
         Ids of idle leases whose devices others wait for.
+    at_quota
+        Ids of leases that still wait then, for which their user's quota has no room.
     """
 
     grants: tuple[tuple[str, tuple[str, ...]], ...] = ()
     suspensions: tuple[str, ...] = ()
+    at_quota: frozenset[str] = frozenset()
 
 
 def decide(situation: Situation) -> Decisions:
@@ -48,7 +54,9 @@ def decide(situation: Situation) -> Decisions:
     if not situation.devices:
         # There is nothing to wait for on a machine without GPUs.
         return Decisions(tuple((lease.id, ()) for lease in situation.leases if lease.state == "queued"))
-    return Decisions(_grants(situation), _suspensions(situation))
+    room = Room(situation)
+    grants = _grants(situation, room)
+    return Decisions(grants, _suspensions(situation), _at_quota(situation, room, {lease_id for lease_id, _ in grants}))
 
 
 def order(situation: Situation) -> list[Lease]:
@@ -65,16 +73,24 @@ def order(situation: Situation) -> list[Lease]:
     return [*served, *passed_over]
 
 
-def waits_for(situation: Situation, lease: Lease) -> Literal["turn", "quota", "devices"]:
-    """Return what a lease waits for: its turn, its user's own quota, or devices that are not there or are reserved."""
-    room, whole = Room(situation), ask_of(situation, lease).whole
+def waits_for(situation: Situation, lease: Lease, room: Room | None = None) -> Literal["turn", "quota", "devices"]:
+    """Return what a lease waits for: its turn, its user's own quota, or devices that are not there or are reserved.
+
+    Who asks for many leases of one situation gives a ``room`` of it, which is not changed.
+    """
+    room, whole = room or Room(situation), ask_of(situation, lease).whole
     if room.is_at_quota(whole):
         return "quota"
     return "devices" if room.is_passed_over(whole) else "turn"
 
 
-def _grants(situation: Situation) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    room = Room(situation)
+def _at_quota(situation: Situation, room: Room, granted: Set[str]) -> frozenset[str]:
+    left = (ask for ask in asks(situation) if ask.whole.id not in granted)
+    return frozenset(lease.id for ask in left if room.is_at_quota(ask.whole) for lease in ask.members)
+
+
+def _grants(situation: Situation, room: Room | None = None) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    room = room or Room(situation)
     grants: list[tuple[str, tuple[str, ...]]] = []
     for ask in room.line():
         if room.is_full():

@@ -6,6 +6,7 @@ POST   ``leases``                   ask: 201 granted, 202 queued (look at it eve
 GET    ``leases/{id}``              what has become of it
 PATCH  ``leases/{id}``              tie it to the process that uses the GPUs
 DELETE ``leases/{id}``              give it back, or leave the queue; an admin may end anybody's
+POST   ``leases/{id}/leave``        leave the queue: 409 where the GPUs are there already
 POST   ``leases/{id}/release``      end it and the process that uses its GPUs, for the page's button
 PUT    ``leases/{id}/activity``     say whether the process is busy; idle ones may be suspended for others
 POST   ``leases/{id}/suspend``      suspend it now; an admin may suspend anybody's
@@ -23,6 +24,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from http import HTTPStatus
@@ -37,6 +39,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from armillary_hub.accounts.unix_accounts import is_persons
+from armillary_hub.apps.owner import owner_of
 from armillary_hub.pool import openapi
 from armillary_hub.pool.bodies import ActivityBody, AskBody, BindBody
 from armillary_hub.pool.configuration import GpuSharing
@@ -45,13 +48,15 @@ from armillary_hub.pool.devices import Inventory, inventory_of
 from armillary_hub.pool.faults import answer_database_fault, fault_of
 from armillary_hub.pool.host_memory import HostMemory
 from armillary_hub.pool.machine import accounts
+from armillary_hub.pool.ownership import DatabaseInUseError
 from armillary_hub.pool.page_api import PageApi
 from armillary_hub.pool.policy_api import PolicyApi
 from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, SAMPLE_INTERVAL, GpuPool
-from armillary_hub.pool.records import Lease
+from armillary_hub.pool.records import Change, Lease
+from armillary_hub.pool.reports import Reports
 from armillary_hub.pool.requests import actor_of, asker_of, body_of, person_of
 from armillary_hub.pool.store import LeaseStore
-from armillary_hub.pool.suspender import NoSuspender, SimulatedSuspender, Suspender
+from armillary_hub.pool.suspender import SimulatedSuspender, Suspender
 from armillary_hub.pool.views import Beside, Books
 from armillary_hub.settings import Settings
 from armillary_hub.web.errors import EXCEPTION_HANDLERS
@@ -61,6 +66,9 @@ from armillary_hub.web.server import serve
 
 SERVICE = "gpu-pool"
 PREFIX = f"/services/{SERVICE}"
+
+#: Seconds between two times at which what is long over is forgotten.
+TIDY_INTERVAL = 3600.0
 
 #: Lines of the audit in one answer.
 HISTORY_LINES = 200
@@ -90,6 +98,7 @@ class PoolApi:
             Route(lease, self.look, methods=["GET"]),
             Route(lease, self.bind, methods=["PATCH"]),
             Route(lease, self.end, methods=["DELETE"]),
+            Route(f"{lease}/leave", self.leave, methods=["POST"]),
             Route(f"{lease}/release", self.release, methods=["POST"]),
             Route(f"{lease}/activity", self.note_activity, methods=["PUT"]),
             Route(f"{lease}/suspend", self.suspend, methods=["POST"]),
@@ -110,13 +119,12 @@ class PoolApi:
         changes = await run_in_threadpool(
             self.pool.store.changes, user=user, before=int(before) if before.isdecimal() else None, limit=HISTORY_LINES
         )
-        books = await self._books(request)
-        return JSONResponse({"changes": [books.change(change) for change in changes]})
+        return await run_in_threadpool(self._told, request, changes)
 
     async def ask(self, request: Request) -> Response:
         """Ask for GPUs."""
         body = await body_of(request, AskBody)
-        asker = asker_of(request, body)
+        asker = asker_of(request, body, self.pool.owner_of)
         lease = await run_in_threadpool(
             self.pool.ask,
             asker.user,
@@ -162,6 +170,10 @@ class PoolApi:
         """Give a lease back, or as an admin take somebody's."""
         return await self._answer(request, await self._end(request))
 
+    async def leave(self, request: Request) -> Response:
+        """Leave the queue."""
+        return await self._answer(request, await self._do(request, self.pool.leave))
+
     async def release(self, request: Request) -> Response:
         """End a lease and the process that uses its GPUs, as the page's button does; a browser sees the page again."""
         person, lease_id = person_of(request), request.path_params["id"]
@@ -181,14 +193,19 @@ class PoolApi:
         """Do something with a lease of the person who asks for it, or of the service that asked for a person."""
         return await run_in_threadpool(what, actor_of(request), request.path_params["id"], *values)
 
-    async def _books(self, request: Request) -> Books:
-        situation = await run_in_threadpool(self.pool.situation)
-        waits = any(lease.waiting_since for lease in situation.leases)
-        lasted = await run_in_threadpool(self.pool.store.lasted) if waits else ()
-        return Books(situation, request.state.identity, Beside(lasted))
-
     async def _answer(self, request: Request, lease: Lease, status: int = HTTPStatus.OK) -> Response:
-        return JSONResponse((await self._books(request)).lease(lease), status)
+        # All of it in the thread: what others hold and wait for is gone through, while the loop answers on.
+        return await run_in_threadpool(lambda: JSONResponse(self._books(request).lease(lease), status))
+
+    def _told(self, request: Request, changes: Sequence[Change]) -> Response:
+        books = self._books(request)
+        return JSONResponse({"changes": [books.change(change) for change in changes]})
+
+    def _books(self, request: Request) -> Books:
+        situation = self.pool.situation()
+        waits = any(lease.waiting_since for lease in situation.leases)
+        lasted = Reports(self.pool.store).lasted() if waits else ()
+        return Books(situation, request.state.identity, Beside(lasted))
 
 
 def _created(lease: Lease) -> int:
@@ -205,6 +222,10 @@ async def _again_and_again(task: Callable[[], None], seconds: float) -> None:
         try:
             await run_in_threadpool(task)
             said = ""
+        except DatabaseInUseError:
+            _log.exception("The GPU pool ends")
+            signal.raise_signal(signal.SIGTERM)  # whoever started it starts it again, if it may have the database then
+            return
         except Exception as error:
             what = str(fault_of(error, "") if isinstance(error, DBAPIError) else error)
             if what != said:
@@ -241,6 +262,7 @@ def pool_app(
             asyncio.create_task(_again_and_again(pool.watch, LOOK_INTERVAL)),
             asyncio.create_task(_again_and_again(pool.look_at_devices, INVENTORY_AGE)),
             asyncio.create_task(_again_and_again(pool.take_sample, sample_interval)),
+            asyncio.create_task(_again_and_again(pool.pruning.prune, TIDY_INTERVAL)),
         ]
         yield
         for task in tasks:
@@ -256,11 +278,10 @@ def pool_app(
 
 
 def _suspender(settings: Settings, sharing: GpuSharing, inventory: Inventory) -> Suspender:
-    if not sharing.suspend:
-        return NoSuspender("the admin does not want it")
+    unwanted = None if sharing.suspend else "the admin does not want it"
     if settings.simulate_gpus:
-        return SimulatedSuspender()
-    return CudaSuspender(inventory, HostMemory(int(sharing.host_memory_margin * 1024)))
+        return SimulatedSuspender(unwanted)
+    return CudaSuspender(inventory, HostMemory(int(sharing.host_memory_margin * 1024)), unwanted=unwanted)
 
 
 def main() -> None:
@@ -278,6 +299,7 @@ def main() -> None:
         accounts(settings),
         suspender=_suspender(settings, sharing, inventory),
         may_end=partial(is_persons, settings) if sharing.stop_unleased else None,
+        owner_of=partial(owner_of, settings.apps_dir),
     )
     sign_in = HubIdentity(settings, SERVICE, public_paths={"health"})
     app = pool_app(pool, [sign_in.middleware()], sign_in.routes(), sharing.sample_interval)

@@ -22,24 +22,30 @@ class Rules:
     charge
         Seconds of use that a GPU held now counts for in advance.
     ageing
-        Seconds of use that a second of waiting makes up for.
+        Seconds of use that a second of waiting makes up for; it counts anew with each grant to the same person.
     head_start
         Seconds of waiting that a lease which comes back from its suspension is given.
+    most_waiting
+        How many asks of one person may wait at once.
     idle_after
         Seconds for which a lease must be idle before it is suspended for others.
     lead
         Seconds before its start that a reservation begins to keep what becomes free.
     restart_warning
         Seconds of warning before an idle kernel that cannot be suspended is ended for others; None to end none.
+    keep
+        Seconds for which the books keep a lease that has ended, with its audit and its use; None for good.
     """
 
     half_life: float = 86400.0
     charge: float = 600.0
     ageing: float = 10.0
     head_start: float = 60.0
+    most_waiting: int = 100
     idle_after: float = 600.0
     lead: float = 900.0
     restart_warning: float | None = None
+    keep: float | None = None
 
     @property
     def lead_time(self) -> timedelta:

@@ -17,16 +17,13 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from armillary_hub.pool import rows
 from armillary_hub.pool.clock import BookClock
-from armillary_hub.pool.database import audit, holdings, leases, uses
+from armillary_hub.pool.database import audit, holdings, leases
 from armillary_hub.pool.opening import OpenDatabase
+from armillary_hub.pool.queue_books import note_turns
 from armillary_hub.pool.records import Change, Lease, State
-from armillary_hub.pool.reservations import in_force
 from armillary_hub.pool.scheduling import Decisions
 from armillary_hub.pool.situation import Rules, Situation
 from armillary_hub.pool.use_books import note_use
-
-#: Uses that tell how long a lease lasts.
-_RECENT_USES = 200
 
 #: What the audit says of the steps of a suspension, and before the reason why one failed.
 SUSPENDED, RESTORED, NOT_SUSPENDED, NOT_RESTORED = "suspended", "restored", "not suspended", "not restored"
@@ -66,7 +63,7 @@ class LeaseStore:
         self.rules = rules
         self.database = OpenDatabase(url)
         with self.database.reading() as connection:
-            self.clock.not_before(connection.scalar(select(func.max(audit.c.at))))
+            self.clock.not_before(connection.scalar(select(audit.c.at).order_by(audit.c.number.desc()).limit(1)))
 
     def close(self) -> None:
         """Close the database."""
@@ -111,6 +108,7 @@ class LeaseStore:
             "came_from": [],
             "asked_at": now,
             "waiting_since": now,
+            "ages_since": now,
             "together": together and together.id,
             "together_size": together and together.size,
             "reason": "",
@@ -136,42 +134,51 @@ class LeaseStore:
             Whether a suspended process may come back on another device of its kind.
         """
         with self.database.transaction() as connection:
-            standing = rows.standing_leases(connection)
-            situation = self._situation(connection, standing, suspendable, moves)
+            situation = rows.situation(connection, self.clock, self.rules, suspendable, moves)
             decisions = decide(situation)
-            by_id = {lease.id: lease for lease in standing}
+            by_id = {lease.id: lease for lease in situation.leases}
             memories = {device.uuid: device.memory for device in situation.devices}
             granted = [self._grant(connection, by_id[one], given, memories) for one, given in decisions.grants]
             suspending = [self._begin(connection, by_id[one], "pool") for one in decisions.suspensions]
+            note_turns(connection, situation.leases, decisions, self.clock.now())
         return Settled(tuple(granted), tuple(suspending))
 
-    def bind(self, lease_id: str, holder: Process, in_use: bool) -> Lease | None:
+    def bind(self, lease_id: str, holder: Process, in_use: bool, actor: str = "") -> Lease | None:
         """Tie a lease to another process; None when it is neither granted nor queued.
 
         Nothing uses the GPUs of a queued one, whatever is said.
         """
-        chosen = update(leases).where(leases.c.id == lease_id, leases.c.state.in_(("granted", "queued")))
-        used = leases.c.state == "granted" if in_use else False
-        idle = {"step": "", "idle_since": None, "ends_at": None}
-        values = {"pid": holder.pid, "start_time": holder.start_time, "in_use": used, **idle}
         with self.database.transaction() as connection:
-            changed = connection.execute(chosen.values(values)).rowcount
-            return rows.find_lease(connection, lease_id) if changed else None
+            before = rows.find_lease(connection, lease_id)
+            if before is None or before.state not in ("granted", "queued"):
+                return None
+            used = in_use and before.state == "granted"
+            held = {"pid": holder.pid, "start_time": holder.start_time, "in_use": used}
+            _change(connection, lease_id, **held, step="", idle_since=None, ends_at=None)
+            lease = rows.find_lease(connection, lease_id)
+            if lease is not None and (lease.holder, used) != (before.holder, before.in_use):
+                what = f"process {holder.pid} {'uses' if used else 'holds'} it"
+                note(connection, lease, lease.state, self.clock.now(), actor or lease.user, what)
+            return lease
 
     def note_activity(self, lease_id: str, busy: bool) -> Lease | None:
         """Note that the holder of a granted lease uses the GPUs, or does nothing from now on.
 
-        A suspended one that does nothing no longer asks to come back.
+        A suspended one that does nothing no longer asks to come back. The audit has no line for each cell that is run:
+        it says since when somebody was idle where that has a consequence, and where work calls one off.
         """
         chosen = update(leases).where(leases.c.id == lease_id, leases.c.state == "granted")
         if not busy:
             chosen = chosen.where(leases.c.idle_since.is_(None))
         with self.database.transaction() as connection:
+            before = rows.find_lease(connection, lease_id)
             connection.execute(chosen.values(idle_since=None if busy else self.clock.now(), ends_at=None))
             lease = rows.find_lease(connection, lease_id)
+            if busy and before is not None and before.ends_at is not None:
+                return self._note(connection, lease_id, "granted", before.user, "is busy, and not restarted")
             if lease is None or busy or lease.state != "suspended" or lease.waiting_since is None:
                 return lease
-            _change(connection, lease_id, waiting_since=None)
+            _change(connection, lease_id, waiting_since=None, ages_since=None)
             return self._note(connection, lease_id, "suspended", lease.user, "waits no longer")
 
     def begin_suspension(self, lease_id: str, actor: str) -> Lease | None:
@@ -220,7 +227,8 @@ class LeaseStore:
                 return None
             if lease.waiting_since is not None:
                 return lease
-            _change(connection, lease_id, waiting_since=self.clock.now())
+            now = self.clock.now()
+            _change(connection, lease_id, waiting_since=now, ages_since=now)
             return self._note(connection, lease_id, "suspended", actor, ASKED_BACK)
 
     def end_restoration(self, lease: Lease, failure: str = "") -> Lease | None:
@@ -241,7 +249,15 @@ class LeaseStore:
             _change(connection, lease.id, step="", came_from=[], saved={})
             return self._note(connection, lease.id, "granted", "pool", RESTORED)
 
-    def release(self, lease_id: str, actor: str, reason: str, *, held_by: Process | None = None) -> Lease | None:
+    def release(
+        self,
+        lease_id: str,
+        actor: str,
+        reason: str,
+        *,
+        held_by: Process | None = None,
+        only_in: State | None = None,
+    ) -> Lease | None:
         """End a lease or an ask, and take its GPUs back.
 
         Parameters
@@ -252,6 +268,8 @@ class LeaseStore:
             Who does it and why, for the audit.
         held_by
             If given, do it only while this is its holder.
+        only_in
+            If given, do it only while this is its state.
 
         Returns
         -------
@@ -260,11 +278,13 @@ class LeaseStore:
         """
         with self.database.transaction() as connection:
             lease = rows.find_lease(connection, lease_id)
-            if lease is None or lease.state == "released" or held_by not in (None, lease.holder):
+            if lease is None or lease.state == "released":
+                return None
+            if held_by not in (None, lease.holder) or only_in not in (None, lease.state):
                 return None
             self._take(connection, lease)
             ended = {"state": "released", "step": "", "released_at": self.clock.now(), "in_use": False, "gpus": 0.0}
-            _change(connection, lease_id, **ended, waiting_since=None, idle_since=None, ends_at=None)
+            _change(connection, lease_id, **ended, waiting_since=None, ages_since=None, idle_since=None, ends_at=None)
             return self._note(connection, lease_id, lease.state, actor, reason)
 
     # Looking -------------------------------------------------------------------------------------------------
@@ -280,6 +300,13 @@ class LeaseStore:
         with self.database.reading() as connection:
             return connection.scalar(first)
 
+    def waiting(self, user: str) -> int:
+        """Return how many leases of a user are in the queue."""
+        states = leases.c.state.in_(("queued", "suspended"))
+        chosen = select(func.count()).where(leases.c.user == user, states, leases.c.waiting_since.is_not(None))
+        with self.database.reading() as connection:
+            return connection.scalar(chosen) or 0
+
     def active(self) -> list[Lease]:
         """Return the leases and asks that stand, in the order in which they were asked for."""
         with self.database.reading() as connection:
@@ -288,7 +315,7 @@ class LeaseStore:
     def situation(self, suspendable: frozenset[str] = frozenset(), moves: bool = True) -> Situation:
         """Return what the scheduler decides on."""
         with self.database.reading() as connection:
-            return self._situation(connection, rows.standing_leases(connection), suspendable, moves)
+            return rows.situation(connection, self.clock, self.rules, suspendable, moves)
 
     def changes(self, *, user: str | None = None, before: int | None = None, limit: int | None = None) -> list[Change]:
         """Return the audit, oldest first: all of it, or the last ``limit`` lines of a user before a line's number."""
@@ -300,37 +327,12 @@ class LeaseStore:
         with self.database.reading() as connection:
             return rows.read_changes(connection, chosen)[::-1]
 
-    def lasted(self) -> list[float]:
-        """Return for how many seconds the leases that ended last held their GPUs."""
-        with self.database.reading() as connection:
-            recent = select(uses.c.since, uses.c.until).order_by(uses.c.number.desc()).limit(_RECENT_USES)
-            return [(until - since).total_seconds() for since, until in connection.execute(recent)]
-
     def gpu_seconds(self) -> dict[str, float]:
         """Return the GPU-seconds of all time by user."""
         with self.database.reading() as connection:
             return rows.total_use(connection, rows.standing_leases(connection), self.clock.now())
 
     # Within a transaction ------------------------------------------------------------------------------------
-
-    def _situation(
-        self, connection: Connection, standing: Sequence[Lease], suspendable: frozenset[str], moves: bool
-    ) -> Situation:
-        now, quotas = self.clock.now(), rows.read_quotas(connection)
-        hours = any(rule.quota.gpu_hours is not None for rule in quotas)
-        return Situation(
-            leases=standing,
-            devices=rows.read_devices(connection),
-            recent=rows.recent_use(connection, standing, now, self.rules.half_life),
-            day_hours=rows.day_hours(connection, standing, now) if hours else {},
-            quotas=quotas,
-            # Reservations are made by the clock on the wall.
-            reservations=in_force(rows.read_reservations(connection), self.clock.wall(), self.rules.lead_time),
-            suspendable=suspendable,
-            now=now,
-            moves=moves,
-            rules=self.rules,
-        )
 
     def _grant(self, connection: Connection, lease: Lease, given: Sequence[str], memories: dict[str, int]) -> Lease:
         gpus = float(len(given)) if lease.memory is None else lease.memory / memories[given[0]]
@@ -344,6 +346,7 @@ class LeaseStore:
             gpus=gpus,
             granted_at=now,
             waiting_since=None,
+            ages_since=None,
             idle_since=None,
         )
         for position, device in enumerate(given):
@@ -353,7 +356,8 @@ class LeaseStore:
 
     def _begin(self, connection: Connection, lease: Lease, actor: str) -> Lease:
         _change(connection, lease.id, step="suspending")
-        return self._note(connection, lease.id, "granted", actor, "is being suspended")
+        since = f", idle since {lease.idle_since:%Y-%m-%d %H:%M} UTC" if lease.idle_since else ""
+        return self._note(connection, lease.id, "granted", actor, f"is being suspended{since}")
 
     def _take(self, connection: Connection, lease: Lease) -> None:
         """Take a lease's devices and count their use."""

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from armillary_kernels.errors import ArmillaryError
 from armillary_kernels.processes import Process
+
+from armillary_hub.pool.family import Family
+
+#: What a failed step leaves: a process that is what it was before the step; one whose state is lost, so that it can
+#: never run again; or one of which nobody knows now whether, or how far, the step was taken.
+Outcome = Literal["unchanged", "lost", "unknown"]
 
 
 class SuspensionError(ArmillaryError):
@@ -16,20 +22,20 @@ class SuspensionError(ArmillaryError):
     ----------
     what
         Why not.
-    fatal
-        Whether its state is lost: it can never run again.
+    outcome
+        What has become of it.
     """
 
-    def __init__(self, what: str, *, fatal: bool = False) -> None:
-        super().__init__(what, "Restart the kernel." if fatal else "")
-        self.fatal = fatal
+    def __init__(self, what: str, outcome: Outcome = "unchanged") -> None:
+        super().__init__(what, "Restart the kernel." if outcome == "lost" else "")
+        self.outcome = outcome
 
 
 class Suspender(Protocol):
     """A mechanism that suspends processes. Its calls block, each in a thread of its own.
 
-    A call that does what was done already, or half, does the rest: a pool that was killed in the middle of one makes it
-    again.
+    A call that does what was done already, or half, does the rest: a step whose outcome is unknown, or in which the
+    pool was killed, is taken ``again``. Only then may it have been taken before, whole or in part.
     """
 
     @property
@@ -43,15 +49,17 @@ class Suspender(Protocol):
     def refusal(self, process: Process) -> str | None:
         """Return why a process cannot be suspended, or None when that can be tried. Answers at once."""
 
-    def suspend(self, process: Process, devices: Sequence[str]) -> Mapping[str, int]:
-        """Free the devices of a process; it may do no work on them until it is restored.
+    def suspend(self, family: Family, devices: Sequence[str], *, again: bool = False) -> Mapping[str, int]:
+        """Free the devices of processes; they may do no work on them until they are restored.
 
         Parameters
         ----------
-        process
-            The holder of a lease, which stands for all that it has started.
+        family
+            The processes of a lease.
         devices
             UUIDs of the lease's devices.
+        again
+            Whether the step was begun before.
 
         Returns
         -------
@@ -61,25 +69,29 @@ class Suspender(Protocol):
         Raises
         ------
         SuspensionError
-            If that cannot be done; unless fatal, the process runs on.
+            If that cannot be done.
         """
 
-    def restore(self, process: Process, devices: Mapping[str, str], saved: Mapping[str, int]) -> None:
-        """Give a suspended process devices again.
+    def restore(
+        self, family: Family, devices: Mapping[str, str], saved: Mapping[str, int], *, again: bool = False
+    ) -> None:
+        """Give suspended processes devices again.
 
         Parameters
         ----------
-        process
-            The holder of a lease.
+        family
+            The processes of a lease.
         devices
-            The UUIDs of the devices that it had, and of those that it has now.
+            The UUIDs of the devices that they had, and of those that they have now.
         saved
             What `suspend` returned.
+        again
+            Whether the step was begun before.
 
         Raises
         ------
         SuspensionError
-            If that cannot be done; unless fatal, it stays suspended.
+            If that cannot be done.
         """
 
 
@@ -101,28 +113,40 @@ class NoSuspender:
         """Say why not."""
         return self.problem
 
-    def suspend(self, process: Process, devices: Sequence[str]) -> Mapping[str, int]:
+    def suspend(self, family: Family, devices: Sequence[str], *, again: bool = False) -> Mapping[str, int]:
         """Refuse."""
-        raise SuspensionError(f"Nothing can be suspended here: {self.problem}.")
+        raise SuspensionError(f"Nothing can be suspended here: {self.problem}.", "unknown" if again else "unchanged")
 
-    def restore(self, process: Process, devices: Mapping[str, str], saved: Mapping[str, int]) -> None:
+    def restore(
+        self, family: Family, devices: Mapping[str, str], saved: Mapping[str, int], *, again: bool = False
+    ) -> None:
         """Refuse."""
-        raise SuspensionError(f"Nothing can be restored here: {self.problem}.")
+        raise SuspensionError(f"Nothing can be restored here: {self.problem}.", "unknown" if again else "unchanged")
 
 
 class SimulatedSuspender:
-    """Suspends processes on pretend GPUs: there is nothing to save, so there is nothing to do."""
+    """Suspends processes on pretend GPUs: there is nothing to save, so there is nothing to do.
+
+    Parameters
+    ----------
+    unwanted
+        Why none is suspended any more, though those that are still come back; None where they are.
+    """
 
     moves = True
-    problem = None
+
+    def __init__(self, unwanted: str | None = None) -> None:
+        self.problem = unwanted
 
     def refusal(self, process: Process) -> str | None:
-        """Refuse nothing."""
-        return None
+        """Refuse nothing else."""
+        return self.problem
 
-    def suspend(self, process: Process, devices: Sequence[str]) -> Mapping[str, int]:
+    def suspend(self, family: Family, devices: Sequence[str], *, again: bool = False) -> Mapping[str, int]:
         """Do nothing."""
         return {}
 
-    def restore(self, process: Process, devices: Mapping[str, str], saved: Mapping[str, int]) -> None:
+    def restore(
+        self, family: Family, devices: Mapping[str, str], saved: Mapping[str, int], *, again: bool = False
+    ) -> None:
         """Do nothing."""

@@ -15,6 +15,7 @@ from typing import Any
 from armillary_hub.pool.enforcement import UnleasedUse
 from armillary_hub.pool.estimate import estimate
 from armillary_hub.pool.records import BookedDevice, Change, Lease
+from armillary_hub.pool.room import Room
 from armillary_hub.pool.samples import DeviceSample
 from armillary_hub.pool.scheduling import order, waits_for
 from armillary_hub.pool.situation import Situation
@@ -40,12 +41,15 @@ class Beside:
         Since when each suspended lease has been so.
     unleased
         Use of GPUs that no lease covers.
+    driver
+        The version of the NVIDIA driver; empty where there is none.
     """
 
     lasted: Sequence[float] = ()
     samples: Mapping[str, DeviceSample] = field(default_factory=dict)
     suspended_since: Mapping[str, datetime] = field(default_factory=dict)
     unleased: Sequence[UnleasedUse] = ()
+    driver: str = ""
 
 
 class Books:
@@ -74,10 +78,19 @@ class Books:
         """Those who wait, the next in line first."""
         return order(self.situation)
 
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {lease.id: place for place, lease in enumerate(self.queue, start=1)}
+
+    @cached_property
+    def _room(self) -> Room:
+        return Room(self.situation)
+
     def state(self) -> dict[str, Any]:
         """Return everything: devices, leases and the queue."""
         waiting = {lease.id for lease in self.queue}
         return {
+            "driver": self.beside.driver or None,
             "devices": [self.device(device) for device in self.devices],
             "leases": [self.lease(lease) for lease in self.leases if lease.id not in waiting],
             "queue": [self.lease(lease) for lease in self.queue],
@@ -119,8 +132,7 @@ class Books:
 
     def position(self, lease: Lease) -> int:
         """Return a place in the queue; 1 is the next in line."""
-        waiting = [one.id for one in self.queue]
-        return 1 + (waiting.index(lease.id) if lease.id in waiting else 0)
+        return self._places.get(lease.id, 1)
 
     def lease(self, lease: Lease) -> dict[str, Any]:
         """Return a lease; one that waits with its place and those who hold the GPUs."""
@@ -152,7 +164,7 @@ class Books:
                 "position": self.position(lease),
                 "waits_for": self.waits_for(lease),
                 "estimate": self.estimate(lease),
-                "holders": self.holders(),
+                "holders": self._holders,
             }
         if may_see_details(self.identity, lease):
             shown["holder"] = {"pid": lease.holder.pid, "start_time": lease.holder.start_time, "in_use": lease.in_use}
@@ -160,16 +172,20 @@ class Books:
 
     def waits_for(self, lease: Lease) -> str:
         """Return what a lease in the queue waits for: its ``"turn"``, its user's ``"quota"`` or ``"devices"``."""
-        return waits_for(self.situation, lease)
+        return waits_for(self.situation, lease, self._room)
 
     def estimate(self, lease: Lease) -> float | None:
         """Return how many seconds a lease in the queue will probably wait; None where that cannot be said."""
-        wait = estimate(self.situation, self.queue, lease, self.beside.lasted)
+        wait = estimate(self.situation, self.queue, lease, self.beside.lasted, self._room)
         return None if wait is None else wait.total_seconds()
 
     def label(self, lease: Lease) -> str:
         """Return what exactly a lease is for, or nothing to a person whom it does not concern."""
         return lease.label if may_see_details(self.identity, lease) else ""
+
+    @cached_property
+    def _holders(self) -> list[dict[str, Any]]:
+        return self.holders()
 
     def holders(self) -> list[dict[str, Any]]:
         """Return who holds the GPUs."""

@@ -185,7 +185,7 @@ def stop(settings: Settings, report: Report) -> None:
 def stop_servers(settings: Settings, report: Report) -> None:
     """Ask the hub to stop everybody's server; what it cannot stop is ended by `sweep`."""
     headers = {"Authorization": f"Bearer {settings.secret('operator')}"}
-    with httpx.Client(base_url=settings.hub_api_url, headers=headers, timeout=SERVERS_PATIENCE) as hub:
+    with httpx.Client(base_url=settings.hub_api_url, headers=headers, timeout=SERVERS_PATIENCE, trust_env=False) as hub:
         try:
             names = [user["name"] for user in hub.get("/users", params={"state": "active"}).raise_for_status().json()]
             if names:

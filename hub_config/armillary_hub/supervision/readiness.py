@@ -28,7 +28,7 @@ def answers(settings: Settings, program: Program) -> bool:
     """Return whether a program answers at its address now."""
     if program.health:
         try:
-            return httpx.get(program.health, timeout=2.0).status_code < 300
+            return httpx.get(program.health, timeout=2.0, trust_env=False).status_code < 300
         except httpx.HTTPError:
             return False
     if not program.port:

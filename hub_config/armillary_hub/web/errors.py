@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from armillary_kernels.errors import ArmillaryError
-from armillary_kernels.texts import language_of
+from armillary_kernels.texts import language_of, translator
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from armillary_hub.web.pages import render_error
+
+_ = translator(__file__)
 
 
 class WebError(ArmillaryError):
@@ -62,10 +65,19 @@ async def _answer_armillary_error(request: Request, error: Exception) -> Respons
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    what = {404: f"There is nothing at {request.url.path}.", 405: f"{request.method} is not possible here."}.get(
-        error.status_code, error.detail
-    )
-    return error_response(request, error.status_code, what, headers=error.headers)
+    in_theirs = partial(_, language=language_of(request.headers.get("accept-language")))
+    said = {
+        404: (
+            in_theirs("There is nothing at {path}.", path=request.url.path),
+            in_theirs("Check the address; what was there may be gone."),
+        ),
+        405: (
+            in_theirs("{method} is not possible here.", method=request.method),
+            in_theirs("Use one of: {methods}.", methods=(error.headers or {}).get("Allow", "GET")),
+        ),
+    }
+    what, remedy = said.get(error.status_code, (error.detail, ""))
+    return error_response(request, error.status_code, what, remedy, error.headers)
 
 
 #: For ``Starlette(exception_handlers=...)``.

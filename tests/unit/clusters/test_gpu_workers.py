@@ -6,13 +6,14 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
+from armillary.clusters.base import Cluster
 from armillary.clusters.gpu_queue import read_queue
 from armillary.clusters.progress import Arrival
 from armillary_hub.clusters.gpu_leases import WorkerLeases, start_gate
 from armillary_hub.clusters.gpu_pool import Allowance
 from armillary_hub.clusters.limits import LimitReached, check_gpus
 from armillary_hub.clusters.scheduler_idle import is_busy
-from armillary_kernels.leases import Lease, LeaseLostError, PoolUnreachableError, QueuePlace
+from armillary_kernels.leases import Lease, LeaseLostError, LeaseRefusedError, PoolUnreachableError, QueuePlace
 from armillary_kernels.processes import Process
 
 
@@ -113,13 +114,13 @@ def worker(**state):
     return SimpleNamespace(name="w", cluster=cluster, state=state)
 
 
-def stand_in_line(pool, monkeypatch, then):
+def stand_in_line(pool, monkeypatch, then, ask_again=0, refused=lambda worker, reason: None):
     monkeypatch.setattr("armillary_hub.clusters.gpu_leases.LOOK_PERIOD", 0)
-    monkeypatch.setattr("armillary_hub.clusters.gpu_leases.ASK_AGAIN", 0)
+    monkeypatch.setattr("armillary_hub.clusters.gpu_leases.ASK_AGAIN", ask_again)
 
     async def main():
         ready = asyncio.Event()
-        leases = WorkerLeases(pool, lambda _worker: ready.set())
+        leases = WorkerLeases(pool, lambda _worker: ready.set(), refused)
         leases.ask_for(worker())
         leases.ask_for(worker())
         await then(leases, ready)
@@ -166,6 +167,66 @@ def test_a_worker_that_is_stopped_while_it_waits_leaves_the_queue(monkeypatch):
 
     stand_in_line(pool, monkeypatch, then)
     assert pool.given_back == pool.asked
+
+
+def test_whatever_goes_wrong_the_worker_goes_on_asking_and_its_owner_is_told_once(monkeypatch):
+    told = []
+    pool = Pool(
+        KeyError("groups"),
+        LeaseRefusedError("It is too many.", ""),
+        LeaseRefusedError("It is too many.", ""),
+        Lease("a", (1,), {}),
+    )
+
+    async def then(leases, ready):
+        await asyncio.wait_for(ready.wait(), 5)
+
+    stand_in_line(pool, monkeypatch, then, refused=lambda worker, reason: told.append((worker.name, reason)))
+    assert told == [("w", "'groups'"), ("w", "It is too many.")]
+    assert len(set(pool.asked)) == 3, "the first ask may have been booked, a refused one is over"
+
+
+def test_a_worker_that_is_stopped_before_it_asks_again_leaves_no_place_either(monkeypatch):
+    pool, is_told = Pool(PoolUnreachableError("It does not answer.", "")), asyncio.Event()
+
+    async def then(leases, ready):
+        await asyncio.wait_for(is_told.wait(), 5)
+
+    stand_in_line(pool, monkeypatch, then, ask_again=60, refused=lambda worker, reason: is_told.set())
+    assert pool.given_back == pool.asked
+
+
+class Waiting(Cluster):
+    """A cluster whose workers never come, of a pool that does not answer."""
+
+    name, dashboard_link, workers = "abcdef0123", None, 0
+
+    def __init__(self, gpus):
+        super().__init__(started_here=True)
+        self.gpus, self.asked = gpus, []
+
+    def _connect(self):
+        raise NotImplementedError
+
+    def _request_workers(self, count):
+        self.asked.append(count)
+
+    def _stop(self):
+        pass
+
+    def _require_running(self):
+        pass
+
+
+@pytest.mark.parametrize(("gpus", "asked"), [(1, [2, 0]), (0, [2])])
+def test_who_stops_waiting_for_gpus_gives_up_the_places_though_the_pool_is_silent(gpus, asked):
+    def interrupt(arrival):
+        raise KeyboardInterrupt
+
+    cluster = Waiting(gpus)
+    with pytest.raises(KeyboardInterrupt):
+        cluster.scale(2, interrupt)
+    assert cluster.asked == asked
 
 
 @pytest.mark.parametrize("lives", [True, False])

@@ -11,6 +11,7 @@ from armillary.errors import ClusterError
 SCRIPT = """
 import multiprocessing, os
 import armillary
+from distributed import Client
 with armillary.cluster(workers=2) as mine:
     client = mine.client()
     assert client.submit(sum, [1, 2, 3]).result() == 6
@@ -19,6 +20,9 @@ with armillary.cluster(workers=2) as mine:
     # Ranks are processes of their own: a worker must be able to start them.
     assert not client.submit(lambda: multiprocessing.current_process().daemon).result()
     assert client.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
+    assert not mine.is_shared()
+    with Client(mine.name, set_as_default=False):
+        assert mine.is_shared()
     mine.started_here = True
     pids = list(client.run(os.getpid).values())
 assert not any(os.path.exists(f"/proc/{pid}") for pid in pids), pids

@@ -145,3 +145,38 @@ def test_hugging_face_reads_our_shards_by_itself(birds, cache):
     assert loaded.features == datasets.to_huggingface(birds)["train"].features
     assert len(loaded) == len(birds)
     assert json.loads((birds.folder / "manifest.json").read_text())["features"]["speech"] == {"_type": "Audio"}
+
+
+def test_a_repository_by_its_name_in_parts(store, cache, tmp_path):
+    """A folder laid out as on their hub: a card that declares configurations, and data files."""
+    repository = tmp_path / "reviews"
+    repository.mkdir()
+    declared = "configs:\n- config_name: {0}\n  data_files:\n  - {{split: train, path: {0}.jsonl}}\n"
+    card = "---\nlicense: cc0-1.0\n" + declared.format("short") + declared.format("long").replace("configs:\n", "")
+    (repository / "README.md").write_text(card + "---\n# Reviews\n")
+    for config, words in (("short", 2), ("long", 20)):
+        lines = [json.dumps({"text": f"{number} " * words, "stars": number % 5}) for number in range(30)]
+        (repository / f"{config}.jsonl").write_text("\n".join(lines))
+    ours = datasets.import_huggingface(
+        str(repository), "reviews", config="long", parts={"train": "train[:20]", "test": "train[20:]"}
+    )
+    assert (ours.splits, ours.manifest.source) == ({"train": 20, "test": 10}, str(repository))
+    assert [row["text"] for row in ours.iterate("test")] == [f"{number} " * 20 for number in range(20, 30)]
+    whole = datasets.import_huggingface(str(repository), "whole", config="short", parts=["train"])
+    assert whole.splits == {"train": 30}
+    for wrong, said in (
+        ({"parts": ["dev"], "config": "long"}, r"cannot be loaded from Hugging Face: .*dev"),
+        ({"parts": [], "config": "long"}, r"The parts are \[\]"),
+        ({"config": "medium"}, r"cannot be loaded from Hugging Face: .*medium.*short.*long"),
+    ):
+        with pytest.raises(DatasetError, match=said):
+            datasets.import_huggingface(str(repository), "other", **wrong)
+
+
+def test_the_source_names_the_commit_that_was_loaded(monkeypatch):
+    from armillary.datasets.importing.huggingface_hub import _commit
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    files = {f"hf://datasets/nobody/birds@{commit}/data/train.parquet": {"num_bytes": 1, "checksum": None}}
+    assert _commit(hf.DatasetInfo(download_checksums=files)) == commit
+    assert _commit(hf.DatasetInfo()) is None

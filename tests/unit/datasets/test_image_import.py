@@ -83,7 +83,7 @@ def test_a_turned_photo_stands_upright(store, tmp_path):
         (tmp_path / "turned" / label).mkdir(parents=True)
         for index in range(3):
             Image.new("RGB", (30, 20)).save(tmp_path / "turned" / label / f"{index}.jpg", exif=exif)
-    assert datasets.import_images(tmp_path / "turned", "turned").input_spec.shape == (30, 20, 3)
+    assert datasets.import_images(tmp_path / "turned", "turned", split=None).input_spec.shape == (30, 20, 3)
 
 
 @pytest.mark.parametrize(

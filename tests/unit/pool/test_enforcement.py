@@ -54,7 +54,7 @@ def program():
 
 
 def pool_of(store, nvml, may_end=None):
-    return GpuPool(store, nvml, lambda user: os.getuid(), may_end=may_end)
+    return GpuPool(store, nvml, lambda user: os.getuid(), may_end=may_end, start=lambda task: task())
 
 
 def found(pool):
@@ -77,6 +77,19 @@ def test_it_is_shown_and_logged_once_when_two_samples_have_it(store, nvml, progr
     pool.take_sample()
     assert found(pool) == []
     assert program.poll() is None
+
+
+def test_a_process_that_is_slow_to_end_keeps_no_sample_waiting(store, nvml, program):
+    tasks = []
+    pool = GpuPool(store, nvml, lambda user: os.getuid(), may_end=lambda uid: True, start=tasks.append)
+    nvml.processes = [GpuProcess(program.pid, GPU, 300)]
+    for _ in range(4):
+        pool.take_sample()
+    assert program.poll() is None
+    assert len(tasks) == 1, "it is ended once, however many samples have it meanwhile"
+    tasks[0]()
+    program.wait(10)
+    assert found(pool) == [(program.pid, GPU, "no lease")]
 
 
 def test_what_a_holder_has_started_is_covered_on_its_gpus_and_no_others(store, nvml, program):

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import httpx
@@ -13,17 +14,19 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from armillary_hub.pool import migrations
-from armillary_hub.pool.database import metadata
+from armillary_hub.pool.database import metadata, quotas
 from armillary_hub.pool.device_books import DeviceBooks
 from armillary_hub.pool.devices import Device
 from armillary_hub.pool.faults import DatabaseFaultError
 from armillary_hub.pool.opening import OpenDatabase
 from armillary_hub.pool.ownership import DatabaseInUseError
+from armillary_hub.pool.policy import PolicyStore
+from armillary_hub.pool.quotas import Quota, QuotaRule
 from armillary_hub.pool.scheduling import decide
 from armillary_hub.pool.store import LeaseStore
 from armillary_kernels.processes import Process
-from sqlalchemy import create_engine, text
-from support.gpu_pool import PoolProcess
+from sqlalchemy import create_engine, insert, text
+from support.gpu_pool import PoolProcess, eventually
 
 #: The tables as Armillary 0.1 made them, with one lease that holds two GPUs, one that waits and one that has ended.
 FIRST_RELEASE = """
@@ -130,6 +133,82 @@ def test_a_second_pool_is_refused_and_told_who_has_it(database_url):
         OpenDatabase(database_url)
     first.close()
     OpenDatabase(database_url).close()
+
+
+_END_SESSIONS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE pid <> pg_backend_pid() AND datname = current_database()"""
+
+
+def end_sessions(url):
+    """End all sessions of a database, as a server that is restarted does."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        assert len(connection.execute(text(_END_SESSIONS)).all()) >= 1
+    engine.dispose()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_who_loses_its_session_to_another_pool_writes_no_more(database_url):
+    first = LeaseStore(database_url)
+    end_sessions(database_url)
+    second = LeaseStore(database_url)
+    lease = second.ask("bob", "kernel", "", 1, Process(4000, 1))
+    with pytest.raises(DatabaseInUseError, match=f"in use by the GPU pool, process {os.getpid()}"):
+        first.ask("alice", "kernel", "", 1, Process(4000, 1))
+    assert [one.id for one in second.active()] == [lease.id]
+    first.close()
+    second.close()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_who_loses_its_session_to_nobody_goes_on_and_has_it_alone(database_url):
+    store = LeaseStore(database_url)
+    for _ in range(2):
+        end_sessions(database_url)
+        store.ask("alice", "kernel", "", 1, Process(4000, 1))
+        with pytest.raises(DatabaseInUseError):
+            OpenDatabase(database_url)
+    assert len(store.active()) == 2
+    store.close()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_new_owner_waits_for_what_the_old_one_has_begun(database_url):
+    first, opened = OpenDatabase(database_url), []
+    with first.transaction() as connection:
+        own = connection.scalar(text("SELECT pg_backend_pid()"))
+        engine = create_engine(database_url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as other:
+            other.execute(text(f"{_END_SESSIONS} AND pid <> {own}"))
+            thread = threading.Thread(target=lambda: opened.append(LeaseStore(database_url)))
+            thread.start()
+            waits = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            eventually(lambda: other.scalar(waits), what="the new owner waits")
+        engine.dispose()
+        assert opened == []
+        connection.execute(insert(quotas).values(scope="default", name="", gpus=1))
+    thread.join(20)
+    assert PolicyStore(opened[0].database).quotas() == [QuotaRule("default", "", Quota(gpus=1))]
+    opened[0].close()
+    first.close()
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_service_whose_database_another_one_has_ends(tmp_path, database_url):
+    pool = PoolProcess(tmp_path, database_url=database_url)
+    pool.start()
+    try:
+        end_sessions(database_url)
+        taken = OpenDatabase(database_url)
+        headers = {"Authorization": "Bearer admin:root"}
+        with contextlib.suppress(httpx.TransportError):  # it may have noticed by itself
+            answer = httpx.put(f"{pool.url}/quotas/default", headers=headers, json={}, trust_env=False, timeout=30)
+            assert answer.status_code == 503
+        assert pool.process.wait(30) is not None
+        assert "is in use by" in pool.log.read_text()
+        taken.close()
+    finally:
+        pool.kill()
 
 
 def test_a_second_service_does_not_start(tmp_path):

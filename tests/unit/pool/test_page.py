@@ -11,6 +11,7 @@ from armillary_hub.pool.devices import GpuProcess
 from armillary_hub.pool.history import MINUTES, History
 from armillary_hub.pool.samples import DeviceSample
 from armillary_hub.pool.suspender import NoSuspender
+from armillary_hub.pool.views import Books
 from rich.console import Console
 from sqlalchemy import update
 from support.pool_world import World
@@ -33,6 +34,13 @@ def text_of(answer):
     """Return what a page says, without its tags; labels that only screen readers hear come too."""
     labels = re.sub(r'<\w+[^>]*aria-label="([^"]*)"[^>]*>', r" \1 ", answer.text)
     return unescape(re.sub(r"\s+", " ", re.sub(r"<(style|script).*?</\1>|<[^>]+>", " ", labels, flags=re.DOTALL)))
+
+
+def in_a_shell(state):
+    """Return what ``armillary gpus`` prints."""
+    told = Console(record=True, width=140)
+    told.print(tables(state))
+    return told.export_text()
 
 
 def granted(world, user, **what):
@@ -70,6 +78,44 @@ def test_an_own_suspended_kernel_says_where_its_memory_is(world):
     assert "Suspended What they had in a GPU is kept" in others
     assert "alice Kernel 1 GPU 2 h 0 min" in others
     assert world.request("GET", "", "bob").json()["leases"][0]["suspended_since"] == "2026-11-24T09:00:00+00:00"
+
+
+def test_what_takes_long_is_made_in_a_thread_and_others_are_answered_meanwhile(world, monkeypatch):
+    lease = granted(world, "alice")
+    in_threads = []
+
+    async def note(function, *arguments, **options):
+        in_threads.append(True)
+        try:
+            return function(*arguments)
+        finally:
+            in_threads.pop()
+
+    monkeypatch.setattr("support.pool_world._at_once", note)
+    made = Books.device, Books.lease, Books.change
+    for method in made:
+
+        def noted(books, what, method=method):
+            assert in_threads, "the event loop makes nothing"
+            return method(books, what)
+
+        monkeypatch.setattr(Books, method.__name__, noted)
+    for path in ("", f"leases/{lease}", "history"):
+        assert world.request("GET", path, ADMIN if path != f"leases/{lease}" else "alice").status_code == 200
+    monkeypatch.setattr("armillary_hub.pool.page_api.gpus_page", lambda *_, **__: str(bool(in_threads)))
+    assert world.page("", "alice").text == "True"
+    assert world.send_form(ADMIN, {**QUOTA, "gpus": "two"}).text == "True"
+
+
+def test_the_driver_is_named(world):
+    assert world.request("GET", "", ADMIN).json()["driver"] is None
+    assert "NVIDIA driver" not in page(world, "alice")
+    world.gpus.driver = "580.65.06"
+    world.pool.look_at_devices()
+    state = world.request("GET", "", ADMIN).json()
+    assert state["driver"] == "580.65.06"
+    assert "NVIDIA 驱动 580.65.06" in page(world, "alice", "zh-CN")
+    assert "NVIDIA driver 580.65.06" in in_a_shell(state)
 
 
 def test_the_first_lines_say_what_becomes_of_idle_kernels_here(world):
@@ -117,9 +163,8 @@ def test_use_without_a_lease_is_shown_to_everybody(world):
     shown = page(world, "alice")
     assert re.search(rf"Use without a lease .* GPU 1 .* {rogue.pid} 2 GiB no lease", shown)
     assert "armillary_gpu_unleased_processes 1.0" in world.request("GET", "metrics", ADMIN).text
-    told = Console(record=True, width=120)
-    told.print(tables(world.request("GET", "", "alice").json()))
-    assert re.search(rf"Process {rogue.pid} of .* on GPU 1: no lease\.", told.export_text())
+    told = in_a_shell(world.request("GET", "", "alice").json())
+    assert re.search(rf"Process {rogue.pid} of .* on GPU 1: no lease\.", told)
 
 
 def test_a_shell_tells_idle_suspended_and_shares(world):
@@ -128,9 +173,7 @@ def test_a_shell_tells_idle_suspended_and_shares(world):
     world.suspend("bob", suspended)
     world.finish_task()
     world.ask("carol", world.processes.start(), devices=2)
-    told = Console(record=True, width=140)
-    told.print(tables(world.request("GET", "", "alice").json()))
-    text = told.export_text()
+    text = in_a_shell(world.request("GET", "", "alice").json())
     assert re.search(r"│ 0 .* idle .* alice", text)
     assert re.search(r"Suspended(.|\n)* bob .* kernel", text)
     assert re.search(r"Queue(.|\n)*│ 1 │ carol .* 2 .* turn", text)
@@ -180,6 +223,7 @@ def test_an_admin_reserves_gpus_and_everybody_reads_it(world):
         (TUESDAY, {"devices": "0"}, "devices", "How many GPUs: 1 or more."),
         (TUESDAY, {"starts": ""}, "starts", "A date and a time."),
         (TUESDAY, {"ends": "2026-12-01T08:00"}, "ends", "It must end after it starts."),
+        (TUESDAY, {"starts": "0001-01-01T00:00"}, "starts", "The year must be between 2000 and 2999."),
         (TUESDAY, {"ends": "2026-12-21T08:00"}, "ends", "What comes every week lasts a week at most."),
         (TUESDAY, {"timezone": "Mars/Olympus"}, "timezone", "There is no such time zone."),
         (

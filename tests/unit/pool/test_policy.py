@@ -108,6 +108,11 @@ def test_an_admin_configures_the_rules_beside_the_hub(tmp_path):
     assert GpuSharing().rules() == configured(tmp_path, "").rules()
 
 
+@pytest.mark.parametrize(("days", "seconds"), [(0, None), (0.5, 2 * 86400), (90, 90 * 86400)])
+def test_what_quotas_count_is_kept_in_any_case(tmp_path, days, seconds):
+    assert configured(tmp_path, f"c = get_config()\nc.GpuSharing.keep_days = {days}\n").rules().keep == seconds
+
+
 @pytest.mark.parametrize("text", ["c = get_config()\nc.GpuSharing.half_life = -1\n", "c = ("])
 def test_a_configuration_that_cannot_be_is_refused(tmp_path, text):
     with pytest.raises(ArmillaryError, match=r"jupyterhub_config\.py cannot be used"):

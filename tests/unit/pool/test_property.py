@@ -151,6 +151,11 @@ class Pool(RuleBasedStateMachine):
     def look(self):
         self.people.look()
 
+    @rule()
+    def what_is_long_over_is_forgotten(self):
+        self.ledger.check()  # what happened before is known
+        self.world.pool.pruning.prune()
+
     @rule(hours=st.sampled_from([-48, -1, 1, 48]))
     def clock_is_set(self, hours):
         self.world.wall += timedelta(hours=hours)
@@ -163,7 +168,12 @@ class Pool(RuleBasedStateMachine):
     def gpus_change(self, lost, failing, hangs):
         self.people.change_gpus(lost, failing, hangs)
 
-    @rule(fails=st.sampled_from(["", "", "", "for now", "fatally"]))
+    @rule(which=which)
+    def a_kernel_starts_a_child(self, which):
+        if (lease := self.pick(which, "granted", "suspended")) and lease["in_use"]:
+            self.people.start_child(lease)
+
+    @rule(fails=st.sampled_from(["", "", "", "for now", "fatally", "silent", "silent when it is done"]))
     def steps_end(self, fails):
         self.people.finish_steps(fails)
 
@@ -204,6 +214,12 @@ class Pool(RuleBasedStateMachine):
     def reserve(self, whose, devices):
         self.people.remove_reservations()
         self.ledger.check()  # what is granted before the new one is made need not keep to it
+        self.people.reserve(*whose, devices)
+
+    @precondition(lambda self: self.world.rows("SELECT * FROM reservations"))
+    @rule(whose=st.sampled_from([("user", "carol"), ("user", "bob"), ("group", "class")]), devices=st.integers(1, 3))
+    def reserve_at_the_same_time(self, whose, devices):
+        self.ledger.check()
         self.people.reserve(*whose, devices)
 
     @precondition(lambda self: self.world.rows("SELECT * FROM reservations"))

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from armillary_hub.pool import pids
 from armillary_hub.pool.devices import GpuProcess, Reading, Readings
 from armillary_hub.pool.situation import Rules
 from armillary_kernels.restarts import is_restart
@@ -73,6 +74,7 @@ def test_it_is_called_off(world, event):
     assert "restart_at" in look(world, lease)
     if event == "busy":
         world.request("PUT", f"leases/{lease}/activity", "alice", {"busy": True})
+        assert world.audit()[-1]["reason"] == "is busy, and not restarted"
     elif event == "bound anew":
         world.bind("alice", lease, world.processes.start())
     else:
@@ -83,6 +85,56 @@ def test_it_is_called_off(world, event):
     pass_time(world, 900, None)
     assert (look(world, lease)["state"], world.tasks) == ("granted", [])
     assert world.processes.is_alive(holder)
+
+
+def test_who_was_busy_for_a_moment_meanwhile_is_not_ended_unwarned(world, monkeypatch):
+    lease, holder = kernel(world)
+    waiting = someone_waits(world)
+    pass_time(world, 60, waiting)
+    world.pass_time(600)
+    world.request("GET", f"leases/{waiting}", "bob")
+    needed = world.pool._restarts._needed
+
+    def a_cell_runs(refusals):
+        found = needed(refusals)
+        for busy in (True, False):
+            world.request("PUT", f"leases/{lease}/activity", "alice", {"busy": busy})
+        return found
+
+    monkeypatch.setattr(world.pool._restarts, "_needed", a_cell_runs)
+    world.pool.watch()
+    assert (look(world, lease)["step"], world.tasks) == ("", [])
+    assert world.processes.is_alive(holder)
+
+
+def test_a_clock_that_is_set_forward_takes_nothing_of_the_warning(world):
+    lease, _ = kernel(world)
+    waiting = someone_waits(world)
+    pass_time(world, 60, waiting)
+    pass_time(world, 100, waiting)
+    world.wall += timedelta(days=2)
+    pass_time(world, 1, waiting)
+    shown = look(world, lease)
+    assert shown["restart_at"] == (world.store.clock.now() + timedelta(seconds=499)).isoformat()
+    pass_time(world, 498, waiting)
+    assert look(world, lease)["step"] == ""
+    pass_time(world, 1, waiting)
+    assert look(world, lease)["step"] == "suspending"
+
+
+@pytest.mark.parametrize(("away", "left"), [(100, 500), (700, 600)])
+def test_a_warning_outlives_the_pool(world, away, left):
+    lease, _ = kernel(world)
+    waiting = someone_waits(world)
+    pass_time(world, 60, waiting)
+    world.kill_pool()
+    world.pass_time(away)
+    world.start_pool()
+    pass_time(world, 0, waiting)
+    pass_time(world, left - 1, waiting)
+    assert look(world, lease)["step"] == ""
+    pass_time(world, 1, waiting)
+    assert look(world, lease)["step"] == "suspending"
 
 
 @pytest.mark.parametrize("purpose", ["worker", "app", "job"])
@@ -121,21 +173,27 @@ def test_a_pool_that_is_killed_while_it_ends_one_leaves_books_that_balance(world
     assert world.processes.is_alive(holder)
 
 
-def test_a_kernel_that_runs_no_cell_and_has_work_on_its_gpu_is_not_idle(world, monkeypatch):
+@pytest.mark.parametrize("listed", ["here", "foreign", "not"])
+def test_a_kernel_that_runs_no_cell_and_has_work_on_its_gpu_is_not_idle(world, monkeypatch, listed):
     lease, holder = kernel(world)
     world.checkpoints.unable.discard(holder)
-    busy = Readings((Reading("GPU-0", 100, 0.9, 0),), (GpuProcess(holder.pid, "GPU-0", 100, 0.9),))
-    monkeypatch.setattr(world.gpus, "readings", lambda: busy, raising=False)
+    monkeypatch.setattr(pids, "SEES_ALL_PIDS", listed == "here")
     # The pretended pid has no family on this machine.
-    monkeypatch.setattr("armillary_hub.pool.idleness.families", lambda pids: {pid: {pid} for pid in pids})
+    monkeypatch.setattr("armillary_hub.pool.idleness.own_pids", lambda holders: {pid: {pid} for pid in holders})
+    pid = {"here": holder.pid, "foreign": 2**23}.get(listed)
+
+    def nvml_says(share):
+        processes = (GpuProcess(pid, "GPU-0", 100, share),) if pid else ()
+        readings = Readings((Reading("GPU-0", 100, share, 0),), processes)
+        monkeypatch.setattr(world.gpus, "readings", lambda: readings)
+
     waiting = someone_waits(world)
+    nvml_says(0.9)
     for _ in range(9):
         world.pool.take_sample()
         pass_time(world, 10, waiting)
     assert look(world, lease)["step"] == ""
-    monkeypatch.setattr(
-        world.gpus, "readings", lambda: Readings(busy.devices, (GpuProcess(holder.pid, "GPU-0", 1, 0.0),))
-    )
+    nvml_says(0.0)
     for _ in range(6):
         world.pool.take_sample()
         pass_time(world, 10, waiting)

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from armillary_hub.pool import pids
 from armillary_hub.pool.devices import GpuProcess, NvmlInventory, Reading, Readings, SimulatedInventory
 from armillary_hub.pool.pool import GpuPool
 from armillary_hub.pool.samples import DeviceSample, SampleLog
@@ -43,13 +44,25 @@ def test_a_gpu_that_the_last_sample_left_out_has_no_latest_one():
     ],
 )
 def test_who_worked_is_what_nvml_says_of_the_process_or_else_of_a_gpu_that_nobody_shares(
-    process, device, alone, worked
+    process, device, alone, worked, monkeypatch
 ):
+    monkeypatch.setattr(pids, "SEES_ALL_PIDS", True)
     log = SampleLog()
     log.add(NOON, [sample(0)], [GpuProcess(7, "GPU-0", 10, 0.0)])
     log.add(NOON + timedelta(minutes=1), [sample(1, device)], [GpuProcess(7, "GPU-0", 10, process)])
     assert log.last_worked({7}, "GPU-0", alone=alone) == ((NOON, NOON + timedelta(minutes=1)) if worked else None)
     assert log.last_worked({8}, "GPU-0", alone=alone) is None
+
+
+@pytest.mark.parametrize("listed", [(), (GpuProcess(2**23, "GPU-0", 10, 0.5),), (GpuProcess(2**23, "GPU-1", 10, 0.5),)])
+def test_in_a_container_where_nvml_lists_nobody_or_the_hosts_pids_the_gpus_own_work_counts(listed, monkeypatch):
+    monkeypatch.setattr(pids, "SEES_ALL_PIDS", False)
+    log = SampleLog()
+    log.add(NOON, [sample(0)])
+    assert log.last_worked({7}, "GPU-0", alone=True) is None
+    log.add(NOON + timedelta(minutes=1), [sample(1, 0.9)], listed)
+    assert log.last_worked({7}, "GPU-0", alone=True) == (NOON, NOON + timedelta(minutes=1))
+    assert log.last_worked({7}, "GPU-0", alone=False) is None, "it may be another's on the same GPU"
 
 
 @pytest.fixture

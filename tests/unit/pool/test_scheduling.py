@@ -49,7 +49,8 @@ def lease(number, user="alice", wanted=1, **what):
         "idle_since": None,
         "reason": "",
     }
-    return Lease(**{**values, **what})
+    values |= what
+    return Lease(**{"ages_since": values["waiting_since"], **values})
 
 
 def granted(*leases, devices=GPUS, **what):
@@ -87,6 +88,29 @@ def test_waiting_makes_up_for_use():
     assert list(granted(*queue, devices=GPUS[:1], recent={"alice": 3600.0})) == ["1"]
 
 
+def test_a_person_waits_but_once_however_many_asks_wait():
+    long_ago = NOW - timedelta(hours=20)
+    stuffed = [lease(number, waiting_since=long_ago) for number in range(1, 9)]
+    bob = lease(99, "bob", waiting_since=NOW - timedelta(minutes=1))
+    assert sorted(granted(*stuffed, bob, devices=GPUS[:2], recent={"alice": 3600.0})) == ["1", "99"]
+    just_had_one = [replace(one, ages_since=NOW) for one in stuffed]
+    assert list(granted(*just_had_one, bob, devices=GPUS[:1], recent={"alice": 3600.0})) == ["99"]
+    assert [one.id for one in order(Situation(stuffed[:3], GPUS, NOW))] == ["1", "2", "3"], "one's own by their age"
+
+
+def test_waiting_for_ones_own_quota_makes_up_for_nothing():
+    long_ago = NOW - timedelta(hours=20)
+    blocked = lease(1, waiting_since=long_ago, ages_since=None)
+    bob = lease(2, "bob", waiting_since=NOW)
+    assert list(granted(blocked, bob, devices=GPUS[:1], recent={"alice": 60.0})) == ["2"]
+
+
+def test_it_is_said_who_waits_for_a_quota():
+    quotas = [QuotaRule("user", "alice", Quota(gpus=1))]
+    queue = [lease(1), lease(2), lease(3, "bob"), *together("alice", 4, 5)]
+    assert decide(Situation(queue, GPUS, NOW, quotas=quotas)).at_quota == {"2", "4", "5"}
+
+
 def test_who_comes_back_stands_ahead_of_new_asks():
     back = lease(2, "bob", state="suspended", came_from=("d0",))
     assert list(granted(lease(1, "alice"), back, devices=GPUS[:1])) == ["2"]
@@ -114,6 +138,18 @@ def test_devices_of_one_kind_are_given_together_and_the_scarce_kept_whole():
     assert granted(lease(1, wanted=2), devices=mixed) == {"1": ("d0", "d4")}
     assert granted(lease(1, wanted=3), devices=mixed) == {"1": ("d1", "d2", "d3")}
     assert granted(lease(1, wanted=4), devices=mixed) == {"1": ("d0", "d1", "d2", "d3")}
+
+
+def test_several_gpus_of_one_process_are_whole_ones():
+    parts = tuple(replace(device(n, "H100 MIG 1g.10gb"), uuid=f"MIG-{n}") for n in range(2))
+    mixed = (*parts, device(2), device(3))
+    assert granted(lease(1, wanted=2), devices=mixed) == {"1": ("d2", "d3")}
+    assert granted(lease(1, wanted=2), devices=(*parts, device(2))) == {}
+    assert granted(lease(1), lease(2), lease(3), devices=(*parts, device(2))).keys() == {"1", "2", "3"}
+    assert granted(*together("alice", 1, 2, 3), devices=(*parts, device(2))).keys() == {"1", "2", "3"}
+    assert granted(*together("alice", 1, 2, wanted=2), devices=(*parts, device(2), device(3))) == {}
+    queue = lease(1, wanted=2, waiting_since=NOW - timedelta(hours=1)), lease(2, "bob")
+    assert list(granted(*queue, devices=(*parts, device(2)))) == ["2"], "it keeps nothing from others"
 
 
 def test_shares_fill_one_device_before_the_next():
@@ -165,7 +201,7 @@ def test_gpu_hours_of_the_day_run_out():
 
 
 def reserved(devices, name="class"):
-    return Reservation("r", "group", name, devices, NOW, NOW + timedelta(hours=2), "UTC", False, "", "root")
+    return Reservation(f"r-{name}", "group", name, devices, NOW, NOW + timedelta(hours=2), "UTC", False, "", "root")
 
 
 def test_a_reservation_keeps_its_gpus_for_its_members():
@@ -183,6 +219,27 @@ def test_what_members_hold_already_is_part_of_the_reservation():
 def test_an_ask_larger_than_what_is_not_reserved_stops_nobody():
     large = lease(1, wanted=3, waiting_since=NOW - timedelta(hours=1))
     assert sorted(granted(large, lease(2, "bob"), reservations=[reserved(2)])) == ["2"]
+
+
+def of_groups(*names):
+    return [lease(number, f"user{number}", groups=(name,)) for number, name in enumerate(names, start=1)]
+
+
+def test_reservations_that_keep_more_than_there_is_keep_it_one_after_the_other():
+    both = [reserved(4, "class"), reserved(4, "lab")]
+    assert sorted(granted(*of_groups("class", "lab", "class", "", "lab"), reservations=both)) == ["1", "3"]
+    assert granted(*of_groups("lab", ""), reservations=both) == {}
+    three = (*GPUS[:3], replace(GPUS[3], state="lost"))
+    sound = [reserved(2, "class"), reserved(2, "lab")]
+    queue = of_groups("lab", "lab", "class", "class", "")
+    assert sorted(granted(*queue, reservations=sound, devices=three)) == ["1", "3", "4"]
+
+
+def test_a_reservation_waits_for_no_later_one():
+    held = [lease(number, "carol", devices=(f"d{number}",)) for number in (0, 1)]
+    sound = [reserved(2, "class"), reserved(2, "lab")]
+    assert sorted(granted(*held, *of_groups("class", "class"), reservations=sound)) == ["1", "2"]
+    assert granted(*held, *of_groups("lab"), reservations=sound) == {}, "the earlier one comes first"
 
 
 # Whose idle GPU is taken -------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import httpx
 import pytest
 from armillary_hub.pool.clock import BookClock
 from armillary_hub.pool.devices import SimulatedInventory
-from armillary_hub.pool.pool import SILENCE, GpuPool
+from armillary_hub.pool.hearing import SILENCE
+from armillary_hub.pool.pool import GpuPool
 from armillary_hub.pool.store import LeaseStore
 from armillary_kernels.lease_client import LeaseClient
 from armillary_kernels.leases import Lease, LeaseRefusedError, QueuePlace

@@ -7,6 +7,8 @@ from armillary_hub.pool.clock import BookClock
 from armillary_hub.pool.database import devices, holdings, leases
 from armillary_hub.pool.device_books import DeviceBooks
 from armillary_hub.pool.devices import Device
+from armillary_hub.pool.policy import PolicyStore
+from armillary_hub.pool.quotas import Quota, QuotaRule
 from armillary_hub.pool.records import replay
 from armillary_hub.pool.scheduling import decide
 from armillary_hub.pool.store import LeaseStore
@@ -78,6 +80,38 @@ def test_release_only_while_held_by(store):
     store.bind(lease, Process(5000, 2), in_use=True)
     assert store.release(lease, "pool", "its process ended", held_by=HOLDER) is None
     assert store.get(lease).state == "granted"
+
+
+def reasons(store, lease):
+    return [change.reason for change in store.changes() if change.lease_id == lease]
+
+
+def test_the_audit_tells_which_process_has_a_lease_where_that_changes(store):
+    see(store, "a")
+    lease = ask(store)
+    store.bind(lease, Process(5000, 2), in_use=False)
+    grant(store)
+    for _ in range(2):
+        store.bind(lease, Process(6000, 3), in_use=True, actor="services/dask-gateway")
+    assert reasons(store, lease) == ["asked", "process 5000 holds it", "granted", "process 6000 uses it"]
+    assert [change.actor for change in store.changes()] == ["alice", "alice", "pool", "services/dask-gateway"]
+    assert store.get(lease).reason == "granted"
+
+
+def test_the_audit_tells_of_idleness_where_it_has_a_consequence_and_of_no_cell(database_url):
+    wall = datetime(2026, 11, 24, 9, tzinfo=UTC)
+    store = LeaseStore(database_url, BookClock(lambda: wall, lambda: 0.0))
+    see(store, "a")
+    lease = ask(store)
+    grant(store)
+    store.bind(lease, HOLDER, in_use=True)
+    before = reasons(store, lease)
+    for busy in (True, False, True, False):
+        store.note_activity(lease, busy)
+    assert reasons(store, lease) == before
+    store.begin_suspension(lease, "pool")
+    assert reasons(store, lease)[-1] == "is being suspended, idle since 2026-11-24 09:00 UTC"
+    store.close()
 
 
 def test_a_queued_lease_goes_to_another_process_and_is_not_in_use(store):
@@ -172,6 +206,73 @@ def test_use_is_counted_and_fades(database_url):
     assert recent["alice"] == pytest.approx(50, rel=1e-3)
     assert recent["bob"] > recent["alice"]
     store.close()
+
+
+class Day:
+    """A store on a clock of its own, on which hours pass."""
+
+    def __init__(self, url):
+        self.wall = datetime(2026, 11, 24, 9, tzinfo=UTC)
+        self.store = LeaseStore(url, BookClock(lambda: self.wall, lambda: 0.0))
+        see(self.store, "a", "b", "c", "d")
+
+    def hours(self, hours, each=0.25):
+        """Let hours pass in which every lease lasts an hour; returns who got GPUs."""
+        got = []
+        for _ in range(round(hours / each)):
+            self.wall += timedelta(hours=each)
+            for lease in self.store.active():
+                if lease.devices and self.wall - lease.granted_at >= timedelta(hours=1):
+                    self.store.release(lease.id, lease.user, "done")
+            got += [lease.user for lease in self.store.settle(decide).granted]
+        return got
+
+
+@pytest.fixture
+def day(database_url):
+    day = Day(database_url)
+    yield day
+    day.store.close()
+
+
+def test_who_fills_the_queue_does_not_keep_others_from_their_turn(day):
+    for _ in range(80):
+        ask(day.store)
+    day.hours(8)
+    ask(day.store, "bob")
+    assert "bob" in day.hours(1)
+    for _ in range(8):
+        ask(day.store, "bob")
+        ask(day.store, "carol")
+    got = day.hours(5)
+    assert got[:8].count("alice") <= 2, "those who have used less are first"
+    assert got.count("alice") >= 2, "and alice's turn comes all the same"
+
+
+def test_asks_for_which_ones_own_quota_has_no_room_do_not_age(day):
+    PolicyStore(day.store.database).set_quota(QuotaRule("user", "alice", Quota(gpus=1)))
+    held, *waiting = [ask(day.store) for _ in range(3)]
+    others = [ask(day.store, user) for user in ("carol", "dan", "eve")]
+    assert grant(day.store).keys() == {held, *others}
+    assert {day.store.get(one).ages_since for one in waiting} == {None}
+    day.wall += timedelta(hours=10)
+    theirs = ask(day.store, "bob")
+    day.wall += timedelta(minutes=1)
+    day.store.release(held, "alice", "given back")
+    assert list(grant(day.store)) == [theirs]
+    assert {day.store.get(one).ages_since for one in waiting} == {day.wall}, "now there is room for either"
+
+
+def test_a_grant_lets_the_waiting_of_the_same_person_begin_anew(day):
+    day.hours(1)
+    first, *rest = [ask(day.store, "alice", wanted=4) for _ in range(3)]
+    other = ask(day.store, "bob")
+    asked = day.wall
+    day.wall += timedelta(minutes=5)
+    assert list(grant(day.store)) == [first]
+    assert {day.store.get(one).ages_since for one in rest} == {day.wall}
+    assert {day.store.get(one).waiting_since for one in rest} == {asked}, "people read for how long they wait"
+    assert day.store.get(other).ages_since == asked
 
 
 def test_a_clock_that_is_set_back_never_turns_the_books_back(database_url):

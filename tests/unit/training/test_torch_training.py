@@ -10,9 +10,12 @@ import textwrap
 
 import numpy as np
 import pytest
+import torch
 from armillary import evaluation, training
 from armillary.errors import TrainingError
 from armillary.training import tracking
+from armillary.training.torch_rank import check_gpu
+from armillary_kernels import gpu_environment
 from support.training_networks import FailsOnSecondRank, Perceptron
 from support.training_ranks import rank_processes, wait_until
 
@@ -52,6 +55,16 @@ def test_a_run_goes_on_without_mlflow_and_says_where_its_metrics_are(alone):
     assert "Connection refused" in said
     assert f"They are kept in {alone.folder.metrics_path}." in said
     assert alone.folder.metrics_path.exists()
+
+
+def test_a_gpu_that_pytorch_cannot_use_is_an_error_and_a_pretended_one_is_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(gpu_environment, "DEVICE_FILES", str(tmp_path / "nvidia"))
+    (tmp_path / "nvidiactl").touch()
+    check_gpu()
+    (tmp_path / "nvidia0").touch()
+    with pytest.raises(TrainingError, match=r"a GPU that PyTorch .* cannot use: .* train on the CPU"):
+        check_gpu()
 
 
 def test_one_worker_and_two_follow_the_same_curve(uninterrupted, alone):

@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import ClassLabel, Feature, Image, arrow_schema
 from armillary.datasets.importing import labels as class_labels
+from armillary.datasets.kept_together import divided
+from armillary.datasets.sameness import RowKeys
 from armillary.datasets.saving import Content, Placed, save
 from armillary.datasets.shards import ROW_GROUP, write_shards
 from armillary.datasets.splits import DEFAULT_SHARES, stratified
@@ -79,10 +81,13 @@ def import_arrays(
     pixels = _as_pixels(array)
     codes, names = class_labels.encode(y, class_names, _("the labels in y"))
     features: dict[str, Feature] = {"image": Image(), "label": ClassLabel(names)}
-    assignment = stratified(codes, names, split, seed)
+    stratified(codes, names, split, seed)  # what is wrong with it is said before anything is written
 
     def place(folder: Path) -> Placed:
-        shards = write_shards(folder, arrow_schema(features), _picture_batches(pixels, codes, features, progress))
+        keys = RowKeys({"image": features["image"]})
+        batches = keys.noting(_picture_batches(pixels, codes, features, progress))
+        shards = write_shards(folder, arrow_schema(features), batches)
+        assignment = divided(codes, names, split, seed, keys.units())
         return Placed(shards, assignment, codes, image_spec(*pixels.shape[1:]))
 
     content = Content(
@@ -179,7 +184,7 @@ def _import_matrix(
         "target",
         split=split,
         seed=seed,
-        step="import_arrays",
+        step={"step": "import_arrays"},
         source=source or f"arrays in memory, {array.dtype} {array.shape}",
         licence=licence,
         progress=progress,

@@ -12,7 +12,8 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import Feature, features_of_schema
-from armillary.datasets.importing.examples import Row, SaveOptions, save_rows
+from armillary.datasets.importing.downloads import local_copy
+from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
 from armillary.datasets.shards import ROW_GROUP
 from armillary.errors import DatasetError
 
@@ -31,7 +32,7 @@ def import_arrow(path: str | Path, name: str, *, target: str | None = None, **op
     Parameters
     ----------
     path
-        A file, or a folder of such files of one schema, which are read in the order of their names.
+        A file, or a folder of such files of one schema, which are read in the order of their names; or its URL.
     name
         The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
     target
@@ -45,16 +46,16 @@ def import_arrow(path: str | Path, name: str, *, target: str | None = None, **op
         When a file is damaged or of another schema, a column has a type that no feature has, an example cannot be used,
         or nothing can be written.
     """
-    path = Path(path).expanduser()
-    options.setdefault("source", str(path))
-    files = _files(path)
-    features = _features(files[0])
-    other = next((file for file in files if _features(file) != features), None)
-    if other is not None:
-        what = _("{file} has other columns than {first}.", file=other.name, first=files[0].name)
-        raise DatasetError(what, _("Import it by itself."))
-    rows = (row for file in files for row in _rows(file, features))
-    return save_rows(rows, features, name, target, {"step": "import_arrow"}, **options)
+    with local_copy(path, **download_options(options)) as local:
+        options.setdefault("source", local.source)
+        files = _files(local.path)
+        features = _features(files[0])
+        other = next((file for file in files if _features(file) != features), None)
+        if other is not None:
+            what = _("{file} has other columns than {first}.", file=other.name, first=files[0].name)
+            raise DatasetError(what, _("Import it by itself."))
+        rows = (row for file in files for row in _rows(file, features))
+        return save_rows(rows, features, name, target, {"step": "import_arrow"}, **options)
 
 
 def _files(path: Path) -> list[Path]:

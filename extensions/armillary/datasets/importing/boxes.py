@@ -22,7 +22,8 @@ from defusedxml.ElementTree import fromstring
 
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import Boxes, Feature, Image
-from armillary.datasets.importing.examples import Row, SaveOptions, save_rows
+from armillary.datasets.importing.downloads import local_copy
+from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
 from armillary.datasets.importing.rejects import BadExampleError
 from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
 from armillary.errors import DatasetError
@@ -49,7 +50,7 @@ def import_boxes(path: str | Path, name: str, layout: Layout | None = None, **op
     Parameters
     ----------
     path
-        A folder, zip or tar.
+        A folder, zip or tar, or its URL.
     name
         The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
     layout
@@ -69,16 +70,15 @@ def import_boxes(path: str | Path, name: str, layout: Layout | None = None, **op
     DatasetError
         When there are no annotations, one cannot be used, or nothing can be written.
     """
-    path = Path(path).expanduser()
-    options.setdefault("source", str(path))
-    with open_source(path) as source:
-        chosen = layout or _layout_of(source, path.name)
+    with local_copy(path, **download_options(options)) as local, open_source(local.path) as source:
+        options.setdefault("source", local.source)
+        chosen = layout or _layout_of(source, local.path.name)
         if chosen not in _READERS:
             raise DatasetError(_("The layout is {layout!r}.", layout=chosen), _('Use "voc", "coco" or "yolo".'))
         found, names = _READERS[chosen](source)
         if not found:
             raise DatasetError(
-                _("{place} has no annotations in the layout {layout}.", place=path.name, layout=chosen),
+                _("{place} has no annotations in the layout {layout}.", place=local.path.name, layout=chosen),
                 _('Name the layout: "voc", "coco" or "yolo".'),
             )
         features: dict[str, Feature] = {"image": Image(), "objects": Boxes(tuple(names))}

@@ -27,7 +27,12 @@ _TRUTH = {"true": True, "false": False}
 
 
 def typed_columns(
-    frame: pd.DataFrame, rejects: Rejects, *, text: Sequence[str] = (), target: str | None = None
+    frame: pd.DataFrame,
+    rejects: Rejects,
+    *,
+    text: Sequence[str] = (),
+    declared: Sequence[str] = (),
+    target: str | None = None,
 ) -> tuple[dict[str, Feature], pd.DataFrame]:
     """Return a feature for each column and the columns in stored form, without the rows that do not fit.
 
@@ -37,6 +42,8 @@ def typed_columns(
         As `read_rows` gives it: columns of text are still to be understood, others are what they are.
     text
         Columns that stay text.
+    declared
+        Columns whose texts are not read as numbers, for their source says that they are texts.
     target
         The column with the class, which is returned as it is; rows without one are rejected.
 
@@ -51,7 +58,7 @@ def typed_columns(
             _("Two columns are called {name!r}.", name=repeated), _("Give each column one name of its own.")
         )
     places = frame.pop(PLACE) if PLACE in frame else _numbered(frame)
-    parsed = {name: frame[name] if name in text else _parsed(frame[name]) for name in frame.columns}
+    parsed = {name: frame[name] if name in (*text, *declared) else _parsed(frame[name]) for name in frame.columns}
     frame = _without_bad_rows(frame, parsed, places, rejects, target)
     features: dict[str, Feature] = {}
     stored: dict[str, pd.Series] = {}

@@ -23,11 +23,13 @@ from armillary.datasets.features import (
 )
 from armillary.datasets.importing.encoding import encode_example
 from armillary.datasets.importing.rejects import BadExampleError, OnError, Rejects
+from armillary.datasets.kept_together import divided
 from armillary.datasets.manifest import StoredFile
 from armillary.datasets.media import FOLDER, LARGEST_IN_A_SHARD
+from armillary.datasets.sameness import RowKeys, duplicate_keys, keeps_duplicates
 from armillary.datasets.saving import Content, Placed, save
 from armillary.datasets.shards import ROW_GROUP, write_shards
-from armillary.datasets.splits import DEFAULT_SHARES, Assignment, at_random, checked_shares, given, stratified
+from armillary.datasets.splits import DEFAULT_SHARES, Assignment, checked_shares, given
 from armillary.datasets.store import check_name
 from armillary.errors import DatasetError
 
@@ -42,7 +44,8 @@ class SaveOptions(TypedDict, total=False):
     Attributes
     ----------
     split
-        Share of each split, stratified by the target if there is one; ``None`` puts everything into train.
+        Share of each split, stratified by the target if there is one, duplicates in the same one; ``None`` puts
+        everything into train. `Dataset.split` divides by group, by time or by a column.
     seed
         Of the split.
     on_error
@@ -51,7 +54,9 @@ class SaveOptions(TypedDict, total=False):
     licence, source
         On what terms the data may be used, and where they came from (the path, unless given).
     progress
-        Called with the number of examples done and of all, 0 when that is not known.
+        Called with the number of examples done and of all, 0 when that is not known; of a URL first with its bytes.
+    max_download_bytes
+        Limit of what a URL brings, 64 GiB by default.
     """
 
     split: Mapping[str, float] | None
@@ -60,6 +65,20 @@ class SaveOptions(TypedDict, total=False):
     licence: str
     source: str
     progress: Callable[[int, int], None] | None
+    max_download_bytes: int
+
+
+class DownloadOptions(TypedDict, total=False):
+    """The part of `SaveOptions` that `downloads.local_copy` takes."""
+
+    max_bytes: int
+    progress: Callable[[int, int], None] | None
+
+
+def download_options(options: SaveOptions) -> DownloadOptions:
+    """Return how a URL is fetched."""
+    limit: DownloadOptions = {"max_bytes": options["max_download_bytes"]} if "max_download_bytes" in options else {}
+    return {**limit, "progress": options.get("progress")}
 
 
 @dataclass(frozen=True)
@@ -193,26 +212,28 @@ class _Writer:
         ignored: list[Mapping[str, str]],
     ) -> Placed:
         """Write the rows and say what they are."""
-        shards = write_shards(folder, arrow_schema(self.features), self._batches(folder, rows, progress, total))
+        batches = self._batches(folder, rows, progress, total)
+        keys = duplicate_keys(self.features, self.target)
+        shards = write_shards(folder, arrow_schema(self.features), keys.noting(batches))
         self.rejects.check(self.seen)
         if not shards:
             raise DatasetError(_("There are no examples."), _("Give at least one."))
         labels = np.array(self.labels, np.int64) if self.target is not None else None
         return Placed(
             shards=shards,
-            split=self._assignment(labels, split, seed),
+            split=self._assignment(labels, split, seed, keys),
             labels=labels,
             media=tuple(self.media.values()),
             skipped_file=self.rejects.write(folder),
             report={**self.rejects.report(), **({"ignored": ignored} if ignored else {})},
         )
 
-    def _assignment(self, labels: Any, split: Mapping[str, float] | None, seed: int) -> Assignment:
+    def _assignment(self, labels: Any, split: Mapping[str, float] | None, seed: int, keys: RowKeys) -> Assignment:
         if any(name is not None for name in self.splits):
             return given([name or "train" for name in self.splits])
-        if labels is None:
-            return at_random(len(self.splits), split, seed)
-        return stratified(labels, getattr(self.features[str(self.target)], "names", ()), split, seed)
+        names = getattr(self.features.get(str(self.target)), "names", ())
+        together = keeps_duplicates(self.features, self.target)
+        return divided(labels, names, split, seed, keys.units() if together else np.arange(len(self.splits)))
 
     def _batches(
         self, folder: Path, rows: Iterable[Row], progress: Callable[[int, int], None] | None, total: int

@@ -16,7 +16,8 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import Audio, ClassLabel, Feature, Image, Value, Video
-from armillary.datasets.importing.examples import Row, SaveOptions, save_rows
+from armillary.datasets.importing.downloads import local_copy
+from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
 from armillary.datasets.importing.rejects import BadExampleError
 from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
 from armillary.datasets.media import SUFFIXES
@@ -50,7 +51,7 @@ def import_files(
     Parameters
     ----------
     path
-        A folder or archive; an archive is read in place.
+        A folder or archive; an archive is read in place. Or its URL: ``https://…/birds.zip``, ``s3://bucket/birds``.
     name
         The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
     parts
@@ -81,15 +82,14 @@ def import_files(
     DatasetError
         When the archive is unsafe, there are no such files, one cannot be used, or nothing can be written.
     """
-    path = Path(path).expanduser()
     _check_parts(parts)
-    options.setdefault("source", str(path))
-    with open_source(path) as source:
+    with local_copy(path, **download_options(options)) as local, open_source(local.path) as source:
+        options.setdefault("source", local.source)
         finder = _Finder(source, dict(parts), _compiled(select), encoding, text_from or str.strip)
         groups = finder.groups()
         if not groups:
             raise DatasetError(
-                _("{place} has no files that end in {ends}.", place=path.name, ends=", ".join(parts.values())),
+                _("{place} has no files that end in {ends}.", place=local.path.name, ends=", ".join(parts.values())),
                 _("Check the path and the parts."),
             )
         metadata = finder.metadata()

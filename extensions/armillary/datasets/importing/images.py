@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import ClassLabel, Feature, Image, arrow_schema
+from armillary.datasets.importing.downloads import MAX_DOWNLOAD_BYTES, local_copy
 from armillary.datasets.importing.rejects import OnError, Rejects
 from armillary.datasets.importing.sources import MAX_MEMBERS, MAX_UNPACKED_BYTES, BadFileError, FileSource, open_source
+from armillary.datasets.kept_together import divided
+from armillary.datasets.sameness import RowKeys, Units
 from armillary.datasets.saving import Content, Placed, save
 from armillary.datasets.shards import ROW_GROUP, write_shards
 from armillary.datasets.splits import DEFAULT_SHARES, Assignment, checked_shares, stratified
@@ -73,6 +76,7 @@ def import_images(
     max_members: int = MAX_MEMBERS,
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
+    max_download_bytes: int = MAX_DOWNLOAD_BYTES,
 ) -> Dataset:
     """Save a folder, zip or tar of class folders as a dataset of images that models can take: all of one size.
 
@@ -80,7 +84,8 @@ def import_images(
     ----------
     path
         A folder or archive in which each picture lies in a folder named as its class. PNG, JPEG, BMP, GIF, TIFF,
-        WebP and PPM are read; an archive is read in place, nothing of it is unpacked to a path that it names.
+        WebP and PPM are read; an archive is read in place, nothing of it is unpacked to a path that it names. Or its
+        URL.
     name
         The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
     size
@@ -98,7 +103,9 @@ def import_images(
     max_pixels
         Limit of one picture.
     progress
-        Called with the number of steps done and of all steps.
+        Called with the number of steps done and of all steps; of a URL first with its bytes.
+    max_download_bytes
+        Limit of what a URL brings.
 
     Raises
     ------
@@ -108,12 +115,13 @@ def import_images(
     check_name(name)
     checked_shares(split)
     _check_size(size)
-    path = Path(path).expanduser()
-    rejects = Rejects(on_error, path.name)
-    with open_source(path, max_unpacked_bytes, max_members) as source:
-        scan = _scan(source, path.name, rejects, max_pixels, progress)
+    with (
+        local_copy(path, max_download_bytes, progress) as local,
+        open_source(local.path, max_unpacked_bytes, max_members) as source,
+    ):
+        scan = _scan(source, local.path.name, Rejects(on_error, local.path.name), max_pixels, progress)
         plan = _Plan(source, scan, size or _common_size(scan.sizes), max_pixels, progress)
-        return Dataset(save(name, plan.content(split, seed, str(path), licence)))
+        return Dataset(save(name, plan.content(split, seed, local.source, licence)))
 
 
 def _check_size(size: Any) -> None:
@@ -192,12 +200,17 @@ class _Plan:
             raise DatasetError(what, _("Add another class."))
         labels = np.array([names.index(member.class_name) for member in self.scan.members], np.int64)
         features: dict[str, Feature] = {"image": Image(), "label": ClassLabel(names)}
+        stratified(labels, names, split, seed)  # what is wrong with it is said before all is read
+
+        def divide(units: Units) -> Assignment:
+            return divided(labels, names, split, seed, units)
+
         height, width = self.size
         resized = len(set(self.scan.sizes) | {self.size}) > 1
         return Content(
             features=features,
             target="label",
-            place=partial(self._placed, features=features, labels=labels, split=stratified(labels, names, split, seed)),
+            place=partial(self._placed, features=features, labels=labels, divide=divide),
             recipe=(
                 {"step": "import_images", "split": dict(split) if split else None, "seed": seed},
                 *([{"step": "resize", "height": height, "width": width}] if resized else []),
@@ -207,12 +220,18 @@ class _Plan:
         )
 
     def _placed(
-        self, folder: Path, features: dict[str, Feature], labels: NDArray[np.int64], split: Assignment
+        self,
+        folder: Path,
+        features: dict[str, Feature],
+        labels: NDArray[np.int64],
+        divide: Callable[[Units], Assignment],
     ) -> Placed:
+        keys = RowKeys({"image": features["image"]})
+        batches = keys.noting(self._batches(features, labels.tolist()))
         ignored = {"ignored": self.scan.ignored} if self.scan.ignored else {}
         return Placed(
-            shards=write_shards(folder, arrow_schema(features), self._batches(features, labels.tolist())),
-            split=split,
+            shards=write_shards(folder, arrow_schema(features), batches),
+            split=divide(keys.units()),
             labels=labels,
             input=image_spec(*self.size, self.scan.channels),
             skipped_file=self.scan.rejects.write(folder),

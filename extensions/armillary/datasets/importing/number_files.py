@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.importing.arrays import import_arrays
+from armillary.datasets.importing.downloads import MAX_DOWNLOAD_BYTES, local_copy
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -72,25 +73,44 @@ def _exactly(file: Any, wanted: int) -> bytearray:
     return data
 
 
-def import_idx(images: str | Path, labels: str | Path, name: str, **options: Any) -> Dataset:
+def import_idx(
+    images: str | Path,
+    labels: str | Path,
+    name: str,
+    *,
+    max_download_bytes: int = MAX_DOWNLOAD_BYTES,
+    **options: Any,
+) -> Dataset:
     """Save a pair of IDX files, images ``(n, height, width)`` and labels ``(n,)``, as a dataset.
 
-    ``options`` are those of `import_arrays`; errors as of `read_idx` and `import_arrays`.
+    Each is a path or URL. ``options`` are those of `import_arrays`; errors as of `read_idx` and `import_arrays`.
     """
-    return import_arrays(read_idx(images), read_idx(labels), name, **{"source": str(images), **options})
+    limit, progress = max_download_bytes, options.get("progress")
+    with local_copy(images, limit, progress) as first, local_copy(labels, limit, progress) as second:
+        x, y = read_idx(first.path), read_idx(second.path)
+    return import_arrays(x, y, name, **{"source": first.source, **options})
 
 
 def import_numpy(
-    path: str | Path, name: str, *, x: str = "x", y: str = "y", max_bytes: int = MAX_BYTES, **options: Any
+    path: str | Path,
+    name: str,
+    *,
+    x: str = "x",
+    y: str = "y",
+    max_bytes: int = MAX_BYTES,
+    max_download_bytes: int = MAX_DOWNLOAD_BYTES,
+    **options: Any,
 ) -> Dataset:
     """Save the arrays ``x`` and ``y`` of an .npz file as a dataset.
 
     Parameters
     ----------
+    path
+        The file, or its URL.
     x, y
         The names of the arrays with the examples and the classes, as `import_arrays` takes them.
-    max_bytes
-        Limit of what the file unpacks to.
+    max_bytes, max_download_bytes
+        Limits of what the file unpacks to and of what a URL brings.
     options
         Those of `import_arrays`.
 
@@ -99,7 +119,13 @@ def import_numpy(
     DatasetError
         When the file is damaged, too large, lacks an array, or holds Python objects, which would be code to run.
     """
-    path = Path(path).expanduser()
+    with local_copy(path, max_download_bytes, options.get("progress")) as local:
+        arrays = _arrays(local.path, (x, y), max_bytes)
+    return import_arrays(*arrays, name, **{"source": local.source, **options})
+
+
+def _arrays(path: Path, names: tuple[str, str], max_bytes: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return two arrays of an .npz file."""
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(info.file_size for info in archive.infolist())
@@ -107,14 +133,14 @@ def import_numpy(
             what = _("{file} unpacks to {n:,} bytes; the limit is {limit:,}.", file=path.name, n=size, limit=max_bytes)
             raise DatasetError(what, _("Raise max_bytes if you trust it."))
         with np.load(path, allow_pickle=False) as arrays:
-            missing = [key for key in (x, y) if key not in arrays]
+            missing = [key for key in names if key not in arrays]
             if missing:
                 listed = ", ".join(map(repr, arrays))
                 what = _(
                     "{file} has no array {name!r}; arrays: {listed}.", file=path.name, name=missing[0], listed=listed
                 )
                 raise DatasetError(what, _("Name them with x and y."))
-            return import_arrays(arrays[x], arrays[y], name, **{"source": str(path), **options})
+            return arrays[names[0]], arrays[names[1]]
     except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
         raise _unreadable(path, error) from error
 

@@ -17,11 +17,14 @@ from armillary.datasets.examples import stacked_columns
 from armillary.datasets.features import ClassLabel, Feature, arrow_schema
 from armillary.datasets.importing import labels as class_labels
 from armillary.datasets.importing.columns import typed_columns
+from armillary.datasets.importing.downloads import MAX_DOWNLOAD_BYTES, local_copy
 from armillary.datasets.importing.rejects import OnError, Rejects
 from armillary.datasets.importing.table_files import read_rows
+from armillary.datasets.kept_together import divided
+from armillary.datasets.sameness import Units, duplicate_keys, keeps_duplicates
 from armillary.datasets.saving import Content, Placed, save
 from armillary.datasets.shards import ROW_GROUP, write_shards
-from armillary.datasets.splits import DEFAULT_SHARES, Assignment, at_random, stratified
+from armillary.datasets.splits import DEFAULT_SHARES, Assignment
 from armillary.datasets.store import check_name
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import table_spec
@@ -41,6 +44,7 @@ def import_table(
     on_error: OnError = "stop",
     licence: str = "",
     progress: Callable[[int, int], None] | None = None,
+    max_download_bytes: int = MAX_DOWNLOAD_BYTES,
 ) -> Dataset:
     """Save a CSV, JSON, Parquet or Arrow file as a dataset.
 
@@ -53,7 +57,7 @@ def import_table(
     path
         The file, its kind told by its name: ``.parquet``; ``.arrow`` or ``.feather``; ``.json`` (a list of objects)
         or ``.jsonl`` (one object a line); else CSV with a header, its columns divided by commas, tabs or semicolons,
-        also compressed (``.csv.gz``, ``.bz2``, ``.xz``).
+        also compressed (``.csv.gz``, ``.bz2``, ``.xz``). Or its URL.
     name
         The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
     target
@@ -70,6 +74,10 @@ def import_table(
         `Dataset.skipped`; ``"set_aside"`` keeps the rows there too.
     licence
         On what terms the data may be used.
+    progress
+        Called with the number of rows done and of all; of a URL first with its bytes.
+    max_download_bytes
+        Limit of what a URL brings.
 
     Raises
     ------
@@ -78,12 +86,30 @@ def import_table(
         written.
     """
     check_name(name)
-    path = Path(path).expanduser()
-    rejects = Rejects(on_error, path.name)
-    frame = read_rows(path, encoding, rejects)
+    with local_copy(path, max_download_bytes, progress) as local:
+        rejects = Rejects(on_error, local.path.name)
+        frame = read_rows(local.path, encoding, rejects)
+    _check_columns(frame, local.path.name, [*([target] if target is not None else []), *text])
+    return save_typed(
+        frame, rejects, name, target, text=text, split=split, seed=seed, step={"step": "import_table"},
+        source=local.source, licence=licence, progress=progress,
+    )  # fmt: skip
+
+
+def save_typed(
+    frame: pd.DataFrame,
+    rejects: Rejects,
+    name: str,
+    target: str | None,
+    *,
+    text: Sequence[str] = (),
+    declared: Sequence[str] = (),
+    step: Mapping[str, Any],
+    **options: Any,
+) -> Dataset:
+    """Save a table as it was read, its columns understood as `typed_columns` does."""
     total = len(frame) + len(rejects)
-    _check_columns(frame, path.name, [*([target] if target is not None else []), *text])
-    features, columns = typed_columns(frame, rejects, text=text, target=target)
+    features, columns = typed_columns(frame, rejects, text=text, declared=declared, target=target)
     rejects.check(total)
     codes: NDArray[np.int64] | None = None
     names: tuple[str, ...] = ()
@@ -91,10 +117,7 @@ def import_table(
         what = _("the values of column {column!r}", column=target)
         codes, names = class_labels.encode(columns.pop(target), None, what)
         features = {**{key: feature for key, feature in features.items() if key != target}, target: ClassLabel(names)}
-    return save_frame(
-        columns, codes, names, name, target, features=features, split=split, seed=seed, step="import_table",
-        source=str(path), licence=licence, rejects=rejects, progress=progress,
-    )  # fmt: skip
+    return save_frame(columns, codes, names, name, target, features=features, rejects=rejects, step=step, **options)
 
 
 def _check_columns(frame: pd.DataFrame, file: str, wanted: Sequence[str]) -> None:
@@ -116,7 +139,7 @@ def save_frame(
     *,
     split: Mapping[str, float] | None,
     seed: int,
-    step: str,
+    step: Mapping[str, Any],
     source: str,
     features: Mapping[str, Feature] | None = None,
     licence: str = "",
@@ -130,8 +153,8 @@ def save_frame(
     form = dict(features)
     inputs = {key: feature for key, feature in form.items() if key != target}
     values, names = stacked_columns(frame, inputs)
-    assignment = at_random(len(frame), split, seed) if codes is None else stratified(codes, class_names, split, seed)
     table = frame if codes is None else frame.assign(**{str(target): codes})
+    assignment = divided(codes, class_names, split, seed, _units(table, form, target))
 
     def place(folder: Path) -> Placed:
         return Placed(
@@ -143,8 +166,18 @@ def save_frame(
             report={"missing": _missing(frame), **(rejects.report() if rejects else {})},
         )
 
-    recipe = {"step": step, "target": target, "split": dict(split) if split else None, "seed": seed}
+    recipe = {**step, "target": target, "split": dict(split) if split else None, "seed": seed}
     return Dataset(save(name, Content(form, target, place, (recipe,), source, licence)))
+
+
+def _units(table: pd.DataFrame, form: Mapping[str, Feature], target: str | None) -> Units:
+    """Return which rows stay in one split: duplicates where the table is one of texts."""
+    if not keeps_duplicates(form, target):
+        return np.arange(len(table))
+    keys = duplicate_keys(form, target)
+    for batch in _batches(table, arrow_schema(form), None):
+        keys.add(pa.Table.from_batches([batch]))
+    return keys.units()
 
 
 def _spec(values: NDArray[np.float32], names: tuple[str, ...], assignment: Assignment) -> Any:

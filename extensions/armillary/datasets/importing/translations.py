@@ -15,7 +15,8 @@ from defusedxml.ElementTree import fromstring
 
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import Feature, Translation
-from armillary.datasets.importing.examples import Row, SaveOptions, save_rows
+from armillary.datasets.importing.downloads import local_copy
+from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
 from armillary.datasets.importing.rejects import BadExampleError
 from armillary.datasets.importing.sources import BadFileError, open_source
 from armillary.errors import DatasetError
@@ -34,7 +35,7 @@ def import_translations(
     Parameters
     ----------
     path
-        A ``.po`` or ``.tmx`` file, or a folder, zip or tar with such files.
+        A ``.po`` or ``.tmx`` file, or a folder, zip or tar with such files; or its URL.
     name
         The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
     languages
@@ -54,18 +55,18 @@ def import_translations(
     DatasetError
         When there are no pairs, a file or an entry cannot be used, or nothing can be written.
     """
-    path = Path(path).expanduser()
     if len(set(languages)) != 2:
         raise DatasetError(
             _("The languages are {languages}.", languages=languages), _('Give two, such as ("en", "zh").')
         )
-    options.setdefault("source", str(path))
     features: dict[str, Feature] = {"translation": Translation(languages)}
     step = {"step": "import_translations", "languages": list(languages)}
-    rows = list(_rows(path, languages))
+    with local_copy(path, **download_options(options)) as local:
+        rows = list(_rows(local.path, languages))
+    options.setdefault("source", local.source)
     if not rows:
         raise DatasetError(
-            _("{place} has no translations into {code!r}.", place=path.name, code=languages[1]),
+            _("{place} has no translations into {code!r}.", place=local.path.name, code=languages[1]),
             _("Give .po or .tmx files of these languages."),
         )
     return save_rows(rows, features, name, None, step, total=len(rows), **options)

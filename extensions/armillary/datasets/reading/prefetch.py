@@ -1,32 +1,25 @@
-"""Row groups read and pictures decoded by threads, ahead of the step that needs them.
+"""Row groups read and examples decoded by threads, ahead of the step that needs them.
 
-Threads suffice: libjpeg, zlib, zstd and NumPy all work without the GIL. A row group is read when its first row is
-coming up and dropped after its last, so memory holds one buffer of encoded pictures and the batches under way.
+Threads suffice: libjpeg, zlib, zstd, FFmpeg, libsndfile and NumPy all work without the GIL. A row group is read when
+its first row is coming up and dropped after its last, so memory holds one buffer of encoded examples and the batches
+under way.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
-from armillary.datasets.media import Medium
-from armillary.datasets.reading.decoding import PictureDecoder
 from armillary.datasets.reading.row_groups import RowGroups
-from armillary.errors import DatasetError
-from armillary.inputs.pictures import BadPictureError
 
-_ = translator(__file__)
-
-Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
 #: Batches under way beside the one that the step is using.
 AHEAD = 2
 _MOST_THREADS = 16
@@ -42,33 +35,42 @@ def usable_threads() -> int:
     return min(cores, _MOST_THREADS)
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """The column of pictures, the column of classes, and how a picture becomes numbers."""
+class Work(Protocol):
+    """How the examples of a step become a batch; its methods are called by several threads."""
 
-    reference: str
-    image: str
-    target: str
-    groups: RowGroups
-    decoder: PictureDecoder
+    @property
+    def groups(self) -> RowGroups:
+        """Where the examples lie."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The columns that are read."""
+
+    def begin(self, examples: int) -> Any:
+        """Return where the examples of a step are put."""
+
+    def fill(self, batch: Any, index: int, values: Mapping[str, pa.Scalar], row: int) -> None:
+        """Put an example, the row of the version, at its place there."""
+
+    def finish(self, batch: Any) -> Any:
+        """Return the batch of which every place is filled."""
 
 
 @dataclass(frozen=True)
 class _Group:
-    """The rows of one row group that are coming up, ascending."""
+    """The rows of one row group that are coming up, ascending, and their columns."""
 
     rows: NDArray[np.int64]
-    files: pa.Array
-    labels: NDArray[np.int64]
+    columns: Mapping[str, pa.Array]
 
 
 class Prefetcher:
-    """Gives the batches of ``rows``, in order, each decoded while the one before is used.
+    """Gives the batches of ``rows``, in order, each made while the one before is used.
 
     Parameters
     ----------
-    pictures
-        Where they come from.
+    work
+        Where the examples come from, and what is made of them.
     rows
         The rows of all batches, in the order of reading.
     batch_size
@@ -79,75 +81,60 @@ class Prefetcher:
         How many work at a time.
     """
 
-    def __init__(self, pictures: Pictures, rows: NDArray[np.int64], batch_size: int, steps: int, threads: int) -> None:
-        self._pictures = pictures
+    def __init__(self, work: Work, rows: NDArray[np.int64], batch_size: int, steps: int, threads: int) -> None:
+        self._work = work
         self._rows = rows
         self._batch_size = batch_size
         self._steps = steps
         self._threads = threads
-        self._group_of = pictures.groups.of(rows)
+        self._group_of = work.groups.of(rows)
         self._needed = _rows_by_group(rows, self._group_of)
         self._first_uses, self._last_uses = _uses(self._group_of, batch_size)
         self._groups: dict[int, Future[_Group]] = {}
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         executor = ThreadPoolExecutor(self._threads, "armillary-reader")
-        under_way: deque[tuple[Batch, list[Future[None]]]] = deque()
+        under_way: deque[Future[Any]] = deque()
         try:
             for step in range(self._steps + AHEAD):
                 if step < self._steps:
                     under_way.append(self._begin(executor, step))
                 if step >= AHEAD:
-                    batch, tasks = under_way.popleft()
-                    for task in tasks:
-                        task.result()
+                    batch = under_way.popleft().result()
                     self._forget(step - AHEAD)
                     yield batch
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
             self._groups.clear()
 
-    def _begin(self, executor: ThreadPoolExecutor, step: int) -> tuple[Batch, list[Future[None]]]:
-        """Hand out the work of a step; the groups come before the pictures, so no picture waits for one behind it."""
+    def _begin(self, executor: ThreadPoolExecutor, step: int) -> Future[Any]:
+        """Hand out the work of a step: its groups, its examples, its end. So no task waits for one behind it."""
         for group in self._first_uses.get(step, ()):
             self._groups[group] = executor.submit(self._read, group)
         first, last = (min(index * self._batch_size, len(self._rows)) for index in (step, step + 1))
-        decoder = self._pictures.decoder
-        shape = decoder.spec.prepared_shape(decoder.layout)
-        batch = np.empty((last - first, *shape), np.float32), np.empty(last - first, np.int64)
+        batch = self._work.begin(last - first)
         size = max(_SMALLEST_TASK, -(-(last - first) // self._threads))
         starts = range(first, last, size)
-        return batch, [executor.submit(self._fill, batch, first, start, min(start + size, last)) for start in starts]
+        tasks = [executor.submit(self._fill, batch, first, start, min(start + size, last)) for start in starts]
+        return executor.submit(self._finish, batch, tasks)
 
     def _read(self, group: int) -> _Group:
-        pictures, rows = self._pictures, self._needed[group]
-        table = pictures.groups.read(group, [pictures.image, pictures.target], rows).combine_chunks()
-        labels = table.column(pictures.target).to_numpy().astype(np.int64)
-        return _Group(rows, table.column(pictures.image).chunk(0), labels)
+        rows = self._needed[group]
+        table = self._work.groups.read(group, self._work.columns, rows).combine_chunks()
+        return _Group(rows, {name: table.column(name).chunk(0) for name in self._work.columns})
 
-    def _fill(self, batch: Batch, first: int, start: int, end: int) -> None:
-        x, y = batch
+    def _fill(self, batch: Any, first: int, start: int, end: int) -> None:
         for position in range(start, end):
             row = int(self._rows[position])
             group = self._groups[int(self._group_of[position])].result()
             index = int(np.searchsorted(group.rows, row))
-            y[position - first] = group.labels[index]
-            self._decode(x[position - first], group.files[index].as_py(), row)
+            values = {name: column[index] for name, column in group.columns.items()}
+            self._work.fill(batch, position - first, values, row)
 
-    def _decode(self, place: NDArray[np.float32], file: dict[str, Any], row: int) -> None:
-        pictures = self._pictures
-        try:
-            data = Medium.stored(file, pictures.groups.folder, pictures.groups.manifest.media).read()
-            pictures.decoder.decode_into(place, data)
-        except BadPictureError as error:
-            what = _(
-                "The picture {path} in row {row} of {dataset} cannot be read: {error}.",
-                path=file["path"] or _("without a name"),
-                row=row,
-                dataset=pictures.reference,
-                error=error,
-            )
-            raise DatasetError(what, _("Import the data anew without it.")) from error
+    def _finish(self, batch: Any, tasks: Sequence[Future[None]]) -> Any:
+        for task in tasks:
+            task.result()
+        return self._work.finish(batch)
 
     def _forget(self, step: int) -> None:
         for group in self._last_uses.get(step, ()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from armillary.datasets.dataset import Dataset, open_dataset
 from armillary.datasets.examples import keeps_decoded
 from armillary.datasets.features import Image
+from armillary.datasets.reading.column_batches import ColumnBatches, column_batches
 from armillary.datasets.reading.decoding import JpegDecoder, PictureDecoder, torch_jpeg_decoder
 from armillary.datasets.reading.order import dealt, epoch_order
-from armillary.datasets.reading.prefetch import Batch, Pictures, Prefetcher, usable_threads
+from armillary.datasets.reading.pictures import Pictures
+from armillary.datasets.reading.prefetch import Prefetcher, Work, usable_threads
 from armillary.datasets.reading.row_groups import row_groups_of
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import Layout
@@ -26,12 +28,15 @@ if TYPE_CHECKING:
 
 _ = translator(__file__)
 
+#: Frames of a video in a batch, unless said otherwise.
+FRAMES = 16
+
 
 class Batches:
     """A sized iterable of ``(x, y)`` for one rank and epoch; iterating it again gives the same batches.
 
     Every rank has the same length; the last batch of a rank may be short, or empty. Small pictures and tables are
-    kept in memory; of larger ones, a buffer of row groups, decoded ahead by threads that end with the loop.
+    kept in memory; of all else, a buffer of row groups, decoded ahead by threads that end with the loop.
 
     Examples
     --------
@@ -51,6 +56,8 @@ class Batches:
         layout: Layout,
         *,
         jpeg: Callable[[], JpegDecoder | None] = lambda: None,
+        columns: str | Sequence[str] | None = None,
+        frames: int = FRAMES,
         rank: int = 0,
         world_size: int = 1,
         seed: int = 0,
@@ -60,7 +67,7 @@ class Batches:
         buffer: int | None = None,
         threads: int | None = None,
     ) -> None:
-        _check(batch_size, rank, world_size, buffer, threads)
+        _check(batch_size, rank, world_size, {"buffer": buffer, "threads": threads, "frames": frames})
         self.dataset = dataset
         self.batch_size = batch_size
         self.examples = len(dataset.rows(split))
@@ -75,11 +82,13 @@ class Batches:
             "epoch": epoch,
         }
         self._options |= {"split": split, "batch_size": batch_size, "buffer": buffer}
+        self._options |= {"columns": columns, "frames": frames}
         self.rows = self._ordered(dataset.rows(split))
         self._threads = threads or usable_threads()
         self._convert = convert
         self._layout: Layout = layout
         self._jpeg = jpeg
+        self._columns = None if self._as_models_take_them else self._column_batches()
 
     def _ordered(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         options = self._options
@@ -96,18 +105,33 @@ class Batches:
         """Return the arguments that make batches of what is left of the epoch, after those the loop has been given."""
         return {**self._options, "start_step": self._next}
 
-    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+    def __iter__(self) -> Iterator[Any]:
         self._next = self._first
-        for x, y in self._arrays(self.rows[self._first * self.batch_size :]):
+        for batch in self._arrays(self.rows[self._first * self.batch_size :]):
             self._next += 1
-            yield self._convert(x), self._convert(y)
+            yield self._converted(batch)
 
-    def _arrays(self, rows: NDArray[np.int64]) -> Iterator[Batch]:
-        spec, dataset = self.dataset.input_spec, self.dataset
-        if not keeps_decoded(dataset.manifest):
-            yield from Prefetcher(self._pictures(), rows, self.batch_size, len(self), self._threads)
+    def _converted(self, part: Any) -> Any:
+        """Return a batch, or a part of it, as tensors of the framework."""
+        if isinstance(part, tuple):
+            return tuple(self._converted(each) for each in part)
+        if isinstance(part, dict):
+            return {name: self._converted(each) for name, each in part.items()}
+        return self._convert(part)
+
+    @property
+    def _as_models_take_them(self) -> bool:
+        """Whether no columns were named, and the dataset says itself what ``x`` and ``y`` are."""
+        manifest = self.dataset.manifest
+        return self._options["columns"] is None and manifest.input is not None and manifest.target is not None
+
+    def _arrays(self, rows: NDArray[np.int64]) -> Iterator[Any]:
+        dataset = self.dataset
+        if self._columns is not None or not keeps_decoded(dataset.manifest):
+            work: Work = self._columns or self._pictures()
+            yield from Prefetcher(work, rows, self.batch_size, len(self), self._threads)
             return
-        raw, labels = dataset.raw_examples, dataset.labels(None)
+        spec, raw, labels = dataset.input_spec, dataset.raw_examples, dataset.labels(None)
         for first in range(0, len(self) * self.batch_size, self.batch_size):
             batch = rows[first : first + self.batch_size]
             yield spec.prepare(raw.take(batch), self._layout), labels[batch]
@@ -115,20 +139,26 @@ class Batches:
     def _pictures(self) -> Pictures:
         dataset = self.dataset
         image = next(name for name, feature in dataset.features.items() if isinstance(feature, Image))
-        if dataset.target is None:
-            dataset.labels(None)  # says so
         groups = row_groups_of(dataset.folder, dataset.manifest.created)
-        decoder = PictureDecoder(dataset.input_spec, self._layout, self._jpeg())
-        return Pictures(dataset.reference, image, str(dataset.target), groups, decoder)
+        return Pictures(dataset.reference, image, str(dataset.target), groups, self._decoder())
+
+    def _column_batches(self) -> ColumnBatches:
+        spec = self.dataset.manifest.input
+        decoder = self._decoder() if spec is not None and spec.kind == "image" else None
+        first = self._layout == "channels_first"
+        return column_batches(self.dataset, self._options["columns"], self._options["frames"], decoder, first)
+
+    def _decoder(self) -> PictureDecoder:
+        return PictureDecoder(self.dataset.input_spec, self._layout, self._jpeg())
 
 
-def _check(batch_size: int, rank: int, world_size: int, buffer: int | None, threads: int | None) -> None:
+def _check(batch_size: int, rank: int, world_size: int, numbers: dict[str, int | None]) -> None:
     if batch_size < 1:
         raise DatasetError(_("The batch size is {n}.", n=batch_size), _("Give 1 or more."))
     if not 0 <= rank < world_size:
         what = _("Rank {rank} is not one of {n} ranks.", rank=rank, n=world_size)
         raise DatasetError(what, _("Ranks run from 0 to world_size - 1."))
-    for name, number in (("buffer", buffer), ("threads", threads)):
+    for name, number in numbers.items():
         if number is not None and number < 1:
             raise DatasetError(_("{name} is {n}.", name=name, n=number), _("Give 1 or more."))
 
@@ -150,20 +180,31 @@ def to_torch(data: Dataset | str, split: str = "train", batch_size: int = 64, **
     batch_size
         Examples per rank and step.
     options
+        ``columns`` names what is read: a name gives ``x`` itself, a list of names a dictionary. By default the form
+        that models take where the dataset has one, else all columns but the target.
         ``rank=0, world_size=1, seed=0, shuffle=True, epoch=0`` say which examples; ``start_step`` skips the first
         steps; ``buffer`` is the number of examples to shuffle among, by default as many as fit into 256 MiB;
-        ``threads`` decode, by default as many as there are cores for this process.
+        ``threads`` decode, by default as many as there are cores for this process; ``frames=16`` are taken of a video,
+        evenly from its whole length.
 
     Returns
     -------
     Batches
         ``x`` float32 ``(batch, channels, height, width)`` in [0, 1], or ``(batch, features)`` standardised;
-        ``y`` int64 ``(batch,)``.
+        ``y`` int64 ``(batch,)``. Of other columns `armillary.datasets.reading.columns` says what ``x`` is: texts come
+        as lists, what has several lengths as ``{"values", "mask"}``. Without a target, or when ``columns`` names it,
+        batches are ``x`` alone.
+
+    Examples
+    --------
+    >>> texts, y = next(iter(datasets.to_torch("reviews@1")))
+    >>> for x in datasets.to_torch("birds@1", columns=["image", "speech"]):
+    ...     x["speech"]["values"].shape, x["speech"]["mask"].shape
     """
     import torch
 
-    def tensor(values: NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(values)
+    def tensor(values: NDArray[Any]) -> torch.Tensor | list[Any]:
+        return values.tolist() if values.dtype == object else torch.from_numpy(values)
 
     dataset = open_dataset(data)
     return Batches(dataset, split, batch_size, tensor, "channels_first", jpeg=torch_jpeg_decoder, **options)
@@ -173,11 +214,11 @@ def to_tensorflow(data: Dataset | str, split: str = "train", batch_size: int = 6
     """Return TensorFlow batches of a split.
 
     Parameters and sharding as in `to_torch`; ``x`` is float32 ``(batch, height, width, channels)`` in [0, 1], or
-    ``(batch, features)`` standardised; ``y`` int64 ``(batch,)``.
+    ``(batch, features)`` standardised; ``y`` int64 ``(batch,)``. Texts are tensors of strings.
     """
     import tensorflow as tf
 
     def tensor(values: NDArray[Any]) -> tf.Tensor:
-        return tf.convert_to_tensor(values)
+        return tf.convert_to_tensor(values, tf.string if values.dtype == object else None)
 
     return Batches(open_dataset(data), split, batch_size, tensor, "channels_last", **options)

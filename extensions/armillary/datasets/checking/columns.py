@@ -1,0 +1,78 @@
+"""The leaves of a dataset's columns: what is nested in a column is checked part by part.
+
+A struct is as many leaves as it has parts, a translation one for each language; a list is one leaf, whose values are
+looked at together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from armillary.datasets.features import MEDIA, Feature, Sequence, Struct, Translation, Value
+
+_TEXT = frozenset({"string", "large_string", "string_view"})
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A column, or a part of one.
+
+    Attributes
+    ----------
+    name
+        As a person reads it, such as ``"translation.zh"``.
+    path
+        The column and the parts within.
+    language
+        The language that was declared for its texts, if any.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    feature: Feature
+    language: str | None = None
+
+    def values(self, table: pa.Table) -> pa.Array:
+        """Return its values in a row group."""
+        column = table.column(self.path[0]).combine_chunks()
+        for part in self.path[1:]:
+            column = pc.struct_field(column, part)
+        return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def leaves(features: Mapping[str, Feature]) -> list[Leaf]:
+    """Return the leaves of all columns."""
+    return [leaf for name, feature in features.items() for leaf in _leaves((name,), feature)]
+
+
+def _leaves(path: tuple[str, ...], feature: Feature) -> Iterator[Leaf]:
+    if isinstance(feature, Struct):
+        for name, part in feature.parts:
+            yield from _leaves((*path, name), part)
+    elif isinstance(feature, Translation) and not feature.variable:
+        for language in sorted(feature.languages):
+            yield Leaf(".".join((*path, language)), (*path, language), Value("string"), language)
+    elif isinstance(feature, Translation):
+        yield Leaf(".".join(path), (*path, "translation"), Sequence(Value("string")))
+    else:
+        yield Leaf(".".join(path), path, feature)
+
+
+def innermost(feature: Feature) -> Feature:
+    """Return the feature of the values in a list, or in a list of lists."""
+    return innermost(feature.feature) if isinstance(feature, Sequence) else feature
+
+
+def is_text(feature: Feature) -> bool:
+    """Tell whether a leaf holds text, or a list of words or texts."""
+    inner = innermost(feature)
+    return isinstance(inner, Value) and inner.dtype in _TEXT
+
+
+def is_media(feature: Feature) -> bool:
+    """Tell whether a leaf holds images, sounds or videos."""
+    return isinstance(innermost(feature), tuple(MEDIA.values()))

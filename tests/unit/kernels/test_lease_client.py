@@ -1,0 +1,66 @@
+"""What a lease client makes of answers that are not a lease: the pool's own, the hub's, a proxy's."""
+
+import json
+
+import pytest
+from armillary_kernels.descriptions import describe, explain
+from armillary_kernels.lease_client import AsyncLeaseClient, LeaseClient
+from armillary_kernels.leases import (
+    LeaseError,
+    LeaseLostError,
+    LeaseRefusedError,
+    PoolFaultError,
+    PoolUnreachableError,
+)
+from support.strange_pool import StrangePool
+
+FULL = {"error": {"what": "The GPU pool's database cannot be written: the disk is full.", "remedy": "Free some space."}}
+FROM_THE_HUB = {"status": 403, "message": "Forbidden"}
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "kind", "text"),
+    [
+        (503, FULL, PoolFaultError, "the disk is full. Free some space."),
+        (503, "<h1>Service Unavailable</h1>", PoolUnreachableError, "The GPU pool answers 503. Its log says why."),
+        (500, FROM_THE_HUB, PoolUnreachableError, "The GPU pool answers 500."),
+        (403, FROM_THE_HUB, PoolUnreachableError, "is not a GPU pool: it answers 403. Check ARMILLARY_POOL_URL."),
+        (403, ["no"], PoolUnreachableError, "is not a GPU pool"),
+        (404, {"error": "nothing"}, PoolUnreachableError, "is not a GPU pool: it answers 404."),
+        (200, {"version": "5.5.0"}, PoolUnreachableError, "is not a GPU pool: it answers 200."),
+        (200, "<h1>Sign in</h1>", PoolUnreachableError, "is not a GPU pool"),
+        (422, {"error": {"what": "Too many."}}, LeaseRefusedError, "Too many."),
+        (410, {"error": {"what": "It is gone.", "remedy": "Ask."}}, LeaseLostError, "It is gone. Ask."),
+    ],
+)
+async def test_every_answer_is_a_lease_or_an_error_that_says_what_it_is(status, answer, kind, text):
+    body = answer if isinstance(answer, str) else json.dumps(answer)
+    with StrangePool(status, body) as pool, LeaseClient(pool.connection("ann")) as client:
+        with pytest.raises(LeaseError) as blocking:
+            client.look("a")
+        async with AsyncLeaseClient(pool.connection("ann")) as other:
+            with pytest.raises(LeaseError) as awaited:
+                await other.look("a")
+    assert type(blocking.value) is type(awaited.value) is kind
+    assert text in str(blocking.value)
+
+
+def test_only_the_pool_says_that_it_does_not_know_a_lease():
+    unknown = {"error": {"what": "There is no lease a."}}
+    with StrangePool(404, json.dumps(unknown)) as pool, LeaseClient(pool.connection("ann")) as client:
+        client.give_back("a")
+    with (
+        StrangePool(404, json.dumps(FROM_THE_HUB)) as pool,
+        LeaseClient(pool.connection("ann")) as client,
+        pytest.raises(PoolUnreachableError),
+    ):
+        client.give_back("a")
+
+
+def test_a_cell_says_what_keeps_the_pool_from_working():
+    fault = PoolFaultError(*FULL["error"].values())
+    waits, fails = describe(fault, "ann"), explain(fault, "ann")
+    assert waits.summary == "Waiting for the GPU pool, which cannot work at the moment."
+    assert fails.summary == "The GPU pool cannot work at the moment, so no GPU could be had."
+    for text in (waits, fails):
+        assert text.details[:2] == tuple(FULL["error"].values())
