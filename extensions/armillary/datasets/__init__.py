@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from armillary.datasets import labelling
+from armillary.datasets import browse, labelling
+from armillary.datasets.browse.histograms import Histogram, histogram
 from armillary.datasets.card import Card, describe
 from armillary.datasets.checking.checker import check
 from armillary.datasets.checking.findings import Finding, Suggestion
@@ -73,6 +74,7 @@ __all__ = [
     "Edits",
     "Feature",
     "Finding",
+    "Histogram",
     "Image",
     "InputSpec",
     "Lineage",
@@ -90,12 +92,14 @@ __all__ = [
     "Value",
     "Video",
     "access",
+    "browse",
     "check",
     "delete",
     "describe",
     "diff",
     "edit",
     "from_huggingface",
+    "histogram",
     "import_arrays",
     "import_arrow",
     "import_boxes",

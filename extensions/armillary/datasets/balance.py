@@ -40,7 +40,7 @@ def balance(class_names: Sequence[str], counts: Mapping[str, Sequence[int]]) -> 
         bar = f'<td class="arm-data-bar" aria-hidden="true"><div>{parts}</div></td>'
         lines.append(f'<tr><th scope="row">{escape(name)}</th>{bar}<td>{totals[index]:,}</td>{cells}</tr>')
     first = f'<th scope="col">{escape(_("Class"))}</th><td aria-hidden="true"></td>'
-    return _scrolling(
+    return scrolling(
         _("Class balance"),
         f'<thead><tr>{first}<th scope="col">{escape(_("Examples"))}</th>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody>",
@@ -48,7 +48,7 @@ def balance(class_names: Sequence[str], counts: Mapping[str, Sequence[int]]) -> 
     )
 
 
-def _scrolling(caption: str, table: str, css: str) -> str:
+def scrolling(caption: str, table: str, css: str) -> str:
     """Return a table that scrolls by keyboard too."""
     text = escape(caption)
     return (
@@ -73,7 +73,7 @@ def rows(frame: pd.DataFrame, title: str) -> str:
         f"<tr>{''.join(f'<td>{escape(_shown(value))}</td>' for value in values)}</tr>"
         for values in frame.itertuples(index=False)
     )
-    return _scrolling(title, f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody>", "arm-data-rows")
+    return scrolling(title, f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody>", "arm-data-rows")
 
 
 def _shown(value: object) -> str:

@@ -1,206 +1,170 @@
-"""The panel for datasets: upload or pick files, look at them, name them, save a version; or open a saved one."""
+"""The panel for datasets: choose one above; each tab does one thing with it."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html import escape
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ipywidgets as widgets
 from armillary_kernels.texts import translator
 
 from armillary.datasets import balance
 from armillary.datasets.dataset import Dataset, list_datasets, open_dataset
-from armillary.datasets.dataset_view import DatasetView
-from armillary.datasets.importing.images import import_images
-from armillary.datasets.importing.table_files import is_table
-from armillary.datasets.importing.tables import import_table
-from armillary.datasets.preview import Preview, preview
-from armillary.datasets.uploader import Uploader
+from armillary.datasets.import_tab import ImportTab
+from armillary.datasets.look_tab import LookTab
+from armillary.datasets.tabs import Tabs
+from armillary.datasets.versions_tab import VersionsTab
 from armillary.errors import ArmillaryError
+from armillary.form import field, form
 
 _ = translator(__file__)
 
-_STYLE = {"description_width": "initial"}
 _NEW = ""
 
 
+class PanelTab(Protocol):
+    """A widget that does something with the dataset that is open."""
+
+    layout: Any
+
+    def show_dataset(self, dataset: Dataset) -> None:
+        """Show a version. Called when the tab comes to the front, and again when another version is opened."""
+
+
+#: The tabs in order: name, title, and what makes the tab of its panel (whose `DatasetsPanel.show_dataset` opens what a
+#: tab has saved). A new tab is one line here.
+_TABS: tuple[tuple[str, Callable[[], str], Callable[[DatasetsPanel], Any]], ...] = (
+    ("import", lambda: _("Import"), lambda panel: ImportTab(panel)),
+    ("look", lambda: _("Look"), lambda _panel: LookTab()),
+    ("versions", lambda: _("Versions"), lambda panel: VersionsTab(panel)),
+)
+
+
 class DatasetsPanel(widgets.VBox):
-    """Everything here is a call of `import_images`, `import_table`, `preview` or `open`.
+    """Everything here is a call of a plain function of `armillary.datasets`.
 
     Attributes
     ----------
     dataset
-        The version that was saved or opened last, or None.
+        The version that is open, or None.
+    tabs
+        The tabs by name.
     """
 
     def __init__(self, dataset: Dataset | str | None = None) -> None:
         self.dataset: Dataset | None = None
-        self._path: Path | None = None
-        self._preview: Preview | None = None
-        self.chooser = widgets.Dropdown(description=_("Dataset"), style=_STYLE, layout={"width": "360px"})
-        self.version = widgets.Dropdown(description=_("Version"), style=_STYLE, layout={"width": "150px"})
-        self.uploader = Uploader()
-        self._build_form()
+        self._shown: dict[str, str] = {}
+        self._quiet = False
+        self.chooser = field(widgets.Dropdown, _("Dataset"), label="80px", width="380px")
+        self.version = field(widgets.Dropdown, _("Version"), label="80px", width="200px")
         self.message = widgets.HTML()
-        self.progress = widgets.HTML()
-        self.view = DatasetView()
+        self.nothing = widgets.HTML(balance.styled(f"<p>{escape(_('Open a dataset above, or import one.'))}</p>"))
+        self.tabs: dict[str, Any] = {name: make(self) for name, _title, make in _TABS}
+        self.selector = Tabs([title() for _name, title, _make in _TABS], list(self.tabs.values()))
         top = widgets.HBox((self.chooser, self.version), layout={"flex_flow": "row wrap"})
-        super().__init__((top, self._source, self._form, self.progress, self.message, self.view))
-        self._list(open_dataset(dataset).name if dataset is not None else _NEW)
+        super().__init__((form(top), self.selector, self.message, self.nothing, *self.tabs.values()))
+        self._list("")
+        self._observe()
+        self._show()
+        if dataset is not None:
+            self.show_dataset(open_dataset(dataset))
+
+    def _observe(self) -> None:
         self.chooser.observe(self._chosen, "value")
         self.version.observe(self._version_chosen, "value")
-        self.uploader.observe(self._uploaded, "file")
-        self._chosen()
-        if dataset is not None:
-            self._show(open_dataset(dataset))
+        self.selector.observe(self._selected, "selected")
 
-    def _build_form(self) -> None:
-        self.path = widgets.Text(
-            description=_("or a path here"), placeholder="~/flowers.zip", style=_STYLE, layout={"width": "420px"}
-        )
-        self.look = widgets.Button(description=_("Look at it"))
-        self.look.on_click(self._picked)
-        self.name = widgets.Text(description=_("Name"), style=_STYLE, layout={"width": "260px"})
-        self.target = widgets.Dropdown(description=_("Column with the class"), style=_STYLE, layout={"width": "320px"})
-        self.target.observe(self._target_chosen, "value")
-        choices = [(_("stop"), "stop"), (_("leave out"), "skip"), (_("set aside"), "set_aside")]
-        self.on_error = widgets.Dropdown(
-            options=choices, description=_("Unusable examples"), style=_STYLE, layout={"width": "230px"}
-        )
-        self.shares = {
-            split: widgets.BoundedIntText(percent, min=0, max=100, description=f"{_(split)} %", style=_STYLE)
-            for split, percent in (("train", 80), ("validation", 10), ("test", 10))
-        }
-        for share in self.shares.values():
-            share.layout.width = "160px"
-        self.seed = widgets.BoundedIntText(0, min=0, max=2**31, description=_("Seed"), style=_STYLE)
-        self.seed.layout.width = "140px"
-        self.save = widgets.Button(description=_("Save a version"), button_style="primary")
-        self.save.on_click(self._save)
-        pick = widgets.HBox((self.path, self.look), layout={"flex_flow": "row wrap"})
-        self._source = widgets.VBox((self.uploader, pick), layout={"max_width": "720px"})
-        self._form = widgets.VBox(
-            (
-                widgets.HBox((self.name, self.target, self.on_error), layout={"flex_flow": "row wrap"}),
-                widgets.HBox((*self.shares.values(), self.seed), layout={"flex_flow": "row wrap"}),
-                self.save,
-            )
-        )
-
-    def _list(self, name: str) -> None:
-        self._infos = {info.name: info for info in list_datasets()}
-        entries = [(f"{info.name} ({info.examples:,})", info.name) for info in self._infos.values()]
-        self.chooser.options = [(_("a new one"), _NEW), *entries]
-        self.chooser.value = name
-
-    def _chosen(self, _change: Any = None) -> None:
-        name = self.chooser.value
-        new = name == _NEW
-        self._source.layout.display = None if new else "none"
-        self._form.layout.display = None if new and self._preview else "none"
-        self.version.layout.display = "none" if new else None
-        self._say("")
-        if new:
-            self.view.clear()
-            if self._preview:
-                self.view.show_preview(self._preview)
-            return
-        self.version.options = list(reversed(self._infos[name].versions))
-        self.version.value = self._infos[name].versions[-1]
-        self._version_chosen()
-
-    def _version_chosen(self, _change: Any = None) -> None:
-        if self.chooser.value and self.version.value:
-            reference = f"{self.chooser.value}@{self.version.value}"
-            if self.view.shown != reference:
-                self._guarded(lambda: self._show(open_dataset(reference)))
-
-    def _show(self, dataset: Dataset) -> None:
-        self.dataset = dataset
-        self.view.show_dataset(dataset)
-        self.version.value = dataset.version
-
-    def _uploaded(self, change: Any) -> None:
-        if change["new"] is not None:
-            self._look(change["new"])
-
-    def _picked(self, _button: Any) -> None:
-        if self.path.value.strip():
-            self._look(Path(self.path.value.strip()).expanduser())
-
-    def _look(self, path: Path) -> None:
-        """Show what a file holds and offer to save it."""
-        self._path, self._preview = path, None
-        self._form.layout.display = "none"
-        self.view.clear()
-        self._guarded(lambda: self._show_preview(path))
-
-    def _show_preview(self, path: Path) -> None:
-        self._say(_("Reading {name} …", name=path.name))
-        found = preview(path)
-        self._say("")
-        self.target.layout.display = None if found.columns else "none"
-        self.target.options = found.columns
-        if found.columns:
-            self.target.value = found.target
-        self._preview = found
-        self.name.value = re.sub(r"[^a-z0-9._-]+", "-", path.stem.lower()).strip("-._") or "data"
-        self._form.layout.display = None
-        self.view.show_preview(found)
-
-    def _target_chosen(self, change: Any) -> None:
-        if change["new"] and self._preview is not None and self._preview.columns:
-            self._guarded(lambda: self.view.show_preview(preview(self._path or "", change["new"])))
-
-    def _save(self, _button: Any) -> None:
-        self.save.disabled = True
-        try:
-            self._guarded(self._import)
-        finally:
-            self.save.disabled = False
-            self.progress.value = ""
-
-    def _import(self) -> None:
-        if self._path is None:
-            return
-        options: dict[str, Any] = {
-            "split": {split: share.value / 100 for split, share in self.shares.items()},
-            "seed": self.seed.value,
-            "on_error": self.on_error.value,
-            "progress": self._advance,
-        }
-        name = self.name.value.strip()
-        if is_table(self._path):
-            dataset = import_table(self._path, name, self.target.value, **options)
-        else:
-            dataset = import_images(self._path, name, **options)
-        self._preview = None
+    def show_dataset(self, dataset: Dataset) -> None:
+        """Open a version, which may be new, and look at it."""
         self.dataset = dataset
         self._list(dataset.name)
-        self._chosen()
-        self._show(dataset)
-        self._say(_("{reference} is saved.", reference=dataset.reference), kind="done")
+        self.select("look")
 
-    def _advance(self, done: int, total: int) -> None:
-        percent = 100 * done // max(1, total)
-        if percent != getattr(self, "_percent", None):
-            self._percent = percent
-            label = escape(_("Saving"))
-            bar = f'<label>{label} <progress max="100" value="{percent}"></progress></label> {percent} %'
-            self.progress.value = balance.styled(f"<p>{bar}</p>")
+    def select(self, name: str) -> None:
+        """Bring a tab to the front."""
+        self.selector.selected = list(self.tabs).index(name)
+        self._show()
 
-    def _guarded(self, action: Any) -> None:
+    def _list(self, name: str) -> None:
+        """Offer the datasets there are; ``name`` is the one that is open."""
+        self._infos = {info.name: info for info in list_datasets()}
+        entries = [(f"{info.name} ({info.examples:,})", info.name) for info in self._infos.values()]
+        with self._unobserved():
+            self.chooser.options = [(_("a new one"), _NEW), *entries]
+            self.chooser.value = name if name in self._infos else _NEW
+            self._list_versions()
+
+    def _list_versions(self) -> None:
+        known = self._infos.get(self.chooser.value)
+        self.version.layout.display = None if known else "none"
+        self.version.options = list(reversed(known.versions)) if known else []
+        if known and self.dataset is not None and self.dataset.name == known.name:
+            self.version.value = self.dataset.version
+
+    @contextmanager
+    def _unobserved(self) -> Iterator[None]:
+        """Change the choosers without opening anything."""
+        self._quiet = True
+        try:
+            yield
+        finally:
+            self._quiet = False
+
+    def _chosen(self, _change: Any = None) -> None:
+        if self._quiet:
+            return
+        self.say("")
+        if self.chooser.value == _NEW:
+            self.dataset = None
+            with self._unobserved():
+                self._list_versions()
+            self.select("import")
+            return
+        self._open(self.chooser.value)
+
+    def _version_chosen(self, _change: Any = None) -> None:
+        if not self._quiet and self.chooser.value and self.version.value:
+            self._open(f"{self.chooser.value}@{self.version.value}")
+
+    def _open(self, reference: str) -> None:
+        def opened() -> None:
+            self.dataset = open_dataset(reference)
+            with self._unobserved():
+                self._list_versions()
+            if self.selector.selected == 0:
+                self.select("look")
+            else:
+                self._show()
+
+        self.guarded(opened)
+
+    def _selected(self, _change: Any) -> None:
+        self._show()
+
+    def _show(self) -> None:
+        """Let the tab in front show what is open; the others do when they come to the front."""
+        name, tab = list(self.tabs.items())[self.selector.selected]
+        dataset = self.dataset
+        lacks_one = dataset is None and name != "import"
+        tab.layout.display = "none" if lacks_one else None
+        self.nothing.layout.display = None if lacks_one else "none"
+        if dataset is not None and self._shown.get(name) != dataset.reference:
+            self._shown[name] = dataset.reference
+            self.guarded(lambda: tab.show_dataset(dataset))
+
+    def guarded(self, action: Callable[[], None]) -> None:
         """Do it, or say in words why not; nothing a person does here ends in a silent failure."""
         try:
             action()
         except ArmillaryError as error:
-            self._say(error.what, error.remedy, kind="error")
+            self.say(error.what, error.remedy, kind="error")
         except Exception as error:
-            self._say(f"{type(error).__name__}: {error}", kind="error")
+            self.say(f"{type(error).__name__}: {error}", kind="error")
 
-    def _say(self, what: str, remedy: str = "", kind: str = "") -> None:
+    def say(self, what: str, remedy: str = "", kind: str = "") -> None:
+        """Say something below the tabs; ``kind`` is ``"error"``, ``"done"`` or nothing."""
         role = "alert" if kind == "error" else "status"
         text = f"<strong>{escape(what)}</strong> {escape(remedy)}" if kind else escape(what)
         self.message.value = balance.styled(f'<p role="{role}" class="arm-data-{kind or "note"}">{text}</p>')

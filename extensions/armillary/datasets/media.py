@@ -85,29 +85,28 @@ class Medium:
 
     def sound(self) -> tuple[NDArray[np.float32], int]:
         """Return samples ``(frames, channels)`` in [-1, 1] and the sampling rate in Hz."""
-        soundfile = _soundfile()
-        samples, rate = soundfile.read(self._opened(), dtype="float32", always_2d=True)
-        return samples, int(rate)
+        with opened_sound(self) as sound:
+            return sound.read(dtype="float32", always_2d=True), int(sound.samplerate)
 
     def frames(self, every: int = 1) -> Iterator[NDArray[np.uint8]]:
         """Yield every so many-th frame as ``(height, width, 3)``."""
-        with _av().open(self._opened()) as container:
+        with opened_video(self) as container:
             for index, frame in enumerate(container.decode(video=0)):
                 if index % every == 0:
                     yield frame.to_ndarray(format="rgb24")
 
     def sampled_frames(self, count: int) -> NDArray[np.uint8]:
         """Return so many frames ``(count, height, width, 3)``, evenly from the whole video; all of a shorter one."""
-        with _av().open(self._opened()) as container:
+        with opened_video(self) as container:
             total = sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
         wanted = set(((np.arange(count) + 0.5) * total / count).astype(int).tolist())
-        with _av().open(self._opened()) as container:
+        with opened_video(self) as container:
             decoded = enumerate(islice(container.decode(video=0), max(wanted) + 1))
             return np.stack([frame.to_ndarray(format="rgb24") for index, frame in decoded if index in wanted])
 
     def sound_blocks(self) -> Iterator[tuple[NDArray[np.float32], int]]:
         """Yield the samples that `sound` returns in blocks, and the sampling rate with each."""
-        with _soundfile().SoundFile(self._opened()) as sound:
+        with opened_sound(self) as sound:
             for block in sound.blocks(_BLOCK, dtype="float32", always_2d=True):
                 yield block, int(sound.samplerate)
 
@@ -116,7 +115,7 @@ class Medium:
 
         Where the frames that can be decoded by themselves are far apart, they come somewhat before their part begins.
         """
-        with _av().open(self._opened()) as container:
+        with opened_video(self) as container:
             stream = container.streams.video[0]
             start, duration = stream.start_time or 0, stream.duration or 0
             for part in range(count if duration else 1):
@@ -131,17 +130,28 @@ class Medium:
 
     def frame_count(self) -> int:
         """Return the number of frames of a video, by decoding all of them."""
-        with _av().open(self._opened()) as container:
+        with _av().open(self.source()) as container:
             return sum(1 for _frame in container.decode(video=0))
 
     def frames_at(self, wanted: Set[int]) -> dict[int, NDArray[np.uint8]]:
         """Return some frames of a video by their numbers, each ``(height, width, 3)``."""
-        with _av().open(self._opened()) as container:
+        with _av().open(self.source()) as container:
             decoded = enumerate(container.decode(video=0))
             return {index: frame.to_ndarray(format="rgb24") for index, frame in decoded if index in wanted}
 
-    def _opened(self) -> Any:
+    def source(self) -> Any:
+        """Return what libraries that read media open: a path or a file in memory."""
         return str(self.file) if self.data is None else io.BytesIO(self.data)
+
+
+def opened_sound(medium: Medium) -> Any:
+    """Return a ``soundfile.SoundFile``, to be closed."""
+    return _soundfile().SoundFile(medium.source())
+
+
+def opened_video(medium: Medium) -> Any:
+    """Return PyAV's container of a video, to be closed."""
+    return _av().open(medium.source())
 
 
 def put_beside(folder: Path, data: bytes, path: str) -> StoredFile:
@@ -232,6 +242,18 @@ def _check_video(data: bytes, max_pixels: int) -> None:
         raise BadMediumError(_("it has no pictures in it"))
     if seconds < 0.5 * expected:
         raise BadMediumError(_("it is truncated"))
+
+
+def duration(feature: Audio | Video, medium: Medium) -> float | None:
+    """Return how long a sound or video is, in seconds, as its header says; None where it does not or is damaged."""
+    try:
+        if isinstance(feature, Audio):
+            with opened_sound(medium) as sound:
+                return float(sound.frames / sound.samplerate)
+        with opened_video(medium) as container:
+            return None if container.duration is None else container.duration / 1_000_000
+    except (RuntimeError, ValueError, OSError):  # also FFmpeg's and libsndfile's errors
+        return None
 
 
 def medium_feature(path: str) -> Image | Audio | Video | None:

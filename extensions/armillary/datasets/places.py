@@ -49,4 +49,13 @@ def is_local(place: Place) -> bool:
 
 def cache_folder() -> Path:
     """Return where files of other places are kept: ``ARMILLARY_CACHE``, else ``~/.cache/armillary``."""
-    return Path(os.environ.get("ARMILLARY_CACHE") or "~/.cache/armillary").expanduser() / "datasets"
+    return _cache() / "datasets"
+
+
+def uploads_folder() -> Path:
+    """Return where uploaded files lie until they are imported."""
+    return _cache() / "uploads"
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("ARMILLARY_CACHE") or "~/.cache/armillary").expanduser()

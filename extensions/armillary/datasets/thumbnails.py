@@ -1,4 +1,4 @@
-"""A page of pictures with their classes, in one widget."""
+"""Some pictures with their classes, in one widget."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ _STATIC = Path(__file__).parent / "static"
 
 
 class Thumbnails(anywidget.AnyWidget):
-    """Shows ``images`` (PNG or JPEG bytes) with ``captions``; asks for other pages by changing ``page``.
+    """Shows ``images`` (PNG or JPEG bytes) with ``captions``.
 
-    Arrow keys, Home and End move between pictures, Page Up and Page Down between pages. A picture without bytes is
-    shown as damaged.
+    Arrow keys, Home and End move between pictures. A picture without bytes is shown as damaged.
     """
 
     _esm = _STATIC / "thumbnails.js"
@@ -27,22 +26,11 @@ class Thumbnails(anywidget.AnyWidget):
     images = traitlets.List(traitlets.Bytes()).tag(sync=True)
     captions = traitlets.List(traitlets.Unicode()).tag(sync=True)
     title = traitlets.Unicode("").tag(sync=True)
-    page = traitlets.Int(0).tag(sync=True)
-    pages = traitlets.Int(1).tag(sync=True)
 
     def __init__(self) -> None:
-        super().__init__(
-            texts={
-                "previous": _("Previous page"),
-                "next": _("Next page"),
-                "page": _("Page {page} of {pages}"),
-                "damaged": _("damaged"),
-                "none": _("No pictures here."),
-            }
-        )
+        super().__init__(texts={"damaged": _("damaged")})
 
-    def show(self, title: str, images: list[bytes], captions: list[str], page: int = 0, pages: int = 1) -> None:
-        """Show one page at once."""
+    def show(self, title: str, images: list[bytes], captions: list[str]) -> None:
+        """Show all of them at once."""
         with self.hold_sync():
             self.title, self.images, self.captions = title, images, captions
-            self.page, self.pages = page, max(1, pages)

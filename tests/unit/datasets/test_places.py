@@ -36,6 +36,17 @@ def test_an_object_store_holds_what_a_folder_holds(remote, few_digits):
     assert datasets.list()[0].versions == (1, 2)
 
 
+def test_looking_at_a_far_dataset_brings_no_shard_here(remote, few_digits, tmp_path):
+    far = datasets.import_arrays(*few_digits, name="digits")
+    pages = datasets.browse.Pages(far, datasets.browse.Filters(class_name="7"))
+    assert [example["label"] for example in pages.page().examples] == ["7"] * 12
+    np.testing.assert_array_equal(np.asarray(pages.medium(84, "image").image()), few_digits[0][84])
+    assert not pages.has_unchecked
+    kept = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert {path.read_bytes()[:4] for path in kept} == {b"PAR1"}
+    assert len(kept) == 1  # of the split
+
+
 def test_long_media_are_brought_here_when_they_are_read(remote, monkeypatch, png):
     from armillary.datasets.importing import examples
 

@@ -122,9 +122,14 @@ def _check_parts(parts: Mapping[str, str]) -> None:
         raise DatasetError(_("There are no parts."), _("Give for instance {example}.", example='{"image": ".png"}'))
 
 
+def kind_of_file(path: str) -> str | None:
+    """Return ``"image"``, ``"audio"``, ``"video"`` or ``"text"`` by a file's name, None for another."""
+    suffix = PurePosixPath(path).suffix.lower()
+    return next((kind for kind, ends in _SUFFIXES.items() if suffix in ends), None)
+
+
 def _kind(end: str) -> str | None:
-    suffix = PurePosixPath(f"x{end}").suffix.lower()
-    return end if end in _SUFFIXES else next((kind for kind, ends in _SUFFIXES.items() if suffix in ends), None)
+    return end if end in _SUFFIXES else kind_of_file(f"x{end}")
 
 
 def _stem(path: str, end: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from armillary.datasets.manifest import Manifest, read_manifest
-from armillary.datasets.places import Place
+from armillary.datasets.places import Place, is_local
 from armillary.datasets.verified_files import verified_file
 
 #: What the rows of a buffer may take, all ranks together: 16 row groups of 256 photographs of 64 KiB.
@@ -51,8 +52,22 @@ class RowGroups:
         """Return the group of each row."""
         return np.searchsorted(self.starts, rows, side="right") - 1
 
-    def read(self, group: int, columns: Sequence[str], rows: NDArray[np.int64] | None = None) -> pa.Table:
+    def rows(self, group: int) -> NDArray[np.int64]:
+        """Return the rows of a group, as numbered in the version."""
+        first = int(self.starts[group])
+        return np.arange(first, first + self.footer(group).num_rows)
+
+    def footer(self, group: int) -> Any:
+        """Return what the shard's end says of a group: a ``pyarrow.parquet.RowGroupMetaData``."""
+        return self.footers[self.shard[group]].row_group(self.index[group])
+
+    def read(
+        self, group: int, columns: Sequence[str], rows: NDArray[np.int64] | None = None, *, verify: bool = True
+    ) -> pa.Table:
         """Return a row group, or only some of its ``rows`` (as numbered in the version).
+
+        ``verify=False`` is for looking, where a person waits: the shard, which may have 256 MiB or be far away, is not
+        read whole to compare its hash.
 
         Raises
         ------
@@ -60,10 +75,26 @@ class RowGroups:
             When its shard is missing or its bytes are not those that were saved.
         """
         shard = self.shard[group]
-        path = verified_file(self.folder, self.manifest.shards[shard])
-        with pq.ParquetFile(path, metadata=self.footers[shard], memory_map=True) as parquet:
-            table = parquet.read_row_group(self.index[group], columns=list(columns), use_threads=False)
+        if verify or is_local(self.folder):
+            table = self._read_here(shard, self.index[group], columns, verify)
+        else:
+            with (self.folder / self.manifest.shards[shard].file).open("rb") as opened:
+                table = _read(opened, self.footers[shard], self.index[group], columns)
         return table if rows is None or len(rows) == len(table) else table.take(rows - self.starts[group])
+
+    def _read_here(self, shard: int, index: int, columns: Sequence[str], verify: bool) -> pa.Table:
+        file = self.manifest.shards[shard]
+        path = verified_file(self.folder, file) if verify else Path(self.folder / file.file)
+        try:
+            return _read(path, self.footers[shard], index, columns, memory_map=True)
+        except (OSError, pa.ArrowException):
+            verified_file(self.folder, file)  # says what is wrong
+            raise
+
+
+def _read(source: Any, footer: Any, index: int, columns: Sequence[str], memory_map: bool = False) -> pa.Table:
+    with pq.ParquetFile(source, metadata=footer, memory_map=memory_map) as parquet:
+        return parquet.read_row_group(index, columns=list(columns), use_threads=False)
 
 
 @lru_cache(maxsize=8)

@@ -1,5 +1,4 @@
-// A page of pictures: one list, walked with the arrow keys.
-const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, key) => String(values[key] ?? ""));
+// Some pictures: one list, walked with the arrow keys.
 
 /** @param {DataView} view */
 function url(view) {
@@ -14,21 +13,7 @@ function render({ model, el }) {
   root.className = "arm-thumbs";
   const heading = document.createElement("h4");
   const list = document.createElement("ul");
-  const nav = document.createElement("nav");
-  const previous = document.createElement("button");
-  const next = document.createElement("button");
-  const where = document.createElement("span");
-  for (const [button, sign, text] of [[previous, "‹", texts.previous], [next, "›", texts.next]]) {
-    button.type = "button";
-    button.textContent = sign;
-    button.setAttribute("aria-label", text);
-    button.title = text;
-  }
-  where.setAttribute("role", "status");
-  nav.append(previous, where, next);
-  const none = document.createElement("p");
-  none.textContent = texts.none;
-  root.append(heading, list, none, nav);
+  root.append(heading, list);
   el.append(root);
   let urls = [];
 
@@ -61,23 +46,10 @@ function render({ model, el }) {
     urls.forEach(URL.revokeObjectURL);
     urls = [];
     const images = model.get("images"), captions = model.get("captions");
-    const [page, pages] = [model.get("page"), model.get("pages")];
     heading.textContent = model.get("title");
     heading.hidden = !model.get("title");
     list.setAttribute("aria-label", model.get("title"));
     list.replaceChildren(...images.map((view, index) => item(view, captions[index] ?? "", index)));
-    none.hidden = images.length > 0;
-    nav.hidden = pages < 2;
-    previous.disabled = page <= 0;
-    next.disabled = page >= pages - 1;
-    where.textContent = fill(texts.page, { page: page + 1, pages });
-  }
-
-  function turn(step) {
-    const page = model.get("page") + step;
-    if (page < 0 || page >= model.get("pages")) return;
-    model.set("page", page);
-    model.save_changes();
   }
 
   function perRow() {
@@ -98,16 +70,12 @@ function render({ model, el }) {
     const at = [...list.children].indexOf(document.activeElement);
     if (at < 0) return;
     const moves = { ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - perRow(), ArrowDown: at + perRow(), Home: 0, End: list.children.length - 1 };
-    if (event.key in moves) move(at, moves[event.key]);
-    else if (event.key === "PageDown") turn(1);
-    else if (event.key === "PageUp") turn(-1);
-    else return;
+    if (!(event.key in moves)) return;
+    move(at, moves[event.key]);
     event.preventDefault();
     event.stopPropagation(); // the notebook has its own use for these keys
   });
-  previous.addEventListener("click", () => turn(-1));
-  next.addEventListener("click", () => turn(1));
-  const changes = "change:images change:captions change:title change:page change:pages";
+  const changes = "change:images change:captions change:title";
   let waiting = 0;
   const redraw = () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(draw); };
   model.on(changes, redraw);

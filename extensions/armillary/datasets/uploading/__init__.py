@@ -1,0 +1,1 @@
+"""Files on their way from a browser to the kernel: they arrive in pieces and go on where they were cut."""
