@@ -182,7 +182,7 @@ class Dataset:
 
     def splits_of(self, rows: Sequence[int] | NDArray[np.int64]) -> tuple[str, ...]:
         """Return the split of each of these rows."""
-        return tuple(self.assignment.names[code] for code in self._assignment.codes[np.asarray(rows, np.int64)])
+        return tuple(self.assignment.names[code] for code in self.assignment.codes[np.asarray(rows, np.int64)])
 
     def labels(self, split: str | None = "train") -> NDArray[np.int64]:
         """Return the class indices of a split, ``(n,)``.
