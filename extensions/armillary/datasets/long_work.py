@@ -49,7 +49,7 @@ class LongWork:
         self.wish = threading.Event()
         self.is_busy = False
         self.start = widgets.Button(description=title, button_style="primary", icon="play")
-        self.cancel = widgets.Button(description=_("Cancel"), disabled=True)
+        self.cancel = widgets.Button(description=_("Cancel"), disabled=True, layout={"width": "auto"})
         self.cancel.on_click(lambda _button: self.wish.set())
         self.progress, self.message = widgets.HTML(), widgets.HTML()
 

@@ -40,21 +40,27 @@ class CheckPanel(widgets.VBox):
         self.dataset = open_dataset(data)
         self.view: CheckView | None = None
         self.work = LongWork(_("Check"), _("Checking"), _("Cancelled."), self._allow)
-        self.work.start.on_click(lambda _button: self.work.begin(self._check))
+        self.work.start.on_click(lambda _button: self._begin())
         self.apply = widgets.Button(description=_("Apply accepted"), icon="check", layout={"width": "auto"})
         self.apply.on_click(lambda _button: self.work.guarded(self._apply))
         self.bar = EditsBar(saved=saved)
         self._place = widgets.VBox()
-        title = widgets.HTML(balance.styled(_introduced(self.dataset)))
-        row = {"flex_flow": "row wrap", "align_items": "center"}
-        buttons = widgets.HBox((self.work.start, self.work.cancel, self.apply), layout=row)
-        super().__init__((title, buttons, self.work.progress, self.work.message, self.bar, self._place))
+        introduction = widgets.HTML(balance.styled(f'<p class="arm-data-facts">{escape(_introduction())}</p>'))
+        buttons = widgets.HBox((self.work.start, self.work.cancel), layout={"flex_flow": "row wrap"})
+        apply = widgets.HBox((self.apply,))
+        # What is done with the findings comes after them, for eyes and for who listens.
+        super().__init__((introduction, buttons, self.work.progress, self._place, apply, self.work.message, self.bar))
         self._allow()
 
     @property
     def report(self) -> CheckReport | None:
         """What was found; None before the first check."""
         return self.view.report if self.view is not None else None
+
+    def _begin(self) -> None:
+        self.view = None
+        self._place.children = ()
+        self.work.begin(self._check)
 
     def _check(self, progress: Progress) -> None:
         view = CheckView(check(self.dataset, progress=progress))
@@ -66,11 +72,11 @@ class CheckPanel(widgets.VBox):
     def _apply(self) -> None:
         if self.view is None:
             return
+        self.work.say("")
         edits = edit(self.dataset)
         edits.apply(self.view.suggestions)
         self.view.accepted = []
         self.bar.show(edits)
-        self.work.say(_("Applied. Save a version to keep it; until then it can be undone."))
 
     def _allow(self) -> None:
         """Let accepted suggestions be applied, when there are any."""
@@ -78,9 +84,8 @@ class CheckPanel(widgets.VBox):
         self.apply.layout.display = None if self.view is not None and self.view.kinds else "none"
 
 
-def _introduced(dataset: Dataset) -> str:
-    text = _(
+def _introduction() -> str:
+    return _(
         "Looks for missing values, what cannot be read, copies, outliers, likely wrong classes and more. Nothing is "
         "changed by it: you decide what to do about each finding."
     )
-    return f'<h3>{escape(_("Check {name}", name=dataset.reference))}</h3><p class="arm-data-facts">{escape(text)}</p>'
