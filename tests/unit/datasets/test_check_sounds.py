@@ -112,7 +112,8 @@ def test_one_picture_with_two_captions_in_two_splits_is_a_leak(store):
     ]
     rows.append({**rows[0], "caption": "Something else about the same bird, said in other words."})
     rows.append(dict(rows[1]))
-    ds = datasets.import_examples(rows, birds.features, "birds", split={"train": 0.5, "test": 0.5}, seed=2)
+    ds = datasets.import_examples(rows, birds.features, "birds", split=None)
+    ds = ds.split(train=0.5, validation=0, test=0.5, seed=2, duplicates=False)
     report = datasets.check(ds)
     splits = ds.split_of_rows()
     same, whole = (0, len(rows) - 2), (1, len(rows) - 1)
