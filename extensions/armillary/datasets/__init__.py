@@ -94,6 +94,7 @@ __all__ = [
     "access",
     "browse",
     "check",
+    "check_panel",
     "delete",
     "describe",
     "diff",
@@ -139,6 +140,13 @@ def panel(dataset: Dataset | str | None = None) -> Any:
     from armillary.datasets.dataset_panel import DatasetsPanel
 
     return DatasetsPanel(dataset)
+
+
+def check_panel(dataset: Dataset | str) -> Any:
+    """Return the panel that checks ``dataset``, shows what was found, and saves what is accepted as a new version."""
+    from armillary.datasets.checking.check_panel import CheckPanel
+
+    return CheckPanel(dataset)
 
 
 def recipe_panel(dataset: Dataset | str, *, cluster: Any = None, recipe: Recipe | None = None) -> Any:

@@ -11,9 +11,12 @@ import ipywidgets as widgets
 from armillary_kernels.texts import translator
 
 from armillary.datasets import balance
+from armillary.datasets.check_tab import CheckTab
 from armillary.datasets.dataset import Dataset, list_datasets, open_dataset
 from armillary.datasets.import_tab import ImportTab
+from armillary.datasets.label_tab import LabelTab
 from armillary.datasets.look_tab import LookTab
+from armillary.datasets.prepare_tab import PrepareTab
 from armillary.datasets.tabs import Tabs
 from armillary.datasets.versions_tab import VersionsTab
 from armillary.errors import ArmillaryError
@@ -38,6 +41,9 @@ class PanelTab(Protocol):
 _TABS: tuple[tuple[str, Callable[[], str], Callable[[DatasetsPanel], Any]], ...] = (
     ("import", lambda: _("Import"), lambda panel: ImportTab(panel)),
     ("look", lambda: _("Look"), lambda _panel: LookTab()),
+    ("check", lambda: _("Check"), lambda panel: CheckTab(panel)),
+    ("label", lambda: _("Label"), lambda panel: LabelTab(panel)),
+    ("prepare", lambda: _("Prepare"), lambda panel: PrepareTab(panel)),
     ("versions", lambda: _("Versions"), lambda panel: VersionsTab(panel)),
 )
 
@@ -76,11 +82,24 @@ class DatasetsPanel(widgets.VBox):
         self.version.observe(self._version_chosen, "value")
         self.selector.observe(self._selected, "selected")
 
-    def show_dataset(self, dataset: Dataset) -> None:
-        """Open a version, which may be new, and look at it."""
+    def show_dataset(self, dataset: Dataset, tab: str = "look") -> None:
+        """Open a version, which may be new, in a tab."""
         self.dataset = dataset
         self._list(dataset.name)
-        self.select("look")
+        self.select(tab)
+
+    def show_saved(self, dataset: Dataset) -> None:
+        """Look at a version that a tab has saved, and say so."""
+        self.show_dataset(dataset)
+        self.say_saved(dataset)
+
+    def say_saved(self, dataset: Dataset) -> None:
+        """Say that a version is saved."""
+        self.say(_("{reference} is saved.", reference=dataset.reference), kind="done")
+
+    def list_again(self) -> None:
+        """Offer what others, or another tab, have saved."""
+        self._list(self.dataset.name if self.dataset is not None else "")
 
     def select(self, name: str) -> None:
         """Bring a tab to the front."""
@@ -141,6 +160,7 @@ class DatasetsPanel(widgets.VBox):
         self.guarded(opened)
 
     def _selected(self, _change: Any) -> None:
+        self.say("")  # it was about what another tab did
         self._show()
 
     def _show(self) -> None:

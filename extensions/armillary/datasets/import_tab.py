@@ -140,8 +140,7 @@ class ImportTab(widgets.VBox):
         )
         self._clear()
         self.uploader.forget()
-        self._panel.show_dataset(dataset)
-        self._panel.say(_("{reference} is saved.", reference=dataset.reference), kind="done")
+        self._panel.show_saved(dataset)
 
     def _advance(self, done: int, total: int) -> None:
         percent = 100 * done // max(1, total)

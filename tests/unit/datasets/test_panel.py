@@ -110,7 +110,7 @@ def test_choosing_a_dataset_and_a_version_shows_it(digits, few_digits):
 
 def test_only_the_tab_in_front_is_seen(digits):
     panel = datasets.panel("digits@1")
-    assert panel.selector.titles == ["Import", "Look", "Versions"]
+    assert panel.selector.titles == ["Import", "Look", "Check", "Label", "Prepare", "Versions"]
     assert (panel.tabs["import"].layout.display, panel.tabs["look"].layout.display) == ("none", None)
     panel.selector.selected = 0
     assert (panel.tabs["import"].layout.display, panel.tabs["look"].layout.display) == (None, "none")
@@ -150,7 +150,7 @@ def test_the_panel_speaks_chinese(digits, monkeypatch):
     monkeypatch.setenv("ARMILLARY_LANGUAGE", "zh")
     panel = datasets.panel("digits")
     assert panel.chooser.description == "数据集"
-    assert panel.selector.titles == ["导入", "查看", "版本"]
+    assert panel.selector.titles == ["导入", "查看", "检查", "标注", "处理", "版本"]
     assert "各类别样本数" in panel.tabs["look"].summary.value
     assert panel.tabs["import"].uploader.texts["choose"] == "选择文件"
     assert panel.tabs["look"].examples.texts["next"] == "下一页"

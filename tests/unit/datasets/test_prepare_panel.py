@@ -24,7 +24,7 @@ def add(view, name, **parameters):
 
 
 def test_steps_are_chosen_ordered_and_removed(view):
-    assert view.start.disabled
+    assert view.work.start.disabled
     add(view, "normalise")
     add(view, "resize", height=20, width=20)
     add(view, "flip", direction="both", probability=1.0)
@@ -35,7 +35,7 @@ def test_steps_are_chosen_ordered_and_removed(view):
     up.click()
     view.listed.children[2].children[2].click()
     assert view.recipe == Recipe([steps.Resize(20, 20), steps.Normalise()])
-    assert not view.start.disabled
+    assert not view.work.start.disabled
     assert [line.children[0].disabled for line in view.listed.children] == [True, False]
 
 
@@ -67,7 +67,7 @@ def test_examples_before_and_after(view, png):
     assert view.trials.value.count('alt="14 × 14"') == 6
     add(view, "scale")
     view.try_out.click()
-    assert "Step &#x27;scale&#x27; does not fit any column" in view.message.value
+    assert "Step &#x27;scale&#x27; does not fit any column" in view.work.message.value
     rows = [{"image": png((9, 9)), "text": "<b>crow</b>", "n": 1.5}, {"image": png((4, 4)), "text": None, "n": None}]
     features = {"image": Image(), "text": Value("string"), "n": Value("float64")}
     given = datasets.import_examples(rows, features, "given", split=None)
@@ -81,17 +81,17 @@ def test_examples_before_and_after(view, png):
 def test_prepared_with_progress(view, digits):
     add(view, "flip", probability=1.0)
     view.name.value, view.copies.value = "flipped", 1
-    view.start.click()
-    view.wait(60)
-    assert "flipped@1 is saved: 220 examples." in view.message.value
-    assert 'role="status"' in view.message.value
-    assert (view.progress.value, view.start.disabled, view.cancel.disabled) == ("", False, True)
+    view.work.start.click()
+    view.work.wait(60)
+    assert "flipped@1 is saved: 220 examples." in view.work.message.value
+    assert 'role="status"' in view.work.message.value
+    assert (view.work.progress.value, view.work.start.disabled, view.work.cancel.disabled) == ("", False, True)
     x, before = view.dataset.arrays("train")[0], digits.arrays("train")[0]
     np.testing.assert_array_equal(x[1::2], before[:, :, ::-1])
     view.name.value = "Not A Name"
-    view.start.click()
-    view.wait(60)
-    assert "cannot name a dataset" in view.message.value
+    view.work.start.click()
+    view.work.wait(60)
+    assert "cannot name a dataset" in view.work.message.value
 
 
 def test_cancelled_and_begun_again(digits, view, monkeypatch):
@@ -101,26 +101,26 @@ def test_cancelled_and_begun_again(digits, view, monkeypatch):
     def wait_for_cancel(change):
         if change["new"]:
             begun.set()
-            view._cancelled.wait(30)
+            view.work.wish.wait(30)
 
-    view.progress.observe(wait_for_cancel, "value")
+    view.work.progress.observe(wait_for_cancel, "value")
     add(view, "rotate")
-    view.start.click()
+    view.work.start.click()
     assert begun.wait(30)
-    assert view.start.disabled
-    view.cancel.click()
-    view.wait(60)
-    assert "Cancelled. What was done is kept" in view.message.value
+    assert view.work.start.disabled
+    view.work.cancel.click()
+    view.work.wait(60)
+    assert "Cancelled. What was done is kept" in view.work.message.value
     assert [info.versions for info in datasets.list()] == [(1,)]
-    view.progress.unobserve_all()
-    view.start.click()
-    view.wait(60)
+    view.work.progress.unobserve_all()
+    view.work.start.click()
+    view.work.wait(60)
     assert view.dataset.reference == "digits@2"
 
 
 def test_in_chinese(digits, monkeypatch):
     monkeypatch.setenv("ARMILLARY_LANGUAGE", "zh")
     view = datasets.recipe_panel(digits)
-    assert view.start.description == "开始处理"
+    assert view.work.start.description == "开始处理"
     add(view, "resize", height=0)
     assert "请给出不小于 1 的整数。" in view.steps.message.value

@@ -70,7 +70,7 @@ class StepForm(widgets.VBox):
             widgets.SelectMultiple, _("Columns"), options=columns, rows=min(5, len(columns)), label=_LABEL
         )
         self.chosen.tooltip = _("None chosen means all that fit")
-        self.button = widgets.Button(description=_("Add this step"), layout={"width": "auto"})
+        self.button = widgets.Button(description=_("Add this step"), layout={"width": "max-content"})
         self.button.on_click(lambda _button: self._made())
         self.message = widgets.HTML()
         self.parameters: dict[str, Any] = {}

@@ -19,13 +19,16 @@ _ = translator(__file__)
 
 _LONGEST_TEXT, _LONGEST_LIST = 200, 12
 _CELL = 'style="padding:4px 10px;vertical-align:top;text-align:left"'
+#: Small pictures are enlarged, with their pixels as they are.
+_PICTURE = 'style="display:block;margin:0;min-width:64px;min-height:64px;object-fit:contain;image-rendering:pixelated"'
 
 
 def trial_table(trials: Sequence[Trial]) -> str:
     """Return the table: a row for each example and column that changes."""
     rows = "".join(_rows(trial) for trial in trials)
     heads = "".join(f'<th scope="col" {_CELL}>{escape(text)}</th>' for text in _heads())
-    caption = f"<caption>{escape(_('Examples before and after'))}</caption>"
+    title = escape(_("Examples before and after"))
+    caption = f'<caption style="text-align:left;font-weight:600;padding:4px 10px">{title}</caption>'
     table = f"<table>{caption}<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     return f'<div style="overflow-x:auto" tabindex="0" role="group">{table}</div>'
 
@@ -85,4 +88,4 @@ def _medium(value: Any) -> str:
     width, height = value.image().size
     size = f"{width} × {height}"
     data = base64.b64encode(thumbnail(value.read())).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{escape(size)}"><br>{escape(size)}'
+    return f'<img src="data:image/png;base64,{data}" alt="{escape(size)}" {_PICTURE}><small>{escape(size)}</small>'
