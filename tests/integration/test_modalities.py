@@ -252,6 +252,8 @@ def test_videos(again):
     assert finding.kind == "near_duplicate"
     assert ready.features == {"video": Sequence(Image(), 6)}
     assert_whole(ds, parted, ready)
+    x = read_in_both(ready, 2)
+    assert tuple(x["values"].shape) == (2, 6, 3, 36, 64)
     x = read_in_both(parted, 2, frames=3)
     assert tuple(x["values"].shape) == (2, 3, 3, 272, 640)
     again(made, ds, parted, ready)

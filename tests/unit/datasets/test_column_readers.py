@@ -177,6 +177,15 @@ def test_pictures_of_several_sizes_are_padded(store, png):
     np.testing.assert_array_equal(last["mask"], x["mask"])
 
 
+def test_a_list_of_pictures_is_read_as_a_video_is(store, png):
+    features = {"frames": Sequence(Image())}
+    lists = [[png((4, 3), 255), png((2, 1), 51)], [png((5, 2), 255)], [], None]
+    x = only(save([{"frames": each} for each in lists], features))
+    assert x["values"].shape == (4, 2, 3, 5, 3)
+    assert x["mask"].sum(axis=(1, 2, 3)).tolist() == [24, 10, 0, 0]
+    np.testing.assert_array_equal(x["values"][0, 1, :, :, 0], np.pad([[0.2, 0.2]], ((0, 2), (0, 3))).astype("f4"))
+
+
 def test_the_picture_that_models_take_may_come_beside_its_class(digits):
     whole = only(digits)
     x = only(digits, columns=["image", "label"])
