@@ -4,6 +4,7 @@
 """
 
 import ast
+import json
 import re
 import shlex
 import sys
@@ -82,6 +83,51 @@ def test_the_datasets_guide(run, person):
     assert "1. impute(method='median')" in text
     assert "iris@1 cannot be deleted: iris@2 refer to it" in text
     assert "iris@2 → iris-again@1: 0 added, 0 removed, 0 relabelled, 0 in other splits" in text
+
+
+#: The guide on each kind of data, and what it says when it has gone all the way.
+KINDS = {
+    "images": ["digit-pictures@2: 0 added, 1 removed, 3 relabelled", "torch.Size([64, 1, 28, 28])"],
+    "texts": ["Nearly the same example stands", "leaks: 0", "torch.Size([32, 24])"],
+    "sounds": ["5_90.flac · There is nothing to hear", "5_91.flac · ", "torch.Size([32, 48, 40])"],
+    "videos": ["left_99.mp4", "it is no video in a known format", "torch.Size([8, 4, 3, 48, 48])"],
+    "tables": ["horsepower: 10 values are missing", "cars: 80 to 82", "torch.Size([32, 7])"],
+    "boxes": ["The same example stands 2 times", "<Dataset pages@2: 40 examples", "torch.Size([8, 3, 96, 128])"],
+    "translations": ["'zh': '文件'", "{'en': torch.Size([16, 48]), 'zh': torch.Size([16, 48])}"],
+    "several": ["there is no file for 'caption' (.txt)", "'sound': torch.Size([16, 32, 32])"],
+}
+
+
+def test_the_guides_on_each_kind_of_data(run, person):
+    """In one kernel, which forgets all variables between them: loading PyTorch anew for each would take most time."""
+    guides = {path.stem.removeprefix("datasets-"): path for path in (NOTEBOOKS / "guides").glob("datasets-*.ipynb")}
+    assert guides.keys() == KINDS.keys()
+    (person.home / "kinds.ipynb").write_text(json.dumps(one_after_the_other(guides)))
+    run(person.home / "kinds.ipynb", "-o", "kinds-out.ipynb")
+    said = dict.fromkeys(KINDS, "")
+    for cell in json.loads((person.home / "kinds-out.ipynb").read_text())["cells"]:
+        if "guide" in cell["metadata"]:
+            said[cell["metadata"]["guide"]] += words(cell)
+    missing = {kind: [text for text in texts if text not in said[kind]] for kind, texts in KINDS.items()}
+    assert missing == dict.fromkeys(KINDS, [])
+
+
+def one_after_the_other(guides):
+    """Return a notebook of the code cells of several, whose metadata say where they come from."""
+    notebooks = {kind: json.loads(path.read_text(encoding="utf-8")) for kind, path in guides.items()}
+    forget = {"cell_type": "code", "metadata": {}, "source": "%reset -f", "outputs": [], "execution_count": None}
+    cells = []
+    for kind, notebook in notebooks.items():
+        code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        cells += [{**cell, "metadata": {"guide": kind}} for cell in code] + [{**forget, "id": f"forget-{kind}"}]
+    return {**next(iter(notebooks.values())), "cells": cells}
+
+
+def words(cell):
+    """Return what a cell printed and returned, as text."""
+    outputs = cell.get("outputs", [])
+    parts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
+    return "\n".join("".join(part) for part in parts)
 
 
 def test_the_guide_on_sharing_gpus(run, person):

@@ -50,6 +50,19 @@ def test_only_what_was_asked_for_is_looked_for(copied):
         report.findings("copies")
 
 
+def test_what_the_bytes_tell_is_found_without_decoding(copied, store, monkeypatch):
+    rows = [{"text": text} for text in ["One and the same sentence.", "Another one of its own.", ""] * 2]
+    texts = datasets.import_examples(rows, {"text": datasets.Value("string")}, "texts", split=None)
+    whole = [datasets.check(each) for each in (copied, texts)]
+    for place in ("media_parts._look", "texts.min_hash", "languages.language"):
+        monkeypatch.setattr(f"armillary.datasets.checking.{place}", None)
+    for each, report in zip((copied, texts), whole, strict=True):
+        kinds = ("missing", "duplicate", "imbalance")
+        found = datasets.check(each, kinds=kinds).findings()
+        assert found == [finding for finding in report.findings() if finding.kind in kinds]
+    assert [finding.rows for finding in found if finding.kind == "duplicate"] == [(0, 3), (1, 4)]
+
+
 def test_an_interrupt_leaves_nothing(copied, store):
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*")}
     threads = threading.active_count()

@@ -10,6 +10,7 @@ from armillary.datasets.reading import readers
 from armillary.errors import DatasetError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.batches import alike
 from support.real_data import STAMPS, inside
 
 TEXTS = {"text": Value("string"), "label": ClassLabel(("even", "odd"))}
@@ -176,6 +177,15 @@ def test_pictures_of_several_sizes_are_padded(store, png):
     np.testing.assert_array_equal(last["mask"], x["mask"])
 
 
+def test_a_list_of_pictures_is_read_as_a_video_is(store, png):
+    features = {"frames": Sequence(Image())}
+    lists = [[png((4, 3), 255), png((2, 1), 51)], [png((5, 2), 255)], [], None]
+    x = only(save([{"frames": each} for each in lists], features))
+    assert x["values"].shape == (4, 2, 3, 5, 3)
+    assert x["mask"].sum(axis=(1, 2, 3)).tolist() == [24, 10, 0, 0]
+    np.testing.assert_array_equal(x["values"][0, 1, :, :, 0], np.pad([[0.2, 0.2]], ((0, 2), (0, 3))).astype("f4"))
+
+
 def test_the_picture_that_models_take_may_come_beside_its_class(digits):
     whole = only(digits)
     x = only(digits, columns=["image", "label"])
@@ -202,29 +212,12 @@ def test_a_damaged_file_is_named(store, png, monkeypatch):
 # Real data, in both frameworks --------------------------------------------------------------------------------
 
 
-def alike(of_torch, of_tf):
-    """Compare a part of a batch in both frameworks; pictures differ in where their channels are."""
-    if isinstance(of_torch, dict):
-        assert list(of_torch) == list(of_tf)
-        for name, part in of_torch.items():
-            alike(part, of_tf[name])
-        return
-    tf = of_tf.numpy()
-    if isinstance(of_torch, list):
-        assert np.array(of_torch, object).tolist() == np.vectorize(bytes.decode, otypes=[object])(tf).tolist()
-    elif tf.ndim > 3 and tf.shape[-1] == 3:
-        np.testing.assert_array_equal(np.moveaxis(of_torch.numpy(), -3, -1), tf)
-    else:
-        np.testing.assert_array_equal(of_torch.numpy(), tf)
-
-
 def batch_in_both(dataset, size, **options):
     pytest.importorskip("torch")
     pytest.importorskip("tensorflow")
     options = {"split": "train", "batch_size": size, "seed": 1, **options}
     x, x_tf = next(iter(dataset.to_torch(**options))), next(iter(dataset.to_tensorflow(**options)))
-    for part, part_tf in zip(*((x, x_tf) if isinstance(x, tuple) else ((x,), (x_tf,))), strict=True):
-        alike(part, part_tf)
+    alike(x, x_tf)
     return x, readers.Batches(dataset, convert=None, layout="channels_last", **options).rows[:size]
 
 

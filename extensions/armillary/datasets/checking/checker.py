@@ -51,7 +51,8 @@ def check(
 ) -> CheckReport:
     """Look for what is wrong with a dataset, and suggest what to do about it. Nothing is changed.
 
-    Every example is decoded once, row group by row group. Copies are found among all of them by hashes, in time that
+    Every example is decoded once, row group by row group, unless only missing values, equal examples and the balance of
+    the classes are asked for. Copies are found among all of them by hashes, in time that
     grows with their number; outliers, likely label errors, telling columns and languages are looked for among at most
     ``limit`` examples. Label errors come from cleanlab, the brightness and blur of pictures from cleanvision, languages
     from py3langid. An interrupt ends it and leaves nothing.
@@ -91,7 +92,7 @@ def check(
     sample = _sample(len(opened), limit, seed)
     with ThreadPoolExecutor(os.cpu_count()) as pool, progress_of(2 * len(opened), progress) as done:
         try:
-            scope = Scope(opened, sample, seed, pool)
+            scope = Scope(opened, sample, seed, pool, frozenset(wanted))
             return _Check(scope, wanted, features, probabilities, done).report()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -26,6 +26,8 @@ _ = translator(__file__)
 
 _DECODED = frozenset({"broken", "blank", "near_duplicate"})
 _SEEN, _HEARD = frozenset({"dark", "bright", "blurry", "odd_aspect"}), frozenset({"clipped"})
+#: Kinds that the stored bytes tell.
+_TOLD_BY_BYTES = frozenset({"missing", "duplicate", "imbalance"})
 _SMALL = 16 * 1024
 #: What more of them have is how the dataset is, not a fault.
 _USUAL = 0.2
@@ -40,6 +42,7 @@ class MediaPart(Part):
     def __init__(self, leaf: Leaf, scope: Scope) -> None:
         super().__init__(leaf, scope)
         self._kind = innermost(leaf.feature)
+        self._decodes = not scope.wanted <= _TOLD_BY_BYTES
         self.kinds = Part.kinds | _DECODED | (_HEARD if isinstance(self._kind, Audio) else _SEEN)
         self._thumbnails = np.zeros((scope.rows, SIDE, SIDE), np.uint8)
         self._usable = np.zeros(scope.rows, bool)
@@ -59,10 +62,11 @@ class MediaPart(Part):
                 self.missing[row] = True
                 continue
             self.fingerprints[row] = hash_of(b"".join(each["bytes"] or each["path"].encode() for each in media))
-            self._keep(row, found)
+            if found:
+                self._keep(row, found)
 
     def _looks(self, media: list[dict[str, Any]]) -> list[Look]:
-        return [self._look(stored) for stored in media]
+        return [self._look(stored) for stored in media] if self._decodes else []
 
     def _look(self, stored: dict[str, Any]) -> Look:
         dataset = self.scope.dataset

@@ -38,17 +38,25 @@ class Scope:
         The rows that are looked at closely, in order: all of them, or as many as the limit allows.
     pool
         Decodes media side by side.
+    wanted
+        The kinds of findings that are asked for: what only others need is not looked at.
     """
 
     dataset: Dataset
     sample: NDArray[np.int64]
     seed: int
     pool: Executor
+    wanted: frozenset[str]
 
     @property
     def rows(self) -> int:
         """The number of all rows."""
         return len(self.dataset)
+
+    @property
+    def compares_closely(self) -> bool:
+        """Whether what is nearly the same is asked for."""
+        return not self.wanted.isdisjoint(("leak", "near_duplicate"))
 
     def places(self, first: int, count: int) -> slice:
         """Return which places of the sample lie in a row group."""

@@ -58,13 +58,15 @@ class TextPart(Part):
                 self.missing[row] = True
                 continue
             self.fingerprints[row] = hash_of(text.encode("utf-8", "surrogatepass"))
-            self._signatures[row] = min_hash(plain_text(text[:_COMPARED]))
+            if self.scope.compares_closely:
+                self._signatures[row] = min_hash(plain_text(text[:_COMPARED]))
             misread = _MISREAD.search(text)
             if misread:
                 self._misread.append((row, text[max(0, misread.start() - 10) : misread.end() + 10]))
             if row in sampled:
                 self._texts[int(np.searchsorted(self.scope.sample, row))] = text[:_LEARNT]
-                self._languages.see(row, text)
+                if "language" in self.scope.wanted:
+                    self._languages.see(row, text)
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is missing, what was decoded wrongly, and which languages do not belong."""
@@ -79,7 +81,7 @@ class TextPart(Part):
         """Return pairs whose texts have most of their pieces in common."""
         _values, first = np.unique(self.fingerprints, return_index=True)
         rows = np.sort(first[~self.missing[first]])
-        if len(rows) < 2:
+        if len(rows) < 2 or not self.scope.compares_closely:
             return NO_PAIRS
         pairs = near_by_signature(self._signatures[rows], rows)
         return pairs[self.alike(pairs)]

@@ -10,6 +10,7 @@ image                          float32 in [0, 1], ``(batch, channels, height, wi
                                TensorFlow; padded, unless the dataset has a form that models take
 sound                          float32 in [-1, 1], its channels mixed, padded: ``(batch, longest)``; and ``rate`` in Hz
 video                          so many frames, evenly from its whole length, padded: ``(batch, frames, …)`` as images
+list of images                 as the frames of a video
 boxes                          ``bbox`` ``(batch, most, 4)``, ``category`` ``(batch, most)`` and their ``mask``
 translation, parts with names  a dictionary
 ============================== ======================================================================================
@@ -161,6 +162,17 @@ class Pictured:
 
 
 @dataclass(frozen=True)
+class PicturedList(Pictured):
+    """Lists of images, such as the frames that a recipe took of a video; a smaller one is padded as in a batch."""
+
+    def decode(self, value: pa.Scalar) -> NDArray[np.float32]:
+        """Return the pictures of a list in [0, 1]."""
+        stored = value.as_py() or []
+        pictures = [self.pixels(self.medium(each)) if each is not None else _given(None) for each in stored]
+        return self._placed(padded(pictures, np.empty((0, 0, 3), np.uint8), (0, 1))["values"])
+
+
+@dataclass(frozen=True)
 class Sound:
     """Sounds of any length."""
 
@@ -241,6 +253,8 @@ def column_of(feature: f.Feature, media: Media) -> Column:
         return _media_column(feature, media)
     if isinstance(feature, (f.Value, f.ClassLabel)):
         return _plain(feature)
+    if isinstance(feature, f.Sequence) and isinstance(feature.feature, f.Image):
+        return PicturedList(_rgb, 3, media.channels_first, media.medium)
     shape, leaf = _grid(feature)
     element = _plain(leaf)
     keeps = isinstance(feature, f.Array) and not np.issubdtype(leaf.arrow_type.to_pandas_dtype(), np.floating)
@@ -255,7 +269,11 @@ def _media_column(feature: f.Image | f.Audio | f.Video, media: Media) -> Column:
         return Pictured(lambda video: video.sampled_frames(media.frames), 3, media.channels_first, media.medium)
     if media.decoder is not None:
         return FormedImage(media.decoder, media.medium)
-    return Pictured(lambda image: as_array(image.image().convert("RGB")), 2, media.channels_first, media.medium)
+    return Pictured(_rgb, 2, media.channels_first, media.medium)
+
+
+def _rgb(image: Medium) -> NDArray[np.uint8]:
+    return as_array(image.image().convert("RGB"))
 
 
 def _parts_of(feature: f.Translation) -> f.Struct:
