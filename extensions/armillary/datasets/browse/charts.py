@@ -47,10 +47,15 @@ def _labels(histogram: Histogram) -> list[str]:
         return list(histogram.names[:_CLASSES])
     edges = histogram.edges
     if len(edges) > 1 and edges[0] % 1 == 0.5 and edges[1] - edges[0] == 1:  # a bin for each whole number
-        return [f"{edge + 0.5:,.0f}" for edge in edges[:-1]]
+        return [_number(edge + 0.5) for edge in edges[:-1]]
     if len(edges) == 2:
-        return [f"{(edges[0] + edges[1]) / 2:.4g}"]
-    return [f"{low:.4g} – {high:.4g}" for low, high in pairwise(edges)]
+        return [_number((edges[0] + edges[1]) / 2)]
+    return [f"{_number(low)} – {_number(high)}" for low, high in pairwise(edges)]
+
+
+def _number(value: float) -> str:
+    """Return a number in few digits; a year has no comma."""
+    return f"{value:,.0f}" if 10_000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _bars(histogram: Histogram, labels: list[str]) -> str:
