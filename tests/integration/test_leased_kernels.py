@@ -109,9 +109,9 @@ class Cell:
                 await self._follow()
 
     async def shows_of_another(self, text, within=20):
-        """Wait until another cell, or a widget, shows a text."""
+        """Wait until a text is shown for a widget: below the cell that was the last when it sent its message."""
         async with asyncio.timeout(within):
-            while text not in self.others:
+            while text not in self.others + self.text:
                 await self._follow()
 
     async def comm_messages(self, count, within=30):
@@ -286,15 +286,27 @@ async def test_a_quota_that_is_used_up_is_said_in_the_cell(pool):
             (await client.delete(address)).raise_for_status()
 
 
-async def test_a_process_without_file_descriptors_says_so_in_the_cell(pool):
+#: Runs out of file descriptors once a file is there, and removes it. So few may be open that what is closed makes no room.
+RUNS_OUT = """
+import os, resource, threading, time
+def run_out():
+    while not os.path.exists({file!r}):
+        time.sleep(0.02)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))
+    os.unlink({file!r})
+threading.Thread(target=run_out, daemon=True).start()
+print("ready")
+"""
+
+
+async def test_a_process_without_file_descriptors_says_so_in_the_cell(pool, tmp_path):
     """Any other error than the pool's must end the cell too."""
-    leak = (
-        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))\nfiles = []\n"
-        "try:\n    while True: files.append(open('/dev/null'))\nexcept OSError: print('no more')"
-    )
+    file = tmp_path / "now"
     async with kernel() as manager:
-        assert await run(manager, leak) == "no more"
+        assert await run(manager, RUNS_OUT.format(file=str(file))) == "ready"
         await idle(pool)
+        file.touch()
+        await asyncio.to_thread(eventually, lambda: not file.exists(), what="no file descriptor left")
         name, text = await run(manager)
         assert name == "NoGpuError"
         assert "The cell did not run: its GPUs could not be asked for." in text

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -38,9 +37,10 @@ def gpus(home: Path, watch: bool) -> None:
     if not watch:
         Console().print(tables(read()))
         return
-    with Live(tables(read()), auto_refresh=False) as live, contextlib.suppress(KeyboardInterrupt):
-        while True:
-            time.sleep(_PERIOD)
+    # Waited for, Ctrl-C is never lost, as its exception is where it comes in the middle of a finaliser.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    with Live(tables(read()), auto_refresh=False) as live:
+        while not signal.sigtimedwait({signal.SIGINT}, _PERIOD):
             live.update(_latest(read), refresh=True)
 
 

@@ -40,7 +40,7 @@ def test_last_lines_of_a_log(folder):
     assert folder.last_lines("none") == ""
 
 
-def test_the_dashboard_is_private(folder):
+def test_private(folder):
     with folder.bind_dashboard(), socket.socket(socket.AF_UNIX) as visitor:
         visitor.connect(str(folder.dashboard_socket))
         assert stat.S_IMODE(folder.dashboard_socket.stat().st_mode) == 0o600

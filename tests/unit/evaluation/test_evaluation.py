@@ -212,7 +212,9 @@ import numpy as np
 from armillary import datasets, evaluation
 
 labels = np.arange(60) % 3
-data = datasets.import_arrays(np.eye(8, dtype=np.uint8)[None].repeat(60, 0) * 200, labels, name="eyes")
+pictures = np.eye(8, dtype=np.uint8)[None].repeat(60, 0) * 200
+pictures[:, 0, 1] = np.arange(60)  # those that are the same would stay together
+data = datasets.import_arrays(pictures, labels, name="eyes")
 model = type("Constant", (), {"predict": lambda self, examples: np.tile([0.2, 0.7, 0.1], (len(examples), 1))})()
 result = evaluation.evaluate(model, data)
 """
