@@ -286,7 +286,7 @@ async def test_a_quota_that_is_used_up_is_said_in_the_cell(pool):
             (await client.delete(address)).raise_for_status()
 
 
-#: Runs out of file descriptors once a file is there, and removes it. So few may be open that what is closed makes no room.
+#: Has no file descriptor left once a file is there, and removes it. What is closed later makes no room: 8 may be open.
 RUNS_OUT = """
 import os, resource, threading, time
 def run_out():
@@ -295,20 +295,20 @@ def run_out():
     resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))
     os.unlink({file!r})
 threading.Thread(target=run_out, daemon=True).start()
-print("ready")
 """
 
 
 async def test_a_process_without_file_descriptors_says_so_in_the_cell(pool, tmp_path):
     """Any other error than the pool's must end the cell too."""
     file = tmp_path / "now"
-    async with kernel() as manager:
-        assert await run(manager, RUNS_OUT.format(file=str(file))) == "ready"
+    async with kernel() as manager, talking(manager) as client:
+        await client.execute_interactive(RUNS_OUT.format(file=str(file)), timeout=60)
         await idle(pool)
         file.touch()
         await asyncio.to_thread(eventually, lambda: not file.exists(), what="no file descriptor left")
-        name, text = await run(manager)
-        assert name == "NoGpuError"
+        reply = (await client.execute_interactive("print(1)", timeout=60))["content"]
+        assert (reply["status"], reply["ename"]) == ("error", "NoGpuError")
+        text = "\n".join(reply["traceback"])
         assert "The cell did not run: its GPUs could not be asked for." in text
         assert "Too many open files" in text
 

@@ -135,7 +135,7 @@ def test_the_guide_on_sharing_gpus(run, person):
     text = (person.home / "gpus.ipynb").read_text()
     assert "CUDA sees: no GPU" in text
     assert re.search(r"CUDA sees: \d", text)
-    assert re.search(r"GPU 0 \(Simulated GPU\).*: reader \(you\), Job · sharing-gpus\.ipynb", text)
+    assert re.search(r"GPU \d \(Simulated GPU\).*: reader \(you\), Job · sharing-gpus\.ipynb", text)
 
 
 def test_the_publishing_lines_of_the_readme_are_those_of_the_library():
