@@ -146,7 +146,6 @@ def test_numbers_lists_arrays_and_parts(store):
         (Value("timestamp[s]"), datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)),
         (Sequence(Sequence(Value("int64"))), [[1], [2, 3]]),
         (Sequence(Struct((("x", Value("int64")),))), [{"x": 1}]),
-        (Sequence(Image()), []),
     ],
 )
 def test_what_is_no_tensor_is_refused_before_the_first_batch(store, feature, value):
