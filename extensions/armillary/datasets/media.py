@@ -100,9 +100,7 @@ class Medium:
         with opened_video(self) as container:
             total = sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
         wanted = set(((np.arange(count) + 0.5) * total / count).astype(int).tolist())
-        with opened_video(self) as container:
-            decoded = enumerate(islice(container.decode(video=0), max(wanted) + 1))
-            return np.stack([frame.to_ndarray(format="rgb24") for index, frame in decoded if index in wanted])
+        return np.stack(list(self.frames_at(wanted).values()))
 
     def sound_blocks(self) -> Iterator[tuple[NDArray[np.float32], int]]:
         """Yield the samples that `sound` returns in blocks, and the sampling rate with each."""
@@ -130,13 +128,13 @@ class Medium:
 
     def frame_count(self) -> int:
         """Return the number of frames of a video, by decoding all of them."""
-        with _av().open(self.source()) as container:
+        with opened_video(self) as container:
             return sum(1 for _frame in container.decode(video=0))
 
     def frames_at(self, wanted: Set[int]) -> dict[int, NDArray[np.uint8]]:
-        """Return some frames of a video by their numbers, each ``(height, width, 3)``."""
-        with _av().open(self.source()) as container:
-            decoded = enumerate(container.decode(video=0))
+        """Return some frames of a video by their numbers, in order, each ``(height, width, 3)``."""
+        with opened_video(self) as container:
+            decoded = enumerate(islice(container.decode(video=0), max(wanted, default=-1) + 1))
             return {index: frame.to_ndarray(format="rgb24") for index, frame in decoded if index in wanted}
 
     def source(self) -> Any:

@@ -102,11 +102,10 @@ class Watcher:
             await self._hub.server(app.robot)  # so the hub answers
             self._publisher.resume(app)
             return
-        has_gpu = self._publisher.has_gpu(app)
         if await self.answers(app):
             self._awake.add(app.name)
             self._retries.pop(app.name, None)
-            if has_gpu and self._is_unused(await self._hub.server(app.robot)):
+            if self._publisher.has_gpu(app) and self._is_unused(await self._hub.server(app.robot)):
                 log.info("Nobody uses app %s: it gives its GPU back", app.name)
                 await self._put_to_sleep(app)
             return
@@ -114,7 +113,7 @@ class Watcher:
         if model.get("ready"):  # so the hub believes
             self._awake.add(app.name)
         if app.name in self._awake and not model.get("pending"):
-            await (self._put_to_sleep(app) if has_gpu else self._bring_back(app))
+            await (self._put_to_sleep(app) if self._publisher.has_gpu(app) else self._bring_back(app))
 
     def _is_unused(self, model: dict[str, Any]) -> bool:
         """Return whether a running server was idle for long; an app tells the hub once a minute that it is used."""

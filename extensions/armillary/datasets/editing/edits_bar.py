@@ -12,7 +12,7 @@ from armillary_kernels.texts import translator
 from armillary.datasets import balance
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.editing.edits import Edits
-from armillary.errors import ArmillaryError
+from armillary.datasets.message_line import MessageLine
 
 _ = translator(__file__)
 
@@ -33,7 +33,7 @@ class EditsBar(widgets.VBox):
         self._saved = saved
         self._unheard: Callable[[], None] = lambda: None
         self._summary = widgets.HTML()
-        self._message = widgets.HTML()
+        self._message = MessageLine()
         self.undo = widgets.Button(description=_("Undo"), icon="undo", layout={"width": "auto"})
         self.redo = widgets.Button(description=_("Redo"), icon="repeat", layout={"width": "auto"})
         self.name = widgets.Text(
@@ -53,7 +53,7 @@ class EditsBar(widgets.VBox):
         self._unheard()
         self.edits = edits
         self.layout.display = None if edits is not None else "none"
-        self._say("")
+        self._message.say("")
         if edits is not None:
             self._unheard = edits.on_change(self._draw)
             self.name.value = edits.dataset.name
@@ -71,27 +71,17 @@ class EditsBar(widgets.VBox):
 
     def _save(self, edits: Edits) -> None:
         self.save.disabled = True
-        self._say(_("Saving …"))
+        self._message.say(_("Saving …"))
         try:
             dataset = edits.save(self.name.value.strip() or None)
         finally:
             self._draw()
-        self._say(_("{reference} is saved.", reference=dataset.reference), kind="done")
+        self._message.say(_("{reference} is saved.", reference=dataset.reference), kind="done")
         if self._saved is not None:
             self._saved(dataset)
 
     def _guarded(self, act: Callable[[Edits], Any]) -> None:
         if self.edits is None:
             return
-        self._say("")
-        try:
-            act(self.edits)
-        except ArmillaryError as error:
-            self._say(str(error), kind="error")
-        except Exception as error:
-            self._say(f"{type(error).__name__}: {error}", kind="error")
-
-    def _say(self, text: str, kind: str = "note") -> None:
-        role = "alert" if kind == "error" else "status"
-        body = f'<p role="{role}" class="arm-data-{kind}">{escape(text)}</p>' if text else ""
-        self._message.value = balance.styled(body)
+        edits = self.edits
+        self._message.guard(lambda: act(edits))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
 import ipywidgets as widgets
@@ -21,8 +20,8 @@ from armillary.datasets.labelling.project import Project
 from armillary.datasets.labelling.project_view import project_html
 from armillary.datasets.labelling.session import EditSession, ProjectSession, TieSession
 from armillary.datasets.labelling.tasks import Task, task_of, tasks_of
+from armillary.datasets.message_line import MessageLine
 from armillary.datasets.shared_places import person
-from armillary.errors import ArmillaryError
 from armillary.form import field, form
 
 _ = translator(__file__)
@@ -63,7 +62,7 @@ class LabellingView(widgets.VBox):
         self.take_over = widgets.Button(description=_("Take over the consensus"), layout={"width": "auto"})
         self.again = widgets.Button(description=_("Look again"), layout={"width": "auto"})
         self.bar = EditsBar(saved=self._saved)
-        self.message = widgets.HTML()
+        self.message = MessageLine()
         buttons = widgets.HBox((self.again, self.decide, self.take_over), layout={"flex_flow": "row wrap"})
         self._together = widgets.VBox((self.standing, buttons))
         for button, act in (
@@ -73,7 +72,7 @@ class LabellingView(widgets.VBox):
             (self.decide, self._decide),
             (self.take_over, self._take_over),
         ):
-            button.on_click(lambda _button, act=act: self._guarded(act))
+            button.on_click(lambda _button, act=act: self.message.guard(act))
         choices = form(self.work, self.column, self.split)
         super().__init__(
             (choices, self._column_form, self._project_form, self.message, self.labeller, self._together, self.bar)
@@ -113,7 +112,7 @@ class LabellingView(widgets.VBox):
         self.dataset, self._rows = dataset, rows if rows is not None else self._rows
         self.layout.display = None
         self._new_task: Task | None = None
-        self._guarded(self._open)
+        self.message.guard(self._open)
 
     # What is chosen -----------------------------------------------------------------------------------
 
@@ -150,7 +149,7 @@ class LabellingView(widgets.VBox):
         if not self._quiet and self.dataset is not None:
             if change["owner"] is self.column:
                 self._new_task = None
-            self._guarded(self._show_work)
+            self.message.guard(self._show_work)
 
     def _show_work(self) -> None:
         work = self.work.value
@@ -219,7 +218,7 @@ class LabellingView(widgets.VBox):
         )
         self._open(project.name)
         if people and person() not in people:
-            self._say(_("You label nothing yourself in this project."))
+            self.message.say(_("You label nothing yourself in this project."))
 
     def _decide(self) -> None:
         if self._project is not None:
@@ -236,21 +235,7 @@ class LabellingView(widgets.VBox):
             self._told_saved(dataset)
         self._rows = None
         self.show_dataset(dataset)
-        self._say(_("{reference} is saved; you go on in it.", reference=dataset.reference), kind="done")
-
-    def _guarded(self, act: Callable[[], None]) -> None:
-        self._say("")
-        try:
-            act()
-        except ArmillaryError as error:
-            self._say(str(error), kind="error")
-        except Exception as error:
-            self._say(f"{type(error).__name__}: {error}", kind="error")
-
-    def _say(self, text: str, kind: str = "note") -> None:
-        role = "alert" if kind == "error" else "status"
-        body = f'<p role="{role}" class="arm-data-{kind}">{escape(text)}</p>' if text else ""
-        self.message.value = balance.styled(body)
+        self.message.say(_("{reference} is saved; you go on in it.", reference=dataset.reference), kind="done")
 
 
 def _title(what: str, task: Task) -> str:
