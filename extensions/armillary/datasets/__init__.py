@@ -52,9 +52,12 @@ from armillary.datasets.preparing import steps
 from armillary.datasets.preparing.preparing import prepare
 from armillary.datasets.preparing.recipe import Recipe
 from armillary.datasets.preparing.trying import Trial, prepared_example, try_recipe
-from armillary.datasets.preview import Preview, preview
 from armillary.datasets.reading.frames import to_dask, to_pandas
 from armillary.datasets.reading.readers import Batches, to_tensorflow, to_torch
+from armillary.datasets.recognising.import_as import import_as
+from armillary.datasets.recognising.looks import Preview
+from armillary.datasets.recognising.preview import preview
+from armillary.datasets.recognising.ways import Way
 from armillary.datasets.sharing import Access, SharedInfo, access, share
 from armillary.datasets.sharing import list_shared as shared
 from armillary.inputs.input_spec import InputSpec
@@ -91,6 +94,7 @@ __all__ = [
     "Trial",
     "Value",
     "Video",
+    "Way",
     "access",
     "browse",
     "check",
@@ -103,6 +107,7 @@ __all__ = [
     "histogram",
     "import_arrays",
     "import_arrow",
+    "import_as",
     "import_boxes",
     "import_examples",
     "import_files",

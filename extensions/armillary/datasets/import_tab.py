@@ -1,8 +1,9 @@
-"""The tab that imports: upload or pick files, see what they hold, name them, save a version."""
+"""The tab that imports: drop or name files, see what they are taken for, correct it, save a version."""
 
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,15 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets import balance
 from armillary.datasets.dataset import Dataset
-from armillary.datasets.preview import Preview, preview, save_previewed
-from armillary.datasets.thumbnails import Thumbnails
+from armillary.datasets.import_forms import FORMS, WayForm
+from armillary.datasets.importing.downloads import fetched, shown
+from armillary.datasets.recognising.addresses import understood
+from armillary.datasets.recognising.import_as import WITHOUT_REJECTS, import_as
+from armillary.datasets.recognising.looks import Preview
+from armillary.datasets.recognising.preview import preview
+from armillary.datasets.recognising.samples import BOXED_SIDE
+from armillary.datasets.recognising.ways import Way
+from armillary.datasets.thumbnails import SIDE, Thumbnails
 from armillary.datasets.uploading.uploader import Uploader
 from armillary.form import field, form
 
@@ -22,86 +30,162 @@ if TYPE_CHECKING:
 
 _ = translator(__file__)
 
+_LABEL, _WIDTH = "170px", "440px"
+
 
 class ImportTab(widgets.VBox):
-    """Everything here is a call of `preview` and of the import that it names.
+    """Everything here is a call of `preview` and of `import_as`.
 
     Parameters
     ----------
     panel
         Shows what went wrong, and what was saved.
+
+    Attributes
+    ----------
+    preview
+        What the files are taken for now, and how they look; None before there are any.
     """
 
     def __init__(self, panel: DatasetsPanel) -> None:
         self._panel = panel
         self._path: Path | None = None
-        self._preview: Preview | None = None
+        self._fetched = ExitStack()
+        self._quiet = False
+        self.preview: Preview | None = None
         self.uploader = Uploader()
         self.progress = widgets.HTML()
         self.found = widgets.HTML()
         self.thumbnails = Thumbnails()
+        self._build_source()
         self._build_form()
         super().__init__((self._source, self._form, self.progress, self.found, self.thumbnails))
         self.uploader.observe(self._uploaded, "file")
         self._clear()
 
-    def _build_form(self) -> None:
-        self.path = field(widgets.Text, _("or a path here"), label="130px", width="460px", placeholder="~/flowers.zip")
+    def _build_source(self) -> None:
+        example = _("path, https://…, s3://…, database address or Hugging Face name")
+        self.path = field(widgets.Text, _("or from here"), label="110px", width="600px", placeholder=example)
         self.look = widgets.Button(description=_("Look at it"))
         self.look.on_click(self._picked)
-        self.name = field(widgets.Text, _("Name"), label="150px", width="420px")
-        self.target = field(widgets.Dropdown, _("Column with the class"), label="150px", width="420px")
-        self.target.observe(self._target_chosen, "value")
-        choices = [(_("stop"), "stop"), (_("leave out"), "skip"), (_("set aside"), "set_aside")]
-        self.on_error = field(widgets.Dropdown, _("Unusable examples"), label="150px", width="420px", options=choices)
-        self.shares = {
-            split: field(widgets.BoundedIntText, f"{_(split)} %", label="100px", width="185px", value=percent, max=100)
-            for split, percent in (("train", 80), ("validation", 10), ("test", 10))
-        }
-        self.seed = field(widgets.BoundedIntText, _("Seed"), label="100px", width="185px", value=0, max=2**31)
-        self.save = widgets.Button(description=_("Save a version"), button_style="primary")
-        self.save.on_click(self._save)
         pick = widgets.HBox((self.path, self.look), layout={"flex_flow": "row wrap"})
         self._source = form(self.uploader, pick)
-        self._source.layout.max_width = "720px"
-        shares = widgets.HBox((*self.shares.values(), self.seed), layout={"flex_flow": "row wrap"})
-        self._form = form(self.name, self.target, self.on_error, shares, self.save)
+        self._source.layout.max_width = "780px"
+
+    def _build_form(self) -> None:
+        self.way = field(widgets.Dropdown, _("Recognised as"), label=_LABEL, width=_WIDTH)
+        self.way.observe(self._corrected, "value")
+        self.note = widgets.HTML(layout={"margin": "0 0 4px 10px"})
+        self.settings = widgets.VBox()
+        self.name = field(widgets.Text, _("Name"), label=_LABEL, width=_WIDTH)
+        self.licence = field(widgets.Text, _("Licence"), label=_LABEL, width=_WIDTH, placeholder="CC-BY-4.0")
+        choices = [(_("stop"), "stop"), (_("leave out"), "skip"), (_("set aside"), "set_aside")]
+        self.on_error = field(widgets.Dropdown, _("Unusable examples"), label=_LABEL, width=_WIDTH, options=choices)
+        self.shares = {
+            split: field(widgets.BoundedIntText, f"{_(split)} %", label="106px", width="215px", value=percent, max=100)
+            for split, percent in (("train", 80), ("validation", 10), ("test", 10))
+        }
+        self.seed = field(widgets.BoundedIntText, _("Seed"), label="80px", width="165px", value=0, max=2**31)
+        self.save = widgets.Button(description=_("Save a version"), button_style="primary")
+        self.save.on_click(self._save)
+        self._shares = widgets.HBox((*self.shares.values(), self.seed), layout={"flex_flow": "row wrap"})
+        self._form = form(
+            self.way, self.note, self.settings, self.name, self.licence, self.on_error, self._shares, self.save
+        )
+        self.forms: dict[str, WayForm] = {}
 
     def show_dataset(self, dataset: Dataset) -> None:
         """Do nothing: what is imported has nothing to do with what is open."""
 
     def _clear(self) -> None:
-        self._preview = None
+        self.preview = None
         self.found.value = ""
         self._form.layout.display = "none"
         self.thumbnails.layout.display = "none"
 
+    # What is to be imported -----------------------------------------------------------------------------------
+
     def _uploaded(self, change: Any) -> None:
         if change["new"] is not None:
-            self._look(change["new"])
+            self._begin(change["new"])
 
     def _picked(self, _button: Any) -> None:
         if self.path.value.strip():
-            self._look(Path(self.path.value.strip()).expanduser())
+            self._begin(understood(self.path.value))
 
-    def _look(self, path: Path) -> None:
-        """Show what a file holds and offer to save it."""
-        self._path = path
+    def _begin(self, what: Way | str | Path) -> None:
+        """Show what something is taken for, and offer to save it."""
         self._clear()
-        self._panel.guarded(lambda: self._show_preview(path))
+        self._path = None
+        self._fetched.close()  # what was fetched before, and is not imported
+        self.look.disabled = True
+        try:
+            self._panel.guarded(lambda: self._recognise(what))
+        finally:
+            self.look.disabled = False
+            self.progress.value = ""
 
-    def _show_preview(self, path: Path) -> None:
-        self._panel.say(_("Reading {name} …", name=path.name))
-        found = preview(path)
+    def _recognise(self, what: Way | str | Path) -> None:
+        if isinstance(what, Way):
+            named = what.settings.get("repository") or "data"
+            self._offer(preview("", way=what), Path(named))
+            return
+        named = Path(shown(what)) if isinstance(what, str) else what
+        self._panel.say(_("Reading {name} …", name=named.name))
+        if isinstance(what, str):
+            what = self._fetched.enter_context(fetched(what, self._progress_of(_("Fetching"))))
+        self._path = what
+        found = preview(what)
         self._panel.say("")
-        self.target.layout.display = None if found.columns else "none"
-        self.target.options = found.columns
-        if found.columns:
-            self.target.value = found.target
-        self._preview = found
-        self.name.value = re.sub(r"[^a-z0-9._-]+", "-", _stem(path).lower()).strip("-._") or "data"
+        self._offer(found, named)
+
+    def _offer(self, found: Preview, named: Path) -> None:
+        self._quiet = True
+        try:
+            self.way.options = [(way.title, number) for number, way in enumerate(found.ways)]
+            self.way.value = 0
+        finally:
+            self._quiet = False
+        self.way.disabled = len(found.ways) == 1
+        self.name.value = re.sub(r"[^a-z0-9._-]+", "-", _stem(named).lower()).strip("-._") or "data"
+        self._ways = list(found.ways)
+        self._show(found)
         self._form.layout.display = None
+
+    # How it is understood ---------------------------------------------------------------------------------------
+
+    def _corrected(self, change: Any) -> None:
+        if not self._quiet and change["new"] is not None:
+            self._look_again(self._ways[change["new"]])
+
+    def _told(self, way: Way) -> None:
+        self._ways[self.way.value] = way
+        self._look_again(way)
+
+    def _look_again(self, way: Way) -> None:
+        """Show what it looks like when it is understood so; what cannot be looked at cannot be saved."""
+        self.save.disabled = True
+        self._panel.say("")
+        self._panel.guarded(lambda: self._show(preview(self._path or "", way=way)))
+
+    def _show(self, found: Preview) -> None:
+        self.preview = found
+        self._ways[self.way.value] = found.way
+        self.save.disabled = False
+        self.note.value = balance.styled(f'<p class="arm-data-facts" role="status">{escape(found.note)}</p>')
+        self.note.layout.display = None if found.note else "none"
+        self.on_error.layout.display = "none" if found.kind in WITHOUT_REJECTS else None
+        self._show_settings(found)
         self._draw(found)
+
+    def _show_settings(self, found: Preview) -> None:
+        if found.kind in FORMS:
+            if found.kind not in self.forms:
+                self.forms[found.kind] = FORMS[found.kind](self._told)
+            self.forms[found.kind].show(found)
+            self.settings.children = self.forms[found.kind].rows
+        else:
+            self.settings.children = ()
 
     def _draw(self, found: Preview) -> None:
         names, counts = list(found.class_counts), list(found.class_counts.values())
@@ -111,11 +195,10 @@ class ImportTab(widgets.VBox):
         self.found.value = balance.styled("".join(parts))
         self.thumbnails.layout.display = None if found.samples else "none"
         pictures, captions = [s.png for s in found.samples], [s.class_name for s in found.samples]
-        self.thumbnails.show(_("Some of the pictures"), pictures, captions)
+        side = BOXED_SIDE if found.kind == "boxes" else SIDE
+        self.thumbnails.show(_("Some of the pictures"), pictures, captions, side)
 
-    def _target_chosen(self, change: Any) -> None:
-        if change["new"] and self._preview is not None and self._preview.columns:
-            self._panel.guarded(lambda: self._draw(preview(self._path or "", change["new"])))
+    # Saving -----------------------------------------------------------------------------------------------------
 
     def _save(self, _button: Any) -> None:
         self.save.disabled = True
@@ -126,32 +209,38 @@ class ImportTab(widgets.VBox):
             self.progress.value = ""
 
     def _import(self) -> None:
-        if self._path is None or self._preview is None:
+        if self.preview is None:
             return
-        dataset = save_previewed(
+        dataset = import_as(
+            self.preview.way,
             self._path,
-            self._preview,
             self.name.value.strip(),
-            target=self.target.value,
             split={split: share.value / 100 for split, share in self.shares.items()},
             seed=self.seed.value,
             on_error=self.on_error.value,
-            progress=self._advance,
+            progress=self._progress_of(_("Saving")),
+            **({"licence": self.licence.value.strip()} if self.licence.value.strip() else {}),
         )
         self._clear()
+        self._fetched.close()
         self.uploader.forget()
         self._panel.show_saved(dataset)
 
-    def _advance(self, done: int, total: int) -> None:
-        percent = 100 * done // max(1, total)
-        if percent != getattr(self, "_percent", None):
-            self._percent = percent
-            label = escape(_("Saving"))
-            bar = f'<label>{label} <progress max="100" value="{percent}"></progress></label> {percent} %'
-            self.progress.value = balance.styled(f"<p>{bar}</p>")
+    def _progress_of(self, doing: str) -> Any:
+        """Return what is told how much of how much is done."""
+        last = [-1]
+
+        def advance(done: int, total: int) -> None:
+            percent = 100 * done // total if total else 0
+            if percent != last[0]:
+                last[0] = percent
+                bar = f'<label>{escape(doing)} <progress max="100" value="{percent}"></progress></label> {percent} %'
+                self.progress.value = balance.styled(f"<p>{bar}</p>")
+
+        return advance
 
 
 def _stem(path: Path) -> str:
     """Return a file's name without its endings: ``birds`` of ``birds.tar.gz``."""
     packed = path.suffix.lower() in (".gz", ".bz2", ".xz")
-    return Path(path.stem).stem if packed else path.stem if path.is_file() else path.name
+    return Path(path.stem).stem if packed else path.name if path.is_dir() else path.stem

@@ -10,6 +10,8 @@ from armillary_kernels.texts import translator
 
 _ = translator(__file__)
 
+#: How large a picture is shown, pixels.
+SIDE = 76
 _STATIC = Path(__file__).parent / "static"
 
 
@@ -26,11 +28,12 @@ class Thumbnails(anywidget.AnyWidget):
     images = traitlets.List(traitlets.Bytes()).tag(sync=True)
     captions = traitlets.List(traitlets.Unicode()).tag(sync=True)
     title = traitlets.Unicode("").tag(sync=True)
+    side = traitlets.Int(SIDE).tag(sync=True)
 
     def __init__(self) -> None:
         super().__init__(texts={"damaged": _("damaged")})
 
-    def show(self, title: str, images: list[bytes], captions: list[str]) -> None:
-        """Show all of them at once."""
+    def show(self, title: str, images: list[bytes], captions: list[str], side: int = SIDE) -> None:
+        """Show all of them at once, ``side`` pixels wide and high."""
         with self.hold_sync():
-            self.title, self.images, self.captions = title, images, captions
+            self.title, self.images, self.captions, self.side = title, images, captions, side

@@ -26,7 +26,7 @@ def test_a_table_is_looked_at_named_and_saved(store, tmp_path):
     assert (front(panel), panel.nothing.layout.display) == ("import", "none")
     tab.path.value = str(tmp_path / "My Irises.csv")
     tab.look.click()
-    assert (tab.name.value, tab.target.value) == ("my-irises", "target")
+    assert (tab.name.value, tab.forms["table"].target.value) == ("my-irises", "target")
     assert "Class balance" in tab.found.value
     assert "The first rows" in tab.found.value
     tab.save.click()

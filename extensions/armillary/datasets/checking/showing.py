@@ -16,7 +16,7 @@ from armillary.datasets.checking.findings import Finding
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import Audio, Boxes, ClassLabel, Feature, Image, Video
 from armillary.datasets.media import Medium
-from armillary.datasets.preview import thumbnail
+from armillary.datasets.recognising.samples import thumbnail
 from armillary.inputs.pictures import encode_array
 
 _ = translator(__file__)

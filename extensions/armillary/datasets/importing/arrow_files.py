@@ -58,6 +58,19 @@ def import_arrow(path: str | Path, name: str, *, target: str | None = None, **op
         return save_rows(rows, features, name, target, {"step": "import_arrow"}, **options)
 
 
+def first_examples(path: Path, number: int) -> tuple[dict[str, Feature], list[dict[str, Any]]]:
+    """Return the features of a file, or of the first file of a folder, and its first examples.
+
+    Raises
+    ------
+    DatasetError
+        When it is damaged, or there is no such file.
+    """
+    file = _files(path)[0]
+    features = _features(file)
+    return features, next((batch.slice(0, number).to_pylist() for batch in _batches(file)), [])
+
+
 def _files(path: Path) -> list[Path]:
     known = PARQUET_SUFFIXES | ARROW_SUFFIXES
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in known) if path.is_dir() else [path]

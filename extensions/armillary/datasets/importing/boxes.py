@@ -35,7 +35,7 @@ Layout = Literal["voc", "coco", "yolo"]
 
 
 @dataclass
-class _Picture:
+class BoxedPicture:
     """A picture and its boxes; ``fault`` says why they cannot be used."""
 
     path: str
@@ -75,7 +75,7 @@ def import_boxes(path: str | Path, name: str, layout: Layout | None = None, **op
         chosen = layout or _layout_of(source, local.path.name)
         if chosen not in _READERS:
             raise DatasetError(_("The layout is {layout!r}.", layout=chosen), _('Use "voc", "coco" or "yolo".'))
-        found, names = _READERS[chosen](source)
+        found, names = read_annotations(source, chosen)
         if not found:
             raise DatasetError(
                 _("{place} has no annotations in the layout {layout}.", place=local.path.name, layout=chosen),
@@ -83,11 +83,22 @@ def import_boxes(path: str | Path, name: str, layout: Layout | None = None, **op
             )
         features: dict[str, Feature] = {"image": Image(), "objects": Boxes(tuple(names))}
         rows = [
-            Row(picture.path, partial(_example, source, picture), partial(source.read, picture.path))
+            Row(picture.path, partial(boxed_example, source, picture), partial(source.read, picture.path))
             for picture in found
         ]
         step = {"step": "import_boxes", "layout": chosen}
         return save_rows(rows, features, name, None, step, total=len(rows), ignored=source.ignored(), **options)
+
+
+def read_annotations(source: FileSource, layout: Layout) -> tuple[list[BoxedPicture], list[str]]:
+    """Return the pictures with what is annotated of each, and the names of all classes.
+
+    Raises
+    ------
+    DatasetError
+        When a file that is about all of them cannot be used.
+    """
+    return _READERS[layout](source)
 
 
 def _layout_of(source: FileSource, place: str) -> Layout:
@@ -101,7 +112,7 @@ def _layout_of(source: FileSource, place: str) -> Layout:
     )
 
 
-def _example(source: FileSource, picture: _Picture) -> dict[str, Any]:
+def boxed_example(source: FileSource, picture: BoxedPicture) -> dict[str, Any]:
     """Return the image and its boxes, checked against its size."""
     if picture.fault:
         raise BadExampleError(picture.fault)
@@ -136,7 +147,7 @@ def _images(source: FileSource) -> list[str]:
 # Pascal VOC -------------------------------------------------------------------------------------------------
 
 
-def _read_voc(source: FileSource) -> tuple[list[_Picture], list[str]]:
+def _read_voc(source: FileSource) -> tuple[list[BoxedPicture], list[str]]:
     images = _images(source)
     by_name = {PurePosixPath(path).stem: path for path in reversed(images)}
     by_name |= {PurePosixPath(path).name: path for path in images}
@@ -145,16 +156,16 @@ def _read_voc(source: FileSource) -> tuple[list[_Picture], list[str]]:
     return found, _names(found)
 
 
-def _voc_picture(source: FileSource, path: str, by_name: Mapping[str, str]) -> _Picture:
+def _voc_picture(source: FileSource, path: str, by_name: Mapping[str, str]) -> BoxedPicture:
     try:
         root = fromstring(source.read(path))
         named = PurePosixPath((root.findtext("filename") or path).replace("\\", "/"))
         image = by_name.get(named.name) or by_name.get(PurePosixPath(path).stem) or by_name.get(named.stem)
         if image is None:
-            return _Picture(path, fault=_("there is no image for it"))
-        return _Picture(image, [_voc_box(element) for element in root.iter("object")])
+            return BoxedPicture(path, fault=_("there is no image for it"))
+        return BoxedPicture(image, [_voc_box(element) for element in root.iter("object")])
     except (ParseError, DefusedXmlException, BadFileError, ValueError, TypeError) as error:
-        return _Picture(path, fault=_("it is no Pascal VOC annotation ({error})", error=error))
+        return BoxedPicture(path, fault=_("it is no Pascal VOC annotation ({error})", error=error))
 
 
 def _voc_box(element: Element) -> tuple[str, tuple[float, float, float, float]]:
@@ -167,8 +178,8 @@ _VOC_SIDES = ("xmin", "ymin", "xmax", "ymax")
 # COCO -------------------------------------------------------------------------------------------------------
 
 
-def _read_coco(source: FileSource) -> tuple[list[_Picture], list[str]]:
-    found: dict[str, _Picture] = {}
+def _read_coco(source: FileSource) -> tuple[list[BoxedPicture], list[str]]:
+    found: dict[str, BoxedPicture] = {}
     names: list[str] = []
     images = {PurePosixPath(path).name: path for path in _images(source)} | {path: path for path in _images(source)}
     for path in (path for path in source.paths() if path.lower().endswith(".json")):
@@ -188,14 +199,14 @@ def _coco_names(described: Mapping[str, Any]) -> dict[int, str]:
     return {category["id"]: str(category["name"]) for category in described["categories"]}
 
 
-def _add_coco(described: Mapping[str, Any], images: Mapping[str, str], found: dict[str, _Picture]) -> None:
+def _add_coco(described: Mapping[str, Any], images: Mapping[str, str], found: dict[str, BoxedPicture]) -> None:
     names = _coco_names(described)
-    by_id: dict[Any, _Picture] = {}
+    by_id: dict[Any, BoxedPicture] = {}
     for image in described["images"]:
         file = image["file_name"]
         path = images.get(file) or images.get(PurePosixPath(file).name)
         missing = "" if path else _("there is no such image")
-        by_id[image["id"]] = found.setdefault(path or file, _Picture(path or file, fault=missing))
+        by_id[image["id"]] = found.setdefault(path or file, BoxedPicture(path or file, fault=missing))
     for annotation in described["annotations"]:
         picture = by_id.get(annotation["image_id"])
         if picture is None:
@@ -210,7 +221,7 @@ def _add_coco(described: Mapping[str, Any], images: Mapping[str, str], found: di
 # YOLO -------------------------------------------------------------------------------------------------------
 
 
-def _read_yolo(source: FileSource) -> tuple[list[_Picture], list[str]]:
+def _read_yolo(source: FileSource) -> tuple[list[BoxedPicture], list[str]]:
     names = _yolo_names(source)
     paths = set(source.paths())
     found = []
@@ -247,8 +258,8 @@ def _name(name: Any) -> str:
     return str(name)
 
 
-def _yolo_picture(source: FileSource, image: str, annotation: str | None, names: list[str]) -> _Picture:
-    picture = _Picture(image, relative=True)
+def _yolo_picture(source: FileSource, image: str, annotation: str | None, names: list[str]) -> BoxedPicture:
+    picture = BoxedPicture(image, relative=True)
     if annotation is None:
         return picture  # YOLO's way to say that there is nothing in it
     try:
@@ -272,11 +283,11 @@ def _yolo_box(line: str, names: list[str]) -> tuple[str, tuple[float, float, flo
     return names[int(category)], (centre_x - wide / 2, centre_y - high / 2, wide, high)
 
 
-def _names(found: Iterable[_Picture]) -> list[str]:
+def _names(found: Iterable[BoxedPicture]) -> list[str]:
     return sorted({name for picture in found for name, _box in picture.boxes})
 
 
-_READERS: dict[str, Callable[[FileSource], tuple[list[_Picture], list[str]]]] = {
+_READERS: dict[str, Callable[[FileSource], tuple[list[BoxedPicture], list[str]]]] = {
     "voc": _read_voc,
     "coco": _read_coco,
     "yolo": _read_yolo,

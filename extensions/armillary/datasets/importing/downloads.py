@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
@@ -44,6 +44,12 @@ class Local:
     source: str
 
 
+class FetchedPath(PosixPath):
+    """A file that was fetched before its import: ``source`` says where it came from."""
+
+    source: str
+
+
 @contextmanager
 def local_copy(
     address: str | Path, max_bytes: int = MAX_DOWNLOAD_BYTES, progress: Progress | None = None
@@ -64,6 +70,9 @@ def local_copy(
     DatasetError
         When it cannot be reached, is not there, is larger than allowed, or comes incomplete.
     """
+    if isinstance(address, FetchedPath):
+        yield Local(address, address.source)
+        return
     text = str(address)
     if text.startswith("file://") or not (isinstance(address, str) and _URL.match(text)):
         path = Path(text.removeprefix("file://")).expanduser()
@@ -76,6 +85,15 @@ def local_copy(
         else:
             path = _from_store(text, Path(folder), counter)
         yield Local(path, counter.url)
+
+
+@contextmanager
+def fetched(url: str, progress: Progress | None = None) -> Iterator[FetchedPath]:
+    """Give what is at a URL for several looks and an import; parameters and errors as of `local_copy`."""
+    with local_copy(url, progress=progress) as local:
+        path = FetchedPath(local.path)
+        path.source = local.source
+        yield path
 
 
 def shown(url: str) -> str:

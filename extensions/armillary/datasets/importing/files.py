@@ -31,7 +31,7 @@ _SUFFIXES = {kind.__name__.lower(): suffixes for kind, suffixes in SUFFIXES.item
     "text": frozenset({".txt", ".md"})
 }
 #: Hugging Face's names of the file that says more of each file of a folder.
-_METADATA = ("metadata.csv", "metadata.jsonl")
+METADATA = ("metadata.csv", "metadata.jsonl")
 _FILE_NAME = "file_name"
 
 
@@ -74,8 +74,8 @@ def import_files(
 
     Notes
     -----
-    A ``metadata.csv`` or ``metadata.jsonl`` at the top, with a column ``file_name`` (the path of the first part), adds
-    its other columns as text to each example, as in Hugging Face's folders.
+    A ``metadata.csv`` or ``metadata.jsonl`` at the top, or in the one folder there, with a column ``file_name`` (the
+    path of the first part, from there), adds its other columns as text to each example, as in Hugging Face's folders.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def import_files(
     _check_parts(parts)
     with local_copy(path, **download_options(options)) as local, open_source(local.path) as source:
         options.setdefault("source", local.source)
-        finder = _Finder(source, dict(parts), _compiled(select), encoding, text_from or str.strip)
+        finder = FileGroups(source, dict(parts), _compiled(select), encoding, text_from or str.strip)
         groups = finder.groups()
         if not groups:
             raise DatasetError(
@@ -94,7 +94,7 @@ def import_files(
             )
         metadata = finder.metadata()
         columns = sorted({key for values in metadata.values() for key in values})
-        labels = [_label(label, group.first, metadata) for group in groups]
+        labels = [class_of(label, group.first, metadata) for group in groups]
         features = _features(parts, columns, label, labels)
         rows = [finder.row(group, metadata, labels[index], label) for index, group in enumerate(groups)]
         return save_rows(
@@ -104,7 +104,7 @@ def import_files(
 
 
 @dataclass(frozen=True)
-class _Group:
+class FileGroup:
     """The files of one example: by column, None for one that is not there."""
 
     first: str
@@ -165,7 +165,8 @@ def _features(
     return features
 
 
-def _label(label: str | re.Pattern[str] | None, path: str, metadata: Mapping[str, Mapping[str, str]]) -> str | None:
+def class_of(label: str | re.Pattern[str] | None, path: str, metadata: Mapping[str, Mapping[str, str]]) -> str | None:
+    """Return the class of a file, as `import_files` is told where it comes from; None where it has none."""
     if label is None:
         return None
     if label == FOLDER_LABEL:
@@ -186,21 +187,29 @@ def _label(label: str | re.Pattern[str] | None, path: str, metadata: Mapping[str
     return found["label"] if found else None
 
 
-class _Finder:
+def metadata_file(paths: Sequence[str]) -> str | None:
+    """Return the file that says more of each file: at the top, or in the one folder that all of them lie in."""
+    tops = {path.partition("/")[0] for path in paths}
+    inside = f"{next(iter(tops))}/" if len(tops) == 1 else ""
+    places = [f"{folder}{name}" for folder in ("", inside) for name in METADATA]
+    return next((place for place in places if place in paths), None)
+
+
+class FileGroups:
     """Finds the files of each example and reads them."""
 
     def __init__(
         self,
         source: FileSource,
         parts: dict[str, str],
-        select: re.Pattern[str],
-        encoding: str,
-        text_from: Callable[[str], str],
+        select: re.Pattern[str] = re.compile(""),
+        encoding: str = "utf-8-sig",
+        text_from: Callable[[str], str] = str.strip,
     ) -> None:
         self._source, self._parts, self._select = source, parts, select
         self._encoding, self._text_from = encoding, text_from
 
-    def groups(self) -> list[_Group]:
+    def groups(self) -> list[FileGroup]:
         """Return the files of each example, by the path of the first."""
         first, *others = self._parts
         by_stem = {column: dict(self._stems(self._parts[column])) for column in others}
@@ -208,30 +217,31 @@ class _Finder:
         for stem, path in self._stems(self._parts[first]):
             files: dict[str, str | None] = {column: by_stem[column].get(stem) for column in others}
             if self._select.search(path):
-                groups.append(_Group(path, {first: path, **files}))
+                groups.append(FileGroup(path, {first: path, **files}))
         return groups
 
     def _stems(self, end: str) -> list[tuple[str, str]]:
         """Return the files with an end, each after what stands before it, in order."""
-        paths = [path for path in self._source.paths() if path not in _METADATA]
+        paths = [path for path in self._source.paths() if PurePosixPath(path).name not in METADATA]
         return [(stem, path) for path in paths if (stem := _stem(path, end)) is not None]
 
     def metadata(self) -> dict[str, dict[str, str]]:
         """Return the columns of a metadata file by the path of the file that they are about."""
-        name = next((name for name in _METADATA if name in self._source.paths()), None)
+        name = metadata_file(self._source.paths())
         if name is None:
             return {}
+        folder = PurePosixPath(name).parent
         try:
             text = self._source.read(name).decode(self._encoding)
             rows = list(csv.DictReader(io.StringIO(text))) if name.endswith(".csv") else _json_lines(text)
-            return {row.pop(_FILE_NAME): {key: str(value) for key, value in row.items()} for row in rows}
+            return {str(folder / row.pop(_FILE_NAME)): {key: str(value) for key, value in row.items()} for row in rows}
         except (BadFileError, ValueError, KeyError, csv.Error, AttributeError) as error:
             raise DatasetError(
                 _("{file} cannot be read: {error}.", file=name, error=error),
                 _("It needs a column {column!r} and one row for each file.", column=_FILE_NAME),
             ) from error
 
-    def row(self, group: _Group, metadata: Mapping[str, Mapping[str, str]], label: str | None, wanted: Any) -> Row:
+    def row(self, group: FileGroup, metadata: Mapping[str, Mapping[str, str]], label: str | None, wanted: Any) -> Row:
         """Return the row of one example."""
 
         def read() -> dict[str, Any]:

@@ -120,12 +120,24 @@ def import_numpy(
         When the file is damaged, too large, lacks an array, or holds Python objects, which would be code to run.
     """
     with local_copy(path, max_download_bytes, options.get("progress")) as local:
-        arrays = _arrays(local.path, (x, y), max_bytes)
+        arrays = read_arrays(local.path, (x, y), max_bytes)
     return import_arrays(*arrays, name, **{"source": local.source, **options})
 
 
-def _arrays(path: Path, names: tuple[str, str], max_bytes: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return two arrays of an .npz file."""
+def array_names(path: Path) -> tuple[str, ...]:
+    """Return the names of the arrays of an .npz file; raises DatasetError when it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = tuple(name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy"))
+    except (OSError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, error) from error
+    if not names:
+        raise _unreadable(path, ValueError(_("it has no arrays")))
+    return names
+
+
+def read_arrays(path: Path, names: tuple[str, str], max_bytes: int = MAX_BYTES) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return two arrays of an .npz file; errors as of `import_numpy`."""
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(info.file_size for info in archive.infolist())

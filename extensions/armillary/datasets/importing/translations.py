@@ -1,4 +1,4 @@
-"""Import of translation pairs from gettext's .po files and from TMX (Translation Memory eXchange 1.4b)."""
+"""Import of translation pairs from gettext's .po files, TMX (Translation Memory eXchange 1.4b) and pairs of texts."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from armillary.datasets.importing.downloads import local_copy
 from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
 from armillary.datasets.importing.rejects import BadExampleError
 from armillary.datasets.importing.sources import BadFileError, open_source
+from armillary.datasets.importing.text_pairs import pairs_of_files, rows_of_lines
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -35,7 +36,9 @@ def import_translations(
     Parameters
     ----------
     path
-        A ``.po`` or ``.tmx`` file, or a folder, zip or tar with such files; or its URL.
+        A ``.po`` or ``.tmx`` file, or a folder, zip or tar with such files; or its URL. Where there are none, text
+        files whose names differ only in the language are pairs line by line: ``news.en`` and ``news.zh``, ``en.txt``
+        and ``zh.txt``, ``en/news.txt`` and ``zh/news.txt``.
     name
         The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
     languages
@@ -62,17 +65,21 @@ def import_translations(
     features: dict[str, Feature] = {"translation": Translation(languages)}
     step = {"step": "import_translations", "languages": list(languages)}
     with local_copy(path, **download_options(options)) as local:
-        rows = list(_rows(local.path, languages))
+        rows = list(translation_rows(local.path, languages))
     options.setdefault("source", local.source)
     if not rows:
         raise DatasetError(
             _("{place} has no translations into {code!r}.", place=local.path.name, code=languages[1]),
-            _("Give .po or .tmx files of these languages."),
+            _(
+                "Give .po or .tmx files of these languages, or text files such as {example}.",
+                example="news.en, news.zh",
+            ),
         )
     return save_rows(rows, features, name, None, step, total=len(rows), **options)
 
 
-def _rows(path: Path, languages: tuple[str, str]) -> Iterator[Row]:
+def translation_rows(path: Path, languages: tuple[str, str]) -> Iterator[Row]:
+    """Yield what a file, folder or archive has of pairs, those that cannot be used too."""
     if path.suffix.lower() in (".po", ".tmx"):
         try:
             yield from _rows_of(path.name, path.read_bytes(), languages)
@@ -81,12 +88,19 @@ def _rows(path: Path, languages: tuple[str, str]) -> Iterator[Row]:
             raise DatasetError(what, _("Check the path.")) from error
         return
     with open_source(path) as source:
-        for file in source.paths():
-            if file.lower().endswith((".po", ".tmx")):
-                try:
-                    yield from _rows_of(file, source.read(file), languages)
-                except BadFileError as error:
-                    yield _bad(file, str(error))
+        files = [file for file in source.paths() if file.lower().endswith((".po", ".tmx"))]
+        for file in files:
+            try:
+                yield from _rows_of(file, source.read(file), languages)
+            except BadFileError as error:
+                yield _bad(file, str(error))
+        for pair in pairs_of_files(source.paths(), languages) if not files else ():
+            try:
+                data = source.read(pair[0]), source.read(pair[1])
+            except BadFileError as error:
+                yield _bad(pair[0], str(error))
+            else:
+                yield from rows_of_lines(pair, data, languages)
 
 
 def _rows_of(file: str, data: bytes, languages: tuple[str, str]) -> Iterator[Row]:

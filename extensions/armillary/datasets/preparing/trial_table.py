@@ -13,7 +13,7 @@ from armillary_kernels.texts import translator
 from armillary.datasets.media import AUDIO_SUFFIXES, VIDEO_SUFFIXES, Medium
 from armillary.datasets.preparing.rows import Drawn, Sound
 from armillary.datasets.preparing.trying import Trial
-from armillary.datasets.preview import thumbnail
+from armillary.datasets.recognising.samples import thumbnail
 
 _ = translator(__file__)
 

@@ -47,6 +47,7 @@ function render({ model, el }) {
     urls = [];
     const images = model.get("images"), captions = model.get("captions");
     heading.textContent = model.get("title");
+    root.style.setProperty("--arm-thumb", `${model.get("side")}px`);
     heading.hidden = !model.get("title");
     list.setAttribute("aria-label", model.get("title"));
     list.replaceChildren(...images.map((view, index) => item(view, captions[index] ?? "", index)));
@@ -75,7 +76,7 @@ function render({ model, el }) {
     event.preventDefault();
     event.stopPropagation(); // the notebook has its own use for these keys
   });
-  const changes = "change:images change:captions change:title";
+  const changes = "change:images change:captions change:title change:side";
   let waiting = 0;
   const redraw = () => { cancelAnimationFrame(waiting); waiting = requestAnimationFrame(draw); };
   model.on(changes, redraw);

@@ -19,6 +19,7 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets.importing import table_files
 from armillary.datasets.importing.sources import MAX_UNPACKED_BYTES, TAR_SUFFIXES, too_large
+from armillary.datasets.importing.text_pairs import CODES
 from armillary.datasets.media import SUFFIXES as MEDIA_SUFFIXES
 from armillary.datasets.uploading.parts import (
     Announced,
@@ -37,11 +38,15 @@ _STATIC = Path(__file__).parent / "static"
 _PACKED = (".gz", ".bz2", ".xz")
 _TABLES = tuple(sorted(table_files.SUFFIXES - {".txt"}))
 #: Files that may be given one by one.
-SUFFIXES = (".zip", *TAR_SUFFIXES, *_TABLES, *(f"{table}{packed}" for table in (".csv", ".json") for packed in _PACKED))
+SUFFIXES = (
+    *(".zip", *TAR_SUFFIXES, *_TABLES, *(f"{table}{packed}" for table in (".csv", ".json") for packed in _PACKED)),
+    *(".po", ".tmx", ".npz", ".sqlite", ".sqlite3", ".db"),
+)
+_IDX = tuple(f"{end}{packed}" for end in ("-ubyte", ".idx1", ".idx3") for packed in ("", ".gz"))
 #: Files of a folder that are worth sending: media, texts, tables, and what describes them.
 MEMBERS = tuple(
-    sorted({*(end for ends in MEDIA_SUFFIXES.values() for end in ends), *_TABLES}
-           | {".txt", ".md", ".xml", ".yaml", ".yml", ".po", ".tmx"})
+    sorted({*(end for ends in MEDIA_SUFFIXES.values() for end in ends), *_TABLES, *_IDX}
+           | {".txt", ".md", ".xml", ".yaml", ".yml", ".names", ".po", ".tmx"} | {f".{code}" for code in CODES})
 )  # fmt: skip
 #: A page that has been silent for so long, seconds, is taken to be gone.
 _SILENT = 15.0
@@ -52,7 +57,10 @@ def _texts() -> dict[str, str]:
         "drop": _("Drop files or a folder here, or"),
         "choose": _("Choose a file"),
         "folder": _("Choose a folder"),
-        "hint": _("A folder with a folder for each class, a zip or tar of one, or a table (CSV, JSON, Parquet, Arrow)"),
+        "hint": _(
+            "Class folders; pictures with boxes (Pascal VOC, COCO, YOLO); sounds or videos with their texts; "
+            "translations (.po, TMX, news.en + news.zh); tables (CSV, JSON, Parquet, Arrow); also as a zip or tar"
+        ),
         "progress": _("Upload of {name}"),
         "listing": _("Looking through {name}: {n} files"),
         "checking": _("A part of {name} is here already; comparing it: {percent} %"),
