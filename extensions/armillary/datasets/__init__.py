@@ -16,6 +16,7 @@ from armillary.datasets.card import Card, describe
 from armillary.datasets.checking.checker import check
 from armillary.datasets.checking.findings import Finding, Suggestion
 from armillary.datasets.checking.report import CheckReport
+from armillary.datasets.copying import copy
 from armillary.datasets.dataset import Dataset, DatasetInfo
 from armillary.datasets.dataset import list_datasets as list  # noqa: A004 (datasets.list() reads as it should)
 from armillary.datasets.dataset import open_dataset as open  # noqa: A004 (datasets.open() reads as it should)
@@ -99,6 +100,7 @@ __all__ = [
     "browse",
     "check",
     "check_panel",
+    "copy",
     "delete",
     "describe",
     "diff",

@@ -17,6 +17,9 @@ from armillary.datasets.import_tab import ImportTab
 from armillary.datasets.label_tab import LabelTab
 from armillary.datasets.look_tab import LookTab
 from armillary.datasets.prepare_tab import PrepareTab
+from armillary.datasets.shared_bar import SharedBar
+from armillary.datasets.shared_places import person
+from armillary.datasets.sharing import list_shared
 from armillary.datasets.tabs import Tabs
 from armillary.datasets.versions_tab import VersionsTab
 from armillary.errors import ArmillaryError
@@ -65,12 +68,13 @@ class DatasetsPanel(widgets.VBox):
         self._quiet = False
         self.chooser = field(widgets.Dropdown, _("Dataset"), label="80px", width="380px")
         self.version = field(widgets.Dropdown, _("Version"), label="80px", width="200px")
+        self.shared = SharedBar(self)
         self.message = widgets.HTML()
         self.nothing = widgets.HTML(balance.styled(f"<p>{escape(_('Open a dataset above, or import one.'))}</p>"))
         self.tabs: dict[str, Any] = {name: make(self) for name, _title, make in _TABS}
         self.selector = Tabs([title() for _name, title, _make in _TABS], list(self.tabs.values()))
         top = widgets.HBox((self.chooser, self.version), layout={"flex_flow": "row wrap"})
-        super().__init__((form(top), self.selector, self.message, self.nothing, *self.tabs.values()))
+        super().__init__((form(top), self.shared, self.selector, self.message, self.nothing, *self.tabs.values()))
         self._list("")
         self._observe()
         self._show()
@@ -85,7 +89,7 @@ class DatasetsPanel(widgets.VBox):
     def show_dataset(self, dataset: Dataset, tab: str = "look") -> None:
         """Open a version, which may be new, in a tab."""
         self.dataset = dataset
-        self._list(dataset.name)
+        self._list(_key(dataset))
         self.select(tab)
 
     def show_saved(self, dataset: Dataset) -> None:
@@ -99,7 +103,7 @@ class DatasetsPanel(widgets.VBox):
 
     def list_again(self) -> None:
         """Offer what others, or another tab, have saved."""
-        self._list(self.dataset.name if self.dataset is not None else "")
+        self._list(_key(self.dataset) if self.dataset is not None else _NEW)
 
     def select(self, name: str) -> None:
         """Bring a tab to the front."""
@@ -108,8 +112,10 @@ class DatasetsPanel(widgets.VBox):
 
     def _list(self, name: str) -> None:
         """Offer the datasets there are; ``name`` is the one that is open."""
-        self._infos = {info.name: info for info in list_datasets()}
-        entries = [(f"{info.name} ({info.examples:,})", info.name) for info in self._infos.values()]
+        own = {info.name: info for info in list_datasets()}
+        others = {f"{line.owner}/{line.info.name}": line for line in list_shared() if line.owner != person()}
+        self._infos = {**own, **{key: line.info for key, line in others.items()}}
+        entries = [(f"{key} ({info.examples:,})", key) for key, info in self._infos.items()]
         with self._unobserved():
             self.chooser.options = [(_("a new one"), _NEW), *entries]
             self.chooser.value = name if name in self._infos else _NEW
@@ -119,7 +125,7 @@ class DatasetsPanel(widgets.VBox):
         known = self._infos.get(self.chooser.value)
         self.version.layout.display = None if known else "none"
         self.version.options = list(reversed(known.versions)) if known else []
-        if known and self.dataset is not None and self.dataset.name == known.name:
+        if known and self.dataset is not None and _key(self.dataset) == self.chooser.value:
             self.version.value = self.dataset.version
 
     @contextmanager
@@ -167,6 +173,7 @@ class DatasetsPanel(widgets.VBox):
         """Let the tab in front show what is open; the others do when they come to the front."""
         name, tab = list(self.tabs.items())[self.selector.selected]
         dataset = self.dataset
+        self.guarded(lambda: self.shared.show_dataset(dataset))
         lacks_one = dataset is None and name != "import"
         tab.layout.display = "none" if lacks_one else None
         self.nothing.layout.display = None if lacks_one else "none"
@@ -188,3 +195,8 @@ class DatasetsPanel(widgets.VBox):
         role = "alert" if kind == "error" else "status"
         text = f"<strong>{escape(what)}</strong> {escape(remedy)}" if kind else escape(what)
         self.message.value = balance.styled(f'<p role="{role}" class="arm-data-{kind or "note"}">{text}</p>')
+
+
+def _key(dataset: Dataset) -> str:
+    """Return what a dataset is chosen by: its name, of another's with the owner, such as ``"ann/digits"``."""
+    return dataset.reference.rpartition("@")[0]

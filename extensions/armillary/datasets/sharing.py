@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from armillary_kernels.texts import translator
@@ -51,7 +51,9 @@ class Access:
     enforced: bool
 
     def __str__(self) -> str:
-        who = ", ".join(self.groups) or _("nobody but its owner")
+        who = ", ".join(_("everyone") if group == EVERYONE else group for group in self.groups) or _(
+            "nobody but its owner"
+        )
         told = _("{reference} can be read by: {who}.", reference=self.reference, who=who)
         if self.enforced:
             return told
@@ -119,6 +121,11 @@ def access(data: Dataset | str) -> Access:
     return Access(dataset.reference, tuple(sorted(shelf.group for shelf in found)), enforced)
 
 
+def own_groups() -> tuple[str, ...]:
+    """Return the groups that one can share with, ``"everyone"`` first; none outside a deployment."""
+    return tuple(sorted((shelf.group for shelf in _own_shelves()), key=lambda group: (group != EVERYONE, group)))
+
+
 def list_shared() -> list[SharedInfo]:
     """Return the datasets that others share with one's groups, and those that one shares, by owner and name."""
     found: dict[tuple[str, str], list[Shelf]] = {}
@@ -133,7 +140,10 @@ def list_shared() -> list[SharedInfo]:
 def _line(owner: str, name: str, holders: Sequence[Shelf]) -> SharedInfo | None:
     newest = max(holders, key=lambda shelf: versions_seen(shelf.folder, name)[-1:])
     info = info_of(newest.folder, name)
-    return SharedInfo(owner, tuple(sorted(shelf.group for shelf in holders)), info) if info is not None else None
+    if info is None:
+        return None
+    known = tuple(sorted({number for shelf in holders for number in versions_seen(shelf.folder, name)}))
+    return SharedInfo(owner, tuple(sorted(shelf.group for shelf in holders)), replace(info, versions=known))
 
 
 def _chosen(with_: str | Sequence[str]) -> list[str]:

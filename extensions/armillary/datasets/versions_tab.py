@@ -1,4 +1,4 @@
-"""The tab about a dataset's versions: what each is and came from, what changed between two, and their card."""
+"""The tab about a dataset's versions: what each is and came from, what changed, who may read it, and the card."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from armillary.datasets.card import describe
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.history import diff
 from armillary.datasets.manifest import Manifest, read_manifest
+from armillary.datasets.sharing_form import SharingForm
 from armillary.form import field, form
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _ = translator(__file__)
 
 
 class VersionsTab(widgets.VBox):
-    """Everything here is a call of `diff` or `describe`.
+    """Everything here is a call of `diff`, `share` or `describe`.
 
     Parameters
     ----------
@@ -43,8 +44,9 @@ class VersionsTab(widgets.VBox):
         self.write = widgets.Button(description=_("Write the card"))
         self.write.on_click(lambda _button: panel.guarded(self._write))
         self._comparison = widgets.HBox((self.other, self.compare), layout={"flex_flow": "row wrap"})
-        card = form(self.description, self.tags, self.write)
-        super().__init__((self.versions, form(self._comparison), self.difference, card))
+        self._card = form(self.description, self.tags, self.write)
+        self.sharing = SharingForm(panel)
+        super().__init__((self.versions, form(self._comparison), self.difference, self.sharing, self._card))
 
     def show_dataset(self, dataset: Dataset) -> None:
         """Show the versions of the dataset's name."""
@@ -60,11 +62,14 @@ class VersionsTab(widgets.VBox):
         self._comparison.layout.display = None if others else "none"
         self.difference.value = ""
         self.description.value, self.tags.value = dataset.card.description, ", ".join(dataset.card.tags)
+        self._card.layout.display = None if dataset.owner is None else "none"
+        self.sharing.show_dataset(dataset)
 
     def _show_difference(self) -> None:
         if self._dataset is not None:
             old, new = sorted((self.other.value, self._dataset.version))
-            found = diff(f"{self._dataset.name}@{old}", f"{self._dataset.name}@{new}")
+            name = self._dataset.reference.rpartition("@")[0]  # with its owner, of another's
+            found = diff(f"{name}@{old}", f"{name}@{new}")
             self.difference.value = balance.styled(f'<p role="status">{escape(str(found))}</p>')
 
     def _write(self) -> None:
