@@ -23,6 +23,8 @@ class VersionTab(widgets.VBox):
         self._made: dict[tuple[str, str], Any] = {}
         #: The widget of the version that is shown.
         self.shown: Any = None
+        #: Widgets below it, which are the same for all versions.
+        self.below: tuple[Any, ...] = ()
         super().__init__()
 
     def make(self, dataset: Dataset) -> Any:
@@ -35,4 +37,4 @@ class VersionTab(widgets.VBox):
         if key not in self._made:
             self._made[key] = self.make(dataset)
         self.shown = self._made[key]
-        self.children = (self.shown,)
+        self.children = (self.shown, *self.below)
