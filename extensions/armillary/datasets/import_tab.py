@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import ExitStack
 from html import escape
 from pathlib import Path
@@ -19,6 +20,7 @@ from armillary.datasets.recognising.addresses import understood
 from armillary.datasets.recognising.import_as import WITHOUT_REJECTS, import_as
 from armillary.datasets.recognising.looks import Preview
 from armillary.datasets.recognising.preview import preview
+from armillary.datasets.recognising.recognise import ways_of
 from armillary.datasets.recognising.samples import BOXED_SIDE
 from armillary.datasets.recognising.ways import Way
 from armillary.datasets.thumbnails import SIDE, Thumbnails
@@ -128,34 +130,38 @@ class ImportTab(widgets.VBox):
     def _recognise(self, what: Way | str | Path) -> None:
         if isinstance(what, Way):
             named = what.settings.get("repository") or "data"
-            self._offer(preview("", way=what), Path(named))
+            self._offer((what,), Path(named))
             return
         named = Path(shown(what)) if isinstance(what, str) else what
         self._panel.say(_("Reading {name} …", name=named.name))
         if isinstance(what, str):
             what = self._fetched.enter_context(fetched(what, self._progress_of(_("Fetching"))))
         self._path = what
-        found = preview(what)
-        self._panel.say("")
-        self._offer(found, named)
+        self._offer(ways_of(what), named)
 
-    def _offer(self, found: Preview, named: Path) -> None:
+    def _offer(self, ways: Sequence[Way], named: Path) -> None:
+        """Look at it as it is likeliest meant; where that fails, the other ways can still be chosen."""
         self._quiet = True
         try:
-            self.way.options = [(way.title, number) for number, way in enumerate(found.ways)]
+            self.way.options = [(way.title, number) for number, way in enumerate(ways)]
             self.way.value = 0
         finally:
             self._quiet = False
-        self.way.disabled = len(found.ways) == 1
+        self.way.disabled = len(ways) == 1
         self.name.value = re.sub(r"[^a-z0-9._-]+", "-", _stem(named).lower()).strip("-._") or "data"
-        self._ways = list(found.ways)
-        self._show(found)
-        self._form.layout.display = None
+        self._ways = list(ways)
+        self._corrected({"new": 0})
+        if self.preview is not None or len(ways) > 1:
+            self._form.layout.display = None
 
     # How it is understood ---------------------------------------------------------------------------------------
 
     def _corrected(self, change: Any) -> None:
         if not self._quiet and change["new"] is not None:
+            self.preview = None
+            self.settings.children = ()
+            self.found.value = self.note.value = ""
+            self.thumbnails.layout.display = "none"
             self._look_again(self._ways[change["new"]])
 
     def _told(self, way: Way) -> None:

@@ -75,6 +75,24 @@ def test_errors_are_said_in_words_and_the_form_stays(store, class_folders, tmp_p
     assert len(rows_shown(panel)) == 120
 
 
+def test_what_is_wrongly_recognised_can_be_corrected_though_it_cannot_be_looked_at(store, class_folders):
+    (class_folders / "notes.json").write_text('{"annotations": 1, "categories": 2}')
+    panel = datasets.panel()
+    tab = panel.tabs["import"]
+    tab.path.value = str(class_folders)
+    tab.look.click()
+    assert "notes.json is no COCO annotation" in panel.message.value
+    assert (tab.way.label, tab.save.disabled, tab.thumbnails.layout.display) == (
+        "pictures with boxes (COCO)",
+        True,
+        "none",
+    )
+    tab.way.label = "pictures in class folders"
+    assert (panel.message.value.count("alert"), tab.save.disabled) == (0, False)
+    tab.save.click()
+    assert panel.dataset.class_names == tuple("0123456789")
+
+
 def test_class_folders_of_texts_are_imported_too(store, tmp_path):
     for number in range(20):
         folder = tmp_path / "reviews" / ("good" if number % 2 else "bad")
