@@ -26,7 +26,7 @@ class SharedBar(widgets.VBox):
         self._panel = panel
         self._dataset: Dataset | None = None
         self.told = widgets.HTML()
-        self.name = field(widgets.Text, _("Name of the copy"), label="130px", width="360px")
+        self.name = field(widgets.Text, _("My copy"), label="130px", width="360px")
         self.copy = widgets.Button(description=_("Copy as my own"), layout={"width": "auto"})
         self.copy.on_click(self._copy)
         row = widgets.HBox((self.name, self.copy), layout={"flex_flow": "row wrap"})
