@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +46,11 @@ def to_huggingface(data: Dataset | str) -> hf.DatasetDict:
     The rows lie in Arrow files in Hugging Face's own cache and are mapped into memory, so the dataset may be larger
     than that. Long videos and sounds stay where they are, beside the shards.
 
+    Raises
+    ------
+    DatasetError
+        When a shard is damaged, or the cache cannot be written.
+
     Examples
     --------
     >>> datasets.to_huggingface("birds@1")["train"].features
@@ -56,9 +62,13 @@ def to_huggingface(data: Dataset | str) -> hf.DatasetDict:
     folder = Path(library.config.HF_DATASETS_CACHE) / "armillary" / _fingerprint(dataset)
     splits = {}
     for split in dataset.splits:
-        file = folder / f"{split}.arrow"
+        file = folder / f"{quote(split, safe='')}.arrow"  # somebody else's dataset names its splits
         if not file.exists():
-            _write(dataset, split, features.arrow_schema, file)
+            try:
+                _write(dataset, split, features.arrow_schema, file)
+            except OSError as error:
+                what = _("{folder} cannot be written: {reason}.", folder=folder, reason=error.strerror or error)
+                raise DatasetError(what, _("Free space or set HF_DATASETS_CACHE to another disk.")) from error
         splits[split] = library.Dataset.from_file(str(file))
     return library.DatasetDict(splits)
 

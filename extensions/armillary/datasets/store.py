@@ -11,7 +11,7 @@ import re
 
 from armillary_kernels.texts import translator
 
-from armillary.datasets.manifest import FILE_NAME, Manifest, read_manifest
+from armillary.datasets.manifest import FILENAME, Manifest, read_manifest
 from armillary.datasets.places import Place, place_of
 from armillary.datasets.shared_places import shelves
 from armillary.errors import DatasetError
@@ -19,7 +19,6 @@ from armillary.errors import DatasetError
 _ = translator(__file__)
 
 DELETED = "deleted.json"
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -30,7 +29,7 @@ def store_folder() -> Place:
 
 def check_name(name: str) -> str:
     """Return ``name``, or raise DatasetError when a dataset cannot be called so."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise DatasetError(
             _("{name!r} cannot name a dataset.", name=name),
             _("Use small letters, digits, '.', '_' and '-', beginning with a letter or digit."),
@@ -54,7 +53,7 @@ def names(store: Place) -> list[str]:
     if not store.is_dir():
         return []
     return sorted(
-        folder.name for folder in store.iterdir() if _NAME.fullmatch(folder.name) and versions_seen(store, folder.name)
+        folder.name for folder in store.iterdir() if NAME.fullmatch(folder.name) and versions_seen(store, folder.name)
     )
 
 
@@ -64,7 +63,7 @@ def versions(store: Place, name: str) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted(
-        int(entry.name) for entry in folder.iterdir() if _NUMBER.fullmatch(entry.name) and (entry / FILE_NAME).is_file()
+        int(entry.name) for entry in folder.iterdir() if _NUMBER.fullmatch(entry.name) and (entry / FILENAME).is_file()
     )
 
 

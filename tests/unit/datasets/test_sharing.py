@@ -3,6 +3,10 @@
 That the file system keeps others out and nobody but the owner writes is in tests/integration/test_isolation.py.
 """
 
+import hashlib
+import json
+
+import datasets as hf
 import pytest
 from armillary import datasets
 from armillary.datasets import Value
@@ -149,3 +153,60 @@ def test_who_leaves_a_group_no_longer_sees_its_datasets(be, tmp_path):
     keep_in_step(Settings(tmp_path / "home"), "cleo", ["everyone"])
     be("cleo")
     assert datasets.shared() == []
+
+
+def forge(folder, **changes):
+    """Rewrite the manifest of a shared version, as its owner can."""
+    path = folder / "manifest.json"
+    path.chmod(0o644)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_forged_manifest_writes_no_file_of_whoever_uses_it(be, tmp_path):
+    datasets.share(texts(), with_="everyone")
+    version = datasets.open("ann/texts@1").folder
+    inner = tmp_path / "of-ann/a/b/c"
+    inner.mkdir(parents=True)
+    (inner / "x").write_bytes(b"x")
+    (tmp_path / "of-ann/planted").write_bytes(b"echo planted")
+    (version / "sub").symlink_to(inner)
+    paths = ("sub/x", "sub/../../../planted")
+    assert (version / paths[1]).is_file()
+    media = [
+        {"file": path, "rows": 1, "bytes": 1, "sha256": hashlib.sha256((version / path).read_bytes()).hexdigest()}
+        for path in paths
+    ]
+    forge(version, media=media)
+    be("bob")
+    with pytest.raises(DatasetError, match=r"manifest.json is damaged: 'sub/../../../planted' is no file of a version"):
+        datasets.open("ann/texts@1").split(seed=3)
+    assert not list(tmp_path.rglob("bob/**/planted"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"target": "nosuch"},
+        {"name": "../texts"},
+        {"version": "1"},
+        {"splits": [20]},
+        {"created": None},
+        {"split_file": {"file": "split.parquet", "rows": 20, "bytes": 1, "sha256": "../../x"}},
+    ],
+)
+def test_one_damaged_manifest_does_not_spoil_the_list_of_all(be, damage):
+    datasets.share(texts(), with_="everyone")
+    datasets.share(texts("others"), with_="everyone")
+    forge(datasets.open("ann/texts@1").folder, **damage)
+    be("bob")
+    assert [line.reference for line in datasets.shared()] == ["ann/others@1"]
+    with pytest.raises(DatasetError, match=r"manifest.json is damaged"):
+        datasets.open("ann/texts@1")
+
+
+def test_a_split_with_the_name_of_a_path_stays_in_the_cache(be, tmp_path, monkeypatch):
+    monkeypatch.setattr(hf.config, "HF_DATASETS_CACHE", tmp_path / "hf-cache")
+    rows = hf.Dataset.from_dict({"text": ["a", "b"]})
+    mine = datasets.from_huggingface(hf.DatasetDict({"../../../planted": rows, "train": rows}), "texts")
+    assert sorted(datasets.to_huggingface(mine)) == ["../../../planted", "train"]
+    assert not (tmp_path / "planted.arrow").exists()
