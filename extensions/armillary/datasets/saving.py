@@ -17,6 +17,7 @@ import os
 import secrets
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -44,6 +45,7 @@ _ = translator(__file__)
 
 _STAGING = ".saving"
 _CLAIM = "claim.json"
+_READ_ONLY = 0o444
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Another saver took the number, or removed the name's folder because its own first save failed.
 _TRY_AGAIN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT})
@@ -145,6 +147,7 @@ def _publish(store: Place, name: str, folder: Path, content: Content, placed: Pl
         manifest = _manifest(name, next_number(store / name), content, placed, split_file)
         if present is not None and present.content == manifest.content:
             return store / name / str(present.version)
+        (folder / FILE_NAME).unlink(missing_ok=True)  # of the number that another saver took
         durable_files.write_text(folder / FILE_NAME, json.dumps(manifest.to_json(), indent=1, ensure_ascii=False))
         destination = store / name / str(manifest.version)
         if renamed(folder, destination) if is_local(store) else _sent(folder, destination):
@@ -152,19 +155,23 @@ def _publish(store: Place, name: str, folder: Path, content: Content, placed: Pl
 
 
 def renamed(folder: Path, destination: Path) -> bool:
-    """Bring a folder to the disk and give it its place; return False when something else has taken that."""
+    """Bring a folder to the disk and give it its place; return False when something else has taken that.
+
+    All is done before: what is visible is whole, readable by whoever may, and nobody is told that it was not saved.
+    """
+    for file in folder.rglob("*"):
+        if file.is_file() and stat.S_IMODE(file.stat().st_mode) != _READ_ONLY:  # a shared one may be another's
+            file.chmod(_READ_ONLY)
     for inner in (*(file for file in folder.iterdir() if file.is_dir()), folder):
         durable_files.sync_folder(inner)
     destination.parent.mkdir(exist_ok=True)
+    durable_files.sync_folder(destination.parent.parent)
     try:
         folder.rename(destination)
     except OSError as error:
         if error.errno in _TRY_AGAIN:
             return False
         raise
-    for file in destination.rglob("*"):
-        if file.is_file():
-            file.chmod(0o444)
     durable_files.sync_folder(destination.parent)
     return True
 

@@ -9,7 +9,7 @@ import json
 import datasets as hf
 import pytest
 from armillary import datasets
-from armillary.datasets import Value
+from armillary.datasets import Value, sharing
 from armillary.errors import DatasetError
 from armillary_hub.accounts.shared_folders import keep_in_step
 from armillary_hub.settings import Settings
@@ -210,3 +210,53 @@ def test_a_split_with_the_name_of_a_path_stays_in_the_cache(be, tmp_path, monkey
     mine = datasets.from_huggingface(hf.DatasetDict({"../../../planted": rows, "train": rows}), "texts")
     assert sorted(datasets.to_huggingface(mine)) == ["../../../planted", "train"]
     assert not (tmp_path / "planted.arrow").exists()
+
+
+def test_a_card_that_changed_is_shared_again(be):
+    mine = texts()
+    datasets.share(mine, with_="everyone")
+    datasets.describe("texts", "Twenty texts.")
+    datasets.share(mine, with_="everyone")
+    be("bob")
+    theirs = datasets.open("ann/texts")
+    assert theirs.card.description == "Twenty texts."
+    assert [path.name for path in theirs.folder.parent.glob("*card*")] == ["card.json"]
+
+
+def test_withdrawing_leaves_a_version_that_has_just_come(be, monkeypatch):
+    first = texts()
+    second = first.split(seed=5)
+    datasets.share(first, with_="everyone")
+    folder = datasets.open("ann/texts@1").folder.parent
+    seen = sharing.versions
+
+    def publish_meanwhile(*place):
+        found = seen(*place)
+        monkeypatch.setattr(sharing, "versions", seen)
+        datasets.share(second, with_="everyone")
+        return found
+
+    monkeypatch.setattr(sharing, "versions", publish_meanwhile)
+    datasets.share(first, with_="nobody")
+    assert (folder / "2/manifest.json").is_file()
+
+
+def test_the_lineage_of_a_shared_version_is_its_owners_and_ones_own(be):
+    second = texts().split(seed=5)
+    for version in ("texts@1", "texts@2"):
+        datasets.share(version, with_="everyone")
+    own = datasets.open("ann/texts@2").split(seed=6)
+    assert datasets.lineage(own).ancestors == (second.reference, "texts@1")
+    be("bob")
+    made = datasets.open("ann/texts@2").split(seed=7)
+    found = datasets.lineage("ann/texts@2")
+    assert (found.ancestors, found.descendants) == (("ann/texts@1",), (made.reference,))
+
+
+def test_what_was_made_of_the_shared_copy_of_ones_own_keeps_it(be):
+    texts()
+    datasets.share("texts@1", with_="everyone")
+    datasets.open("ann/texts@1").split(seed=5)
+    datasets.share("texts@1", with_="nobody")
+    with pytest.raises(DatasetError, match=r"texts@1 cannot be deleted: texts@2 refer to it"):
+        datasets.delete("texts@1")

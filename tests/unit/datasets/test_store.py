@@ -3,8 +3,10 @@
 import errno
 import json
 import os
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -250,3 +252,30 @@ def test_opening_is_quick_and_reads_no_shard(digits, store):
     assert len(ds) == 120
     with pytest.raises(DatasetError, match=r"shard-00000.parquet cannot be read"):
         ds.arrays()
+
+
+def test_a_version_is_read_only_before_it_is_visible(digits, store, monkeypatch):
+    modes = []
+    rename = Path.rename
+
+    def looked_at(folder, destination):
+        modes.extend(stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir())
+        return rename(folder, destination)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", looked_at)
+        digits.split(seed=1)
+    assert modes == [0o444] * 3
+
+
+def test_rows_and_columns_that_are_not_there_are_named(digits):
+    columns = r"digits@1 has no column 'picture'; columns: 'image', 'label'. Name one of these"
+    with pytest.raises(DatasetError, match=columns):
+        digits.take([0], ["picture"])
+    with pytest.raises(DatasetError, match=columns):
+        next(digits.iterate(columns=["picture"]))
+    with pytest.raises(DatasetError, match=columns):
+        datasets.to_pandas(digits, columns=["picture"])
+    for row in (-1, 120):
+        with pytest.raises(DatasetError, match=rf"digits@1 has no row {row}. Rows are numbered from 0 to 119"):
+            digits.take([row])
