@@ -96,6 +96,17 @@ def test_a_damaged_shard_is_found_on_the_first_read(digits, store):
         datasets.open("digits@1").arrays("train")
 
 
+@pytest.mark.parametrize("use", [lambda ds: ds.arrays(None), lambda ds: ds.split(seed=1, duplicates=False)])
+@pytest.mark.parametrize("put", [lambda path: None, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_named_and_not_waited_for(digits, store, use, put):
+    shard = store / "digits/1/shard-00000.parquet"
+    shard.unlink()
+    put(shard)
+    with pytest.raises(DatasetError, match=r"shard-00000.parquet (cannot be read: No such file|is damaged)"):
+        use(digits)
+    assert datasets.list()[0].versions == (1,)
+
+
 def test_a_damaged_manifest_is_named_and_does_not_hide_the_rest(digits, store, few_digits):
     datasets.import_arrays(*few_digits, name="other")
     manifest = store / "digits/1/manifest.json"
