@@ -20,7 +20,7 @@ from armillary.datasets.manifest import FILE_NAME, read_manifest
 from armillary.datasets.places import Place
 from armillary.datasets.saving import DISK_FULL
 from armillary.datasets.shared_places import person, shelves
-from armillary.datasets.sharing import access
+from armillary.datasets.sharing import readers
 from armillary.datasets.store import DELETED, find, names, parse_reference, store_folder, versions_seen
 from armillary.errors import DatasetError
 
@@ -222,7 +222,7 @@ def _edges(store: Place) -> Iterator[tuple[str, str]]:
 
 
 def delete(reference: str) -> None:
-    """Delete a version for good; its number is never used again.
+    """Delete a version, also a damaged one, for good; its number is never used again.
 
     Raises
     ------
@@ -238,10 +238,10 @@ def delete(reference: str) -> None:
     reference = f"{name}@{number}"
     store = store_folder()
     folder = find(store, reference)
-    readers = access(reference).groups
-    if readers:
+    groups = readers(person(), name, number)
+    if groups:
         raise DatasetError(
-            _("{reference} is shared with {readers}.", reference=reference, readers=", ".join(readers)),
+            _("{reference} is shared with {readers}.", reference=reference, readers=", ".join(groups)),
             _("Withdraw it first: {call}.", call=f'datasets.share("{reference}", "nobody")'),
         )
     users = _users(store, reference)
@@ -273,8 +273,9 @@ def _own(reference: str) -> str:
 def _projects_of(store: Place, reference: str) -> list[str]:
     from armillary.datasets.labelling import projects
 
-    opened = Dataset(find(store, reference))
-    return [project.name for project in projects(opened)]
+    with contextlib.suppress(DatasetError):  # a damaged one, in which nobody can label any more
+        return [project.name for project in projects(Dataset(find(store, reference)))]
+    return []
 
 
 def _changes_to(store: Place, reference: str) -> Iterator[str]:

@@ -209,5 +209,5 @@ def read_manifest(folder: Place) -> Manifest:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(
             _("{path} is damaged: {error}.", path=path, error=error),
-            _("Restore it from a backup or import the data anew."),
+            _("Restore it from a backup, or delete this version and import the data anew."),
         ) from error

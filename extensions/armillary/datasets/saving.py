@@ -38,6 +38,7 @@ from armillary.datasets.shards import write_split
 from armillary.datasets.shared_places import person
 from armillary.datasets.splits import Assignment
 from armillary.datasets.store import check_name, newest, next_number, store_folder
+from armillary.datasets.verified_files import verified_file
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import InputSpec
 
@@ -87,7 +88,7 @@ def save(name: str, content: Content, store: Place | None = None) -> Place:
     """Save the next version of ``name`` and return its folder.
 
     Content equal to the newest version's saves nothing and returns that version: running a notebook again makes
-    no new versions.
+    no new versions. Only where that version's files are damaged by now, a new one has them whole.
 
     Raises
     ------
@@ -146,12 +147,30 @@ def _publish(store: Place, name: str, folder: Path, content: Content, placed: Pl
         refuse_other_form(present, name, content, placed)
         manifest = _manifest(name, next_number(store / name), content, placed, split_file)
         if present is not None and present.content == manifest.content:
-            return store / name / str(present.version)
+            there = store / name / str(present.version)
+            if _is_whole(there, folder, present):
+                return there
         (folder / FILE_NAME).unlink(missing_ok=True)  # of the number that another saver took
         durable_files.write_text(folder / FILE_NAME, json.dumps(manifest.to_json(), indent=1, ensure_ascii=False))
         destination = store / name / str(manifest.version)
         if renamed(folder, destination) if is_local(store) else _sent(folder, destination):
             return destination
+
+
+def _is_whole(version: Place, written: Path, manifest: Manifest) -> bool:
+    """Return whether a version still has what was just written again; so importing anew repairs what is damaged.
+
+    Files that both share are the same, whatever they are, and what lies far away is not brought here to be compared.
+    """
+    if not is_local(version):
+        return True
+    try:
+        for file in (*manifest.shards, *manifest.media, manifest.split_file):
+            if not (written / file.file).samefile(version / file.file):
+                verified_file(version, file)
+    except (OSError, DatasetError):
+        return False
+    return True
 
 
 def renamed(folder: Path, destination: Path) -> bool:

@@ -113,10 +113,14 @@ def share(data: Dataset | str, with_: str | Sequence[str]) -> Access:
 def access(data: Dataset | str) -> Access:
     """Return who may read a version, besides its owner."""
     dataset = open_dataset(data)
-    owner = dataset.owner or person()
-    found = [shelf for shelf in shelves() if shelf.owner == owner and _has(shelf, dataset.name, dataset.version)]
+    groups = readers(dataset.owner or person(), dataset.name, dataset.version)
     enforced = all(_is_guarded(shelf) for shelf in _own_shelves())
-    return Access(dataset.reference, tuple(sorted(shelf.group for shelf in found)), enforced)
+    return Access(dataset.reference, groups, enforced)
+
+
+def readers(owner: str, name: str, version: int) -> tuple[str, ...]:
+    """Return the groups that a person shares a version with, by name."""
+    return tuple(sorted(shelf.group for shelf in shelves() if shelf.owner == owner and _has(shelf, name, version)))
 
 
 def list_shared() -> list[SharedInfo]:

@@ -96,6 +96,29 @@ def test_a_damaged_shard_is_found_on_the_first_read(digits, store):
         datasets.open("digits@1").arrays("train")
 
 
+def test_importing_anew_repairs_what_is_damaged(digits, store, few_digits):
+    shard = store / "digits/1/shard-00000.parquet"
+    data = shard.read_bytes()
+    shard.chmod(0o644)
+    shard.write_bytes(data[:-1] + b"x")
+    again = datasets.import_arrays(*few_digits, name="digits")
+    assert again.reference == "digits@2"
+    np.testing.assert_array_equal(again.arrays(None)[0][..., 0], few_digits[0])
+    assert datasets.import_arrays(*few_digits, name="digits").reference == "digits@2"
+
+
+def test_a_version_without_a_readable_manifest_can_be_deleted(digits, store, few_digits):
+    path = store / "digits/1/manifest.json"
+    path.chmod(0o644)
+    path.write_text("{")
+    with pytest.raises(
+        DatasetError, match=r"manifest.json is damaged: .* delete this version and import the data anew"
+    ):
+        datasets.import_arrays(*few_digits, name="digits")
+    datasets.delete("digits@1")
+    assert datasets.import_arrays(*few_digits, name="digits").reference == "digits@2"
+
+
 @pytest.mark.parametrize("use", [lambda ds: ds.arrays(None), lambda ds: ds.split(seed=1, duplicates=False)])
 @pytest.mark.parametrize("put", [lambda path: None, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
 def test_what_is_no_file_is_named_and_not_waited_for(digits, store, use, put):
