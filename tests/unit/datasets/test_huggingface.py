@@ -90,6 +90,23 @@ def test_what_came_from_hugging_face_goes_back_unchanged(store):
         assert undecoded(again[split]) == undecoded(theirs[split])
 
 
+def test_splits_whose_classes_differ_are_refused(store):
+    train = hf.Dataset.from_dict({"text": ["1", "2", "3"], "label": ["ant", "bee", "cat"]})
+    test = hf.Dataset.from_dict({"text": ["4", "5"], "label": ["bee", "cat"]})
+    theirs = hf.DatasetDict({"train": train, "test": test})
+    with pytest.raises(DatasetError, match=r"Column 'label' is another in train than in test"):
+        datasets.from_huggingface(theirs.class_encode_column("label"), "insects")
+    same = theirs.cast_column("label", hf.ClassLabel(names=["ant", "bee", "cat"]))
+    ours = datasets.from_huggingface(same, "insects")
+    assert [row["label"] for row in ours.iterate("test")] == ["bee", "cat"]
+
+
+@pytest.mark.parametrize("given", [hf.DatasetDict(), hf.Dataset.from_dict({"a": [1]}).to_iterable_dataset(), 5])
+def test_what_is_no_dataset_with_rows_is_refused(store, given):
+    with pytest.raises(DatasetError, match=rf"{type(given).__name__} is no dataset of Hugging Face's with rows"):
+        datasets.from_huggingface(given, "nothing")
+
+
 def test_a_full_disk_of_the_cache_is_named(birds, cache):
     said = pytest.raises(DatasetError, match=rf"{cache}/armillary/\w+ cannot be written: .*Free space")
     with said, file_size_limit(0):
