@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from armillary_kernels.shared_datasets import STAGING
 from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
@@ -44,7 +45,6 @@ from armillary.inputs.input_spec import InputSpec
 
 _ = translator(__file__)
 
-_STAGING = ".saving"
 _CLAIM = "claim.json"
 _READ_ONLY = 0o444
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -240,7 +240,7 @@ def staging(store: Place, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="armillary-saving-", ignore_cleanup_errors=True) as temporary:
             yield Path(temporary)
         return
-    staging = store / _STAGING
+    staging = store / STAGING
     staging.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(staging)
     folder = staging / f"{socket.gethostname()}--{os.getpid()}--{secrets.token_hex(4)}"

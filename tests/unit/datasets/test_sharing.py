@@ -155,6 +155,14 @@ def test_who_leaves_a_group_no_longer_sees_its_datasets(be, tmp_path):
     assert datasets.shared() == []
 
 
+def test_who_has_withdrawn_all_and_leaves_a_group_is_out_of_it(be, tmp_path):
+    datasets.share(texts(), with_="group:vision")
+    datasets.share("texts", with_="nobody")
+    keep_in_step(Settings(tmp_path / "home"), "ann", ["everyone"])
+    with pytest.raises(DatasetError, match=r"You do not belong to the group 'vision'; your groups: everyone"):
+        datasets.share("texts", with_="group:vision")
+
+
 def forge(folder, **changes):
     """Rewrite the manifest of a shared version, as its owner can."""
     path = folder / "manifest.json"
