@@ -106,15 +106,6 @@ def test_however_it_is_written_a_version_with_a_child_stays(digits, reference):
         datasets.delete(reference)
 
 
-def test_a_version_with_unsaved_changes_stays(digits):
-    changes = datasets.edit(digits)
-    changes.relabel(0, "7")
-    with pytest.raises(DatasetError, match=r"digits@1 cannot be deleted: changes that are not saved refer to it"):
-        datasets.delete("digits@1")
-    changes.discard()
-    datasets.delete("digits@1")
-
-
 def test_deleting_frees_a_full_disk_and_a_card_says_that_it_is_full(digits, store):
     digits.split(seed=1)
     with pytest.raises(DatasetError, match=r"The card of digits cannot be written: File too large"), file_size_limit(0):
