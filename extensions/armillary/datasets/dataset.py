@@ -78,6 +78,21 @@ class Dataset:
         """The typed columns."""
         return dict(self.manifest.features)
 
+    def features_named(self, columns: Sequence[str] | None) -> dict[str, Feature]:
+        """Return the features of these columns, of all for ``None``; raises DatasetError when there is no such one."""
+        features = self.features
+        for name in columns or ():
+            if name not in features:
+                listed = ", ".join(map(repr, features))
+                what = _(
+                    "{dataset} has no column {name!r}; columns: {listed}.",
+                    dataset=self.reference,
+                    name=name,
+                    listed=listed,
+                )
+                raise DatasetError(what, _("Name one of these."))
+        return {name: features[name] for name in columns or features}
+
     @property
     def target(self) -> str | None:
         """The column with the class, if there is one."""
@@ -238,7 +253,7 @@ class Dataset:
         """
         wanted = np.zeros(len(self), bool)
         wanted[self.rows(split)] = True
-        features = {name: self.features[name] for name in columns or self.features}
+        features = self.features_named(columns)
         first = 0
         for group in shards.row_groups(self.folder, self.manifest.shards, list(features)):
             here = np.flatnonzero(wanted[first : first + len(group)])
@@ -248,7 +263,11 @@ class Dataset:
 
     def take(self, rows: Sequence[int], columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """Return single examples, as `iterate` yields them; reads only the row groups they lie in."""
-        features = {name: self.features[name] for name in columns or self.features}
+        features = self.features_named(columns)
+        for row in rows:
+            if not 0 <= row < len(self):
+                what = _("{dataset} has no row {row}.", dataset=self.reference, row=row)
+                raise DatasetError(what, _("Rows are numbered from 0 to {last}.", last=len(self) - 1))
         found = {name: shards.read_values(self.folder, self.manifest.shards, name, rows) for name in features}
         return [
             {name: plain_value(feature, found[name][index], self._medium) for name, feature in features.items()}

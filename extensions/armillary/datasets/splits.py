@@ -150,8 +150,11 @@ def _refuse_rare_classes(labels: NDArray[np.int64], class_names: Sequence[str], 
 
 
 def apportioned(total: int, shares: Sequence[float]) -> list[int]:
-    """Divide ``total`` by largest remainder; each share gets at least one when there are enough."""
-    exact = [total * share for share in shares]
+    """Divide ``total`` by largest remainder; each share gets at least one when there are enough.
+
+    The shares need not add up to 1 exactly: of very many, the millionth that is missing would be many, too.
+    """
+    exact = [total * share / math.fsum(shares) for share in shares]
     counts = [math.floor(value + 1e-9) for value in exact]
     by_remainder = sorted(range(len(shares)), key=lambda index: counts[index] - exact[index])
     for index in by_remainder[: total - sum(counts)]:

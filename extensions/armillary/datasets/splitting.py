@@ -104,8 +104,7 @@ def _duplicates(
 
 def _groups(dataset: Dataset, group: str | Sequence[str]) -> Units:
     columns = [group] if isinstance(group, str) else list(group)
-    features = {name: dataset.features[_known(dataset, name)] for name in columns}
-    return _units(dataset, RowKeys(features, missing_apart=True))
+    return _units(dataset, RowKeys(dataset.features_named(columns), missing_apart=True))
 
 
 def _units(dataset: Dataset, keys: RowKeys) -> Units:
@@ -114,21 +113,11 @@ def _units(dataset: Dataset, keys: RowKeys) -> Units:
     return keys.units()
 
 
-def _known(dataset: Dataset, column: str) -> str:
-    if column in dataset.features:
-        return column
-    listed = ", ".join(map(repr, dataset.features))
-    what = _(
-        "{dataset} has no column {name!r}; columns: {listed}.", dataset=dataset.reference, name=column, listed=listed
-    )
-    raise DatasetError(what, _("Name one of these."))
-
-
 def _values(dataset: Dataset, column: str) -> pd.Series:
     """Return a column that has a value in every row, classes by name."""
     from armillary.datasets.reading.frames import to_pandas
 
-    values = to_pandas(dataset, None, [_known(dataset, column)])[column]
+    values = to_pandas(dataset, None, [column])[column]
     if missing := int(values.isna().sum()):
         what = _(
             "{n} examples of {dataset} have no value in {column!r}.",

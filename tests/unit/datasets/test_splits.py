@@ -9,6 +9,7 @@ from armillary import datasets
 from armillary.datasets import ClassLabel, Image, Value
 from armillary.datasets.kept_together import divided
 from armillary.datasets.sameness import joined
+from armillary.datasets.splits import apportioned
 from armillary.errors import DatasetError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,6 +54,10 @@ def test_units_are_whole_every_split_has_some_and_it_is_the_same_again(sizes, cl
     assert min(found.counts().values()) > 0
     assert all(len(np.unique(found.codes[units == unit])) == 1 for unit in range(len(sizes)))
     assert found.codes.tolist() == divided(labels, names, SHARES, seed, units).codes.tolist()
+
+
+def test_shares_that_miss_a_millionth_still_give_every_row_a_split():
+    assert sum(apportioned(50_000_000, [0.3333333] * 3)) == 50_000_000
 
 
 @pytest.mark.parametrize("seed", range(3))
