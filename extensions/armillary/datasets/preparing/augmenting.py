@@ -20,14 +20,7 @@ from PIL import ImageEnhance
 from armillary.datasets.features import Array, Audio, Feature, Image, Value
 from armillary.datasets.preparing.picture_steps import PictureStep, picture_of, redrawn
 from armillary.datasets.preparing.rows import Sound
-from armillary.datasets.preparing.step import (
-    Augmentation,
-    Bound,
-    Form,
-    Refused,
-    Row,
-    refuse_boxes,
-)
+from armillary.datasets.preparing.step import Augmentation, Bound, Form, Refused, Row, refuse_boxes, refuse_spans
 from armillary.datasets.preparing.text_steps import is_text
 from armillary.errors import DatasetError
 from armillary.inputs.picture_steps import Moved
@@ -151,6 +144,7 @@ class Colour(_PictureAugmentation):
     """Change brightness, contrast and colourfulness, each by a factor of up to ``1 ± amount``."""
 
     name = "colour"
+    moves = False
     brightness: float = 0.2
     contrast: float = 0.2
     saturation: float = 0.2
@@ -177,6 +171,7 @@ class Noise(PictureStep, Augmentation):
     """
 
     name = "noise"
+    moves = False
     amount: float = 0.02
 
     def check(self) -> None:
@@ -345,6 +340,11 @@ class BackOffWords(Augmentation):
     def fits(self, feature: Feature) -> bool:
         """Return whether a column holds a text."""
         return is_text(feature)
+
+    def form_after(self, at: Bound) -> Form:
+        """Return the columns as they are; marked parts of a text cannot follow its words."""
+        refuse_spans(self.name, at.before)
+        return at.before
 
     def start(self, at: Bound) -> Any:
         """Return an empty count."""

@@ -16,6 +16,7 @@ from armillary.datasets.preparing.rows import PNG, Drawn
 from armillary.datasets.preparing.step import Bound, Form, PictureForm, Row, Step, is_pictures
 from armillary.errors import DatasetError
 from armillary.inputs.picture_steps import Moved, moved, opened
+from armillary.inputs.pictures import upright_size
 
 _ = translator(__file__)
 
@@ -26,13 +27,17 @@ _SCALE = 1 / 255
 class PictureStep(Step):
     """A step that changes pictures, and the boxes in them."""
 
+    #: Whether pixels go to other places, and boxes with them.
+    moves: ClassVar[bool] = True
+
     def fits(self, feature: Feature) -> bool:
         """Return whether a column holds a picture, or a list of them."""
         return is_pictures(feature)
 
     def form_after(self, at: Bound) -> Form:
         """Return the columns with pictures of the new size."""
-        _check_boxes(self.name, at)
+        if self.moves:
+            _check_boxes(self.name, at)
         form = at.before
         for column in at.columns:
             form = form.with_pictures((column,), self.picture_form(at.before.pictures[column]))
@@ -59,7 +64,8 @@ class PictureStep(Step):
             elif value is not None:
                 new = draw(value)
                 row.values[column] = redrawn(value, new.picture)
-                move_boxes(row, at.before, new)
+                if self.moves:
+                    move_boxes(row, at.before, new)
         return True
 
 
@@ -79,6 +85,12 @@ def _check_boxes(step: str, at: Bound) -> None:
             _("Step {step!r} cannot know in which of several pictures the boxes lie.", step=step),
             _("Leave out the other pictures first."),
         )
+
+
+def _from_its_file(new: Moved, decoded: tuple[int, int], value: Medium) -> Moved:
+    """Return where the pixels of a file went: boxes count those, but a large JPEG is decoded smaller."""
+    width, height = upright_size(value.read())
+    return new._replace(scale_x=new.scale_x * decoded[0] / width, scale_y=new.scale_y * decoded[1] / height)
 
 
 def move_boxes(row: Row, form: Form, new: Moved) -> None:
@@ -109,7 +121,9 @@ class _Fixed(PictureStep):
 
     def draw(self, value: Any, channels: int, random: Callable[[], np.random.Generator]) -> Moved:
         step = self.travelling_step
-        return moved(picture_of(value, channels, step), step)
+        picture = picture_of(value, channels, step)
+        new = moved(picture, step)
+        return new if isinstance(value, Drawn) else _from_its_file(new, picture.size, value)
 
     @property
     def travelling_step(self) -> dict[str, Any]:
@@ -166,6 +180,7 @@ class Grey(_Fixed):
     """Take the colours away: pictures have one channel then."""
 
     name = "grey"
+    moves = False
 
     def picture_form(self, before: PictureForm) -> PictureForm:
         """Return that there is one channel."""

@@ -35,7 +35,7 @@ from armillary.errors import DatasetError
 _ = translator(__file__)
 
 #: Changes when the same recipe gives other bytes than before.
-_FORMAT = 1
+_FORMAT = 2
 
 Progress = Callable[[int, int], None]
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from armillary_kernels.texts import translator
 
-from armillary.datasets.features import Boxes, Feature, Image, Sequence
+from armillary.datasets.features import Boxes, Feature, Image, Sequence, Struct
 from armillary.datasets.importing.rejects import BadExampleError
 from armillary.datasets.media import BadMediumError
 from armillary.errors import DatasetError
@@ -287,6 +287,21 @@ class Augmentation(Step):
 def is_pictures(feature: Feature) -> bool:
     """Return whether a column holds a picture, or a list of them."""
     return isinstance(feature, Image) or (isinstance(feature, Sequence) and isinstance(feature.feature, Image))
+
+
+def refuse_spans(step: str, form: Form) -> None:
+    """Raise DatasetError where marked parts of a text would no longer be those that were marked."""
+    spans = [name for name in form.of(Sequence) if _is_spans(form.features[name])]
+    if spans:
+        raise DatasetError(
+            _("Step {step!r} would leave the spans in {column!r} where they were.", step=step, column=spans[0]),
+            _("Leave the step or that column out: words of other lengths move all that follows."),
+        )
+
+
+def _is_spans(feature: Any) -> bool:
+    """Return whether a column holds lists of parts with ``start`` and ``end``, as labelling makes them."""
+    return isinstance(feature.feature, Struct) and {"start", "end"} <= dict(feature.feature.parts).keys()
 
 
 def refuse_boxes(step: str, form: Form) -> None:
