@@ -60,7 +60,7 @@ class PictureStep(Step):
                 return self.draw(value, channels, lambda: at.random(row))
 
             if isinstance(value, list):
-                row.values[column] = [redrawn(each, draw(each).picture) for each in value]
+                row.values[column] = [each if each is None else redrawn(each, draw(each).picture) for each in value]
             elif value is not None:
                 new = draw(value)
                 row.values[column] = redrawn(value, new.picture)
@@ -235,6 +235,10 @@ class Normalise(Step):
 
     def check(self) -> None:
         """Refuse means without deviations, and deviations of 0."""
+        for parameter in ("mean", "std"):
+            given = getattr(self, parameter)
+            numbers = all(isinstance(each, (int, float, np.number)) and np.isfinite(each) for each in given)
+            self.require(numbers, parameter, _("Give numbers."))
         self.require(len(self.mean) in (0, 1, 3), "mean", _("Give one number for each channel: 1 or 3."))
         self.require(len(self.std) == len(self.mean), "std", _("Give as many numbers as for mean."))
         self.require(all(each > 0 for each in self.std), "std", _("Give numbers above 0."))

@@ -14,12 +14,15 @@ from PIL.Image import Image as Picture
 
 from armillary.datasets.features import MEDIA, Feature, Sequence, Struct
 from armillary.datasets.media import Medium
+from armillary.inputs.pictures import channels_of, flattened
 
 #: Stores the bytes of a medium of that name (None: it lies beside the shards already), and returns what a shard keeps.
 Keep = Callable[[bytes | None, str], dict[str, Any]]
 
 #: How pictures are stored that a step has changed: without loss, quickly rather than as small as can be.
 PNG: dict[str, Any] = {"format": "PNG", "compress_level": 3}
+#: What a picture of a function of one's own may be, and a file of each format can hold.
+_MODES = {"PNG": ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"), "JPEG": ("1", "L", "RGB", "CMYK")}
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,11 @@ class Drawn:
         return self.picture
 
     def read(self, options: Mapping[str, Any] = PNG) -> bytes:
-        """Return it as a file, by these options of Pillow's ``save``."""
-        buffer = io.BytesIO()
-        self.picture.save(buffer, **options)
+        """Return it as a file, by these options of Pillow's ``save``; flat where the format cannot hold it as it is."""
+        buffer, picture = io.BytesIO(), self.picture
+        if picture.mode not in _MODES[options["format"]]:
+            picture = flattened(picture, channels_of(picture))
+        picture.save(buffer, **options)
         return buffer.getvalue()
 
 

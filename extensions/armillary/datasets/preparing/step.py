@@ -248,6 +248,9 @@ class Step(ABC):
             except BAD_EXAMPLE as error:
                 yield Refused(row.number, f"{self.name}: {error}")
 
+    def check_learned(self, at: Bound) -> None:  # noqa: B027 (most steps learn nothing)
+        """Raise DatasetError when what was learned from one dataset is no use for the columns of another."""
+
     def start(self, at: Bound) -> Any:
         """Return what it knows before it has seen a training example."""
         raise NotImplementedError

@@ -14,6 +14,7 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets.features import Array, Feature, Sequence, Struct, Translation, Value
 from armillary.datasets.preparing.step import Bound, Form, Row, Step
+from armillary.datasets.preparing.table_steps import is_number
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -224,7 +225,7 @@ class Pad(Step):
             return bool(feature.parts) and all(self.fits(part) for _name, part in feature.parts)
         if isinstance(feature, Array):
             return True
-        return isinstance(feature, Sequence) and isinstance(feature.feature, Value) and not is_text(feature.feature)
+        return isinstance(feature, Sequence) and is_number(feature.feature)
 
     def form_after(self, at: Bound) -> Form:
         """Return the columns with lists of one length."""

@@ -105,6 +105,8 @@ def prepared_example(
             what = _("Step {step!r} has not learned anything yet.", step=step.name)
             raise DatasetError(what, _("Take the recipe of a prepared dataset: Recipe.of(dataset)."))
         at = Bound(step, index, step.columns_of(form), form, 0, learned)
+        if learned is not None:
+            step.check_learned(at)
         [found] = step.stream(iter([row]), at)
         if isinstance(found, Refused):
             raise DatasetError(_("The example cannot be used: {reason}.", reason=found.reason), _("Give another."))
