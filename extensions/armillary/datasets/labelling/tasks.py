@@ -7,6 +7,7 @@ with its ``label`` and either its ``box`` (x, y, width, height in pixels from th
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -134,10 +135,18 @@ class Task:
             return value
         if self.kind == "boxes":
             pairs = zip(value["category"], value["bbox"], strict=True)
-            return self.checked([{"label": label, "box": box} for label, box in pairs])
+            return self._usable([{"label": label, "box": box} for label, box in pairs])
         if self.unit == "token":
             return list(self._spans_of_tokens(value))
-        return self.checked(value)
+        return self._usable(value)
+
+    def _usable(self, parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return parts that were stored, without those that nobody could see or mark: of no area, or of no class."""
+        found = []
+        for part in parts:
+            with contextlib.suppress(DatasetError):
+                found += self.checked([part])
+        return self.checked(found)  # type: ignore[no-any-return] # of parts, a list
 
     def value_of(self, answer: Any, tokens: int = 0) -> Any:
         """Return the value of the column that an answer stands for.
