@@ -9,6 +9,7 @@
 `text_steps`          tokenise, pad
 `media_steps`         resample, spectrogram, sampled frames
 `own_steps`           filter, and functions of one's own
+`own_code`            what code such a function comes to
 `augmenting`          flip, rotate, shear, zoom, colour, noise, mixup, SpecAugment, back-off words
 `steps`               all of them, under one name
 `learning`            what steps learn from the training examples, before anything is prepared
