@@ -3,12 +3,15 @@
 import datetime
 import functools
 import math
+import tracemalloc
 from decimal import Decimal
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from armillary import datasets
-from armillary.datasets import Boxes, ClassLabel, Image, Recipe, Sequence, Value, steps
+from armillary.datasets import Array, Boxes, ClassLabel, Image, Recipe, Sequence, Value, steps
+from armillary.datasets.preparing.rows import stored
 from armillary.datasets.preparing.step_form import StepForm
 from armillary.errors import DatasetError
 from PIL import Image as PillowImage
@@ -150,7 +153,31 @@ def test_pictures_of_every_mode_are_stored(store, mode, file):
     assert np.abs(grey - np.asarray(PICTURE.convert("L"))).max() <= 2
 
 
-# Lists and sounds --------------------------------------------------------------------------------------------
+# Arrays, lists and sounds ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_arrays_of_any_kind_of_float_are_changed_and_stored(store, dtype):
+    rows = [{"x": np.ones((2, 3), dtype)}, {"x": None}]
+    made = prepared(rows, {"x": Array((None, 3), dtype)}, [steps.SpecAugment(), steps.Noise(), steps.Pad(4)])
+    given, missing = [row["x"] for row in made.iterate()]
+    assert (np.shape(given), missing) == ((4, 3), None)
+    np.testing.assert_allclose(given[:2], 1, atol=1e-3)
+
+
+def test_large_arrays_end_a_row_group_and_are_never_lists_of_numbers(store, monkeypatch):
+    monkeypatch.setattr("armillary.datasets.preparing.units.ROW_GROUP_BYTES", 3_000_000)
+    rows = [{"x": np.full((500, 1000), number, np.float32)} for number in range(4)]
+    features = {"x": Array((500, 1000), "float32")}
+    made = prepared(rows, features, steps.SpecAugment())
+    [shard] = made.manifest.shards
+    assert pq.ParquetFile(made.folder / shard.file).metadata.num_row_groups == 2
+    tracemalloc.start()
+    try:
+        stored(features["x"], rows[0]["x"], None)
+        assert tracemalloc.get_traced_memory()[1] < rows[0]["x"].nbytes / 4
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_no_number_is_not_padded(store):
