@@ -120,6 +120,20 @@ def test_a_name_with_dashes_is_nobody_elses(digits, as_person):
     assert {who: given.given for who, given in as_person("mary").answers().items()} == {"mary--ann": {0: "1"}}
 
 
+def test_a_line_nested_without_end_is_none_and_harms_nobody(digits, as_person):
+    project = labelling.create("digits", rows=range(3))
+    project.answer(0, "1")
+    with (project.folder / "answers" / "ada.jsonl").open("a") as file:
+        file.write('{"row": 0, "answer": ' + "[" * 200_000 + "\n")
+    assert project.answers()["ada"].given == {0: "1"}
+
+
+@pytest.mark.parametrize("side", [1e308, float("inf"), float("nan"), 2.0**31])
+def test_boxes_beyond_all_pictures_are_refused(side):
+    with pytest.raises(DatasetError, match="is no answer to 'trees'"):
+        Task("boxes", "trees", ("tree",), "image").checked([{"label": "tree", "box": [0, 0, side, side]}])
+
+
 def test_an_answer_that_does_not_fit_leaves_the_edits_as_they_were(store, as_person):
     ds = datasets.import_examples([{"words": ["a", "b"]}], {"words": Sequence(Value("string"))}, "words", split=None)
     project = labelling.create(ds, column="names", classes=["person"], kind="spans")

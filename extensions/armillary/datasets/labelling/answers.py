@@ -188,7 +188,7 @@ def _take(answers: Answers, line: bytes, accept: Callable[[int, Any], Any]) -> N
     try:
         entry = json.loads(line)
         answers.take({**entry, "answer": accept(entry["row"], entry["answer"])})
-    except (DatasetError, ValueError, LookupError, TypeError, AttributeError):
+    except (DatasetError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return  # cut off, or not written by us
 
 
