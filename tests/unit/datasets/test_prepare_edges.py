@@ -78,6 +78,32 @@ def test_pictures_are_normalised_by_as_many_numbers_as_they_have_channels(store)
     assert len(made.input_spec.mean) == made.input_spec.shape[-1] == 1
 
 
+# Parameters and columns --------------------------------------------------------------------------------------
+
+
+def test_parameters_of_numpy_are_plain_numbers_in_the_recipe(store):
+    recipe = [steps.Filter("x", among=[3, np.int64(5)]), steps.Scale()]
+    made = prepared([{"x": 3}, {"x": 4}, {"x": 5}], {"x": WHOLE}, recipe)
+    assert made.manifest.recipe[1]["among"] == [3, 5]
+    assert steps.Resize(np.int64(4), np.int64(6)) == steps.Resize(4, 6)
+    assert steps.Noise(np.float64(0.5)).to_json()["amount"] == 0.5
+
+
+def test_no_column_is_made_in_the_place_of_another(store):
+    with pytest.raises(DatasetError, match="'encode' would make a column 'k=a', and there is one"):
+        prepared([{"k": "a", "k=a": 5.0}], {"k": TEXT, "k=a": FLOAT}, steps.Encode())
+    given = datasets.import_arrays(np.zeros((4, 8, 8), np.uint8), [0, 1, 0, 1], name="arrays", split=None)
+    with pytest.raises(DatasetError, match="'mixup' would make a column 'label_mixed', and there is one"):
+        datasets.prepare(given, [steps.Mixup(), steps.Mixup()], "twice")
+
+
+def test_a_target_keeps_classes(store):
+    given = datasets.import_arrays(np.zeros((4, 8, 8), np.uint8), [0, 1, 0, 1], name="arrays", split=None)
+    named = steps.Map(lambda _example: {"label": "a"}, features={"label": TEXT})
+    with pytest.raises(DatasetError, match="'map' would make 'label', the target, something without classes"):
+        datasets.prepare(given, named, "named")
+
+
 # Filter ------------------------------------------------------------------------------------------------------
 
 
@@ -163,6 +189,24 @@ def test_arrays_of_any_kind_of_float_are_changed_and_stored(store, dtype):
     given, missing = [row["x"] for row in made.iterate()]
     assert (np.shape(given), missing) == ((4, 3), None)
     np.testing.assert_allclose(given[:2], 1, atol=1e-3)
+
+
+def test_arrays_without_a_row_stay_so_or_are_padded(store):
+    rows = [{"x": np.zeros((0, 3), np.float32)}, {"x": np.ones((2, 3), np.float32)}]
+    features = {"x": Array((None, 3), "float32")}
+    made = prepared(rows, features, [steps.SpecAugment(), steps.Noise()])
+    assert [len(row["x"]) for row in made.iterate()] == [0, 2]
+    padded = prepared(rows, features, steps.Pad(4), "padded")
+    assert [np.shape(row["x"]) for row in padded.iterate()] == [(4, 3)] * 2
+
+
+def test_pictures_of_several_modes_are_laid_over_each_other(store):
+    rows = [{"image": PICTURE, "label": label} for label in "abab"]
+    features = {"image": Image(), "label": ClassLabel(("a", "b"))}
+    given = datasets.import_examples(rows, features, "given", target="label", split=None)
+    some_grey = steps.Map(lambda example: {"image": PICTURE.convert("L" if example["label"] == "a" else "RGB")})
+    made = datasets.prepare(given, [some_grey, steps.Resize(4, 4), steps.Mixup()], "made")
+    assert {row["image"].image().mode for row in made.iterate()} == {"RGB"}
 
 
 def test_large_arrays_end_a_row_group_and_are_never_lists_of_numbers(store, monkeypatch):

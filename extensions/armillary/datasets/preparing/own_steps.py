@@ -22,6 +22,7 @@ from armillary_kernels.texts import translator
 from armillary.datasets.features import (
     Array,
     Boxes,
+    ClassLabel,
     Feature,
     Image,
     Sequence,
@@ -216,6 +217,14 @@ class Map(OwnStep):
             what = _("Step {step!r} cannot leave out {column!r}.", step=self.name, column=(unknown or self.without)[0])
             raise DatasetError(what, _("Name columns that there are, and not the target."))
         features = {name: feature_from_json(feature.to_json()) for name, feature in self.features.items()}
+        target = at.before.target
+        if target in features and not isinstance(features[target], ClassLabel):
+            what = _(
+                "Step {step!r} would make {column!r}, the target, something without classes.",
+                step=self.name,
+                column=target,
+            )
+            raise DatasetError(what, _("Give it a ClassLabel, or put the values into a new column."))
         form = at.before.with_features(features, without=self.without)
         pictures = (name for name, feature in form.features.items() if is_pictures(feature))
         return form.with_pictures(tuple(pictures), PictureForm())

@@ -92,6 +92,11 @@ def stored(feature: Feature, value: Any, keep: Keep, options: Mapping[str, Any] 
     return keep(value.read(options) if isinstance(value, Drawn) else value.read(), value.path)
 
 
+def array_of(feature: Any, value: Any) -> NDArray[Any]:
+    """Return a value of a column of arrays as one; a stored one without a row has its other axes, too."""
+    return np.asarray(value, feature.dtype).reshape(len(value), *feature.shape[1:])
+
+
 def _lists_of_arrays(array: NDArray[Any]) -> Any:
     """Return an array as Arrow takes it: lists of arrays of one axis; Python's numbers take ten times the memory."""
     return array if array.ndim <= 1 else [_lists_of_arrays(part) for part in array]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -148,9 +148,7 @@ class Step(ABC):
         if isinstance(self.columns, str):
             object.__setattr__(self, "columns", (self.columns,))
         for each in fields(self):
-            value = getattr(self, each.name)
-            if isinstance(value, list):
-                object.__setattr__(self, each.name, tuple(value))
+            object.__setattr__(self, each.name, _plain(getattr(self, each.name)))
         for parameter, known in self.choices.items():
             self.require_one_of(parameter, known)
         self.check()
@@ -178,6 +176,11 @@ class Step(ABC):
             value = getattr(self, parameter)
             number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
             self.require(number and 0 <= value < float("inf"), parameter, _("Give a number, 0 or more."))
+
+    def require_share(self, parameter: str) -> None:
+        """Raise DatasetError unless a parameter lies between 0 and 1."""
+        self.require_from_0(parameter)
+        self.require(getattr(self, parameter) <= 1, parameter, _("Give a number from 0 to 1."))
 
     def require_one_of(self, parameter: str, known: tuple[str, ...]) -> None:
         """Raise DatasetError unless a parameter is one of these."""
@@ -290,6 +293,23 @@ class Augmentation(Step):
 def is_pictures(feature: Feature) -> bool:
     """Return whether a column holds a picture, or a list of them."""
     return isinstance(feature, Image) or (isinstance(feature, Sequence) and isinstance(feature.feature, Image))
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as JSON has it, a list as a tuple."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def refuse_same_names(step: str, form: Form, made: Iterable[str]) -> None:
+    """Raise DatasetError where a new column would take the place of another."""
+    taken = [name for name in made if name in form.features]
+    if taken:
+        raise DatasetError(
+            _("Step {step!r} would make a column {column!r}, and there is one.", step=step, column=taken[0]),
+            _("Leave that column out by a step before, or the step."),
+        )
 
 
 def refuse_spans(step: str, form: Form) -> None:

@@ -16,7 +16,7 @@ from armillary_kernels.texts import translator
 from armillary.datasets.features import ClassLabel, Feature, Value
 from armillary.datasets.importing.encoding import encode_value
 from armillary.datasets.importing.rejects import BadExampleError
-from armillary.datasets.preparing.step import Bound, Form, Row, Step
+from armillary.datasets.preparing.step import Bound, Form, Row, Step, refuse_same_names
 from armillary.errors import DatasetError
 from armillary.inputs import value_steps
 from armillary.inputs.value_steps import is_missing
@@ -341,6 +341,7 @@ class Encode(_TableStep):
         if self.into == "number":
             return at.before.with_features({column: Value("int64") for column in at.columns})
         made = {f"{column}={each}": Value("float32") for column in at.columns for each in self._categories(column, at)}
+        refuse_same_names(self.name, at.before, made)
         return at.before.with_features(made, without=at.columns)
 
     @staticmethod
