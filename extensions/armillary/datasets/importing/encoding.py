@@ -72,7 +72,7 @@ def encode(feature: Feature, value: Any, keep: Keep) -> Any:
     if value is None:
         return None
     if isinstance(feature, Value):
-        return _plain(feature, value)
+        return encode_value(feature, value)
     if isinstance(feature, ClassLabel):
         return _class_index(feature.names, value)
     if isinstance(feature, (Image, Audio, Video)):
@@ -86,10 +86,19 @@ def encode(feature: Feature, value: Any, keep: Keep) -> Any:
     return _translation(feature, value) if isinstance(feature, Translation) else _array(feature, value)
 
 
-def _plain(feature: Value, value: Any) -> Any:
+def encode_value(feature: Value, value: Any) -> Any:
+    """Return the stored form of one number, text or time.
+
+    Raises
+    ------
+    BadExampleError
+        When its column cannot hold it.
+    """
     if isinstance(value, np.generic):
         value = value.item()
     try:
+        if isinstance(value, float) and feature.dtype.startswith(("int", "uint")) and not value.is_integer():
+            raise ValueError(value)  # Arrow would cut it off
         pa.scalar(value, feature.arrow_type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise BadExampleError(_("{value} is no {dtype}", value=_shown(value), dtype=feature.dtype)) from error
@@ -168,7 +177,7 @@ def _translation(feature: Translation, value: Any) -> dict[str, Any]:
     unknown = sorted({language for language, _text in pairs} - set(feature.languages))
     if unknown:
         raise BadExampleError(_("unknown language {code!r}", code=unknown[0]))
-    pairs = [(language, _plain(Value("string"), text)) for language, text in pairs]
+    pairs = [(language, encode_value(Value("string"), text)) for language, text in pairs]
     if feature.variable:
         pairs.sort()
         return {"language": [language for language, _text in pairs], "translation": [text for _lang, text in pairs]}
