@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -14,6 +15,7 @@ from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import Feature, features_of_schema
 from armillary.datasets.importing.downloads import local_copy
 from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
+from armillary.datasets.importing.rejects import BadExampleError
 from armillary.datasets.shards import ROW_GROUP
 from armillary.errors import DatasetError
 
@@ -78,13 +80,30 @@ def _features(file: Path) -> dict[str, Feature]:
 def _rows(file: Path, features: Mapping[str, Feature]) -> Iterator[Row]:
     number = 0
     for batch in _batches(file):
-        for example in batch.to_pylist():
+        for read in _readers(batch):
             number += 1
-            yield Row(_("{file}, row {row}", file=file.name, row=number), _reader(example))
+            yield Row(_("{file}, row {row}", file=file.name, row=number), read)
 
 
-def _reader(example: dict[str, Any]) -> Any:
-    return lambda: example
+def _readers(batch: pa.RecordBatch) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Yield what gives each row; where a text is no UTF-8, which Arrow does not look for, each is read by itself."""
+    try:
+        examples = batch.to_pylist()
+    except UnicodeDecodeError:
+        yield from (partial(_read_alone, batch, row) for row in range(len(batch)))
+    else:
+        yield from (partial(dict, example) for example in examples)
+
+
+def _read_alone(batch: pa.RecordBatch, row: int) -> dict[str, Any]:
+    values = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            values[name] = column[row].as_py()
+        except UnicodeDecodeError as error:
+            reason = _("{column!r}: it is not encoded in {encoding}", column=name, encoding="UTF-8")
+            raise BadExampleError(reason) from error
+    return values
 
 
 def _batches(file: Path, schema_alone: bool = False) -> Iterator[pa.RecordBatch]:

@@ -186,7 +186,7 @@ class _Check:
         if members > self._max_members:
             raise DatasetError(
                 _("{archive} has more than the allowed {limit:,} files.", archive=self._place, limit=self._max_members),
-                _("Raise max_members."),
+                _("If you trust it, unpack it yourself, or raise max_members where the import has it."),
             )
 
     def member(self, name: str, size: int, plain: bool, encrypted: bool = False) -> None:
@@ -208,7 +208,7 @@ def too_large(place: str, size: int, limit: int) -> DatasetError:
     """Return the error of an archive that would unpack to more than is allowed."""
     return DatasetError(
         _("{archive} unpacks to {total:,} bytes; the limit is {limit:,}.", archive=place, total=size, limit=limit),
-        _("Raise max_unpacked_bytes if you trust it and it is meant to be this large."),
+        _("If you trust it, unpack it yourself, or raise max_unpacked_bytes where the import has it."),
     )
 
 
