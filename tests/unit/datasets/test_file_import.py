@@ -1,6 +1,8 @@
 """Files that are empty, cut, mislabelled or hostile: each is named, and stops, is skipped or set aside."""
 
 import io
+import os
+import resource
 import subprocess
 import sys
 import tarfile
@@ -146,6 +148,45 @@ def test_a_link_that_leads_out_of_the_folder_is_reported_and_not_followed(store,
     assert ds.report["ignored"] == [{"file": "link.txt", "reason": "a link that leads out of the folder"}]
 
 
+def test_links_that_are_not_followed_are_reported(store, folder, tmp_path):
+    """A class folder that was a link went missing without a word; a link to itself ended in a traceback."""
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "class").symlink_to(tmp_path / "elsewhere")
+    (folder / "self.txt").symlink_to("self.txt")
+    (folder / "lost.txt").symlink_to("nowhere.txt")
+    (folder / "twice").symlink_to(folder)
+    ds = datasets.import_files(folder, "texts", {"text": ".txt"}, split=None)
+    assert len(ds) == 3
+    assert {entry["file"]: entry["reason"] for entry in ds.report["ignored"]} == {
+        "class": "a link that leads out of the folder",
+        "lost.txt": "a link that leads nowhere",
+        "self.txt": "a link that leads nowhere",
+        "twice": "a link to a folder",
+    }
+
+
+def test_a_folder_that_cannot_be_listed_is_named(folder):
+    """What lay in it went missing without a word."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = os.open(folder, os.O_RDONLY)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 1, before[1]))
+        with pytest.raises(DatasetError, match=r"files cannot be read: Too many open files"), open_source(folder):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        os.close(taken)
+
+
+@pytest.mark.parametrize(("raw", "name"), [("狗".encode("gb18030"), "狗"), (b"caf\xe9", "café")])
+def test_files_whose_names_are_not_in_utf_8(store, folder, raw, name):
+    (folder / os.fsdecode(raw + b".txt")).write_text("named otherwise")
+    (folder / os.fsdecode(raw + b"-empty.txt")).write_text("")
+    ds = datasets.import_files(folder, "texts", {"text": ".txt"}, on_error="skip", split=None)
+    assert {row["text"] for row in ds.iterate()} == {"text 0", "text 1", "text 2", "named otherwise"}
+    assert ds.skipped["place"].tolist() == [f"{name}-empty.txt"]
+
+
 # Archives ---------------------------------------------------------------------------------------------------
 
 
@@ -223,6 +264,54 @@ def test_a_cut_tar_is_named(store, tmp_path, ending, keep):
     with pytest.raises(DatasetError, match=rf"files{ending} is no whole tar file|cannot be used"):
         datasets.import_files(path, "texts", {"text": ".txt"})
     assert datasets.list() == []
+
+
+def test_a_tar_whose_end_is_missing_is_never_taken_for_whole(store, tmp_path):
+    """tarfile takes a damaged or a cut header for the end, and what comes after it went missing."""
+    path = tar_of(tmp_path / "files.tar", [(f"{number}.txt", b"text") for number in range(9)])
+    whole = path.read_bytes()
+    header = 5 * 1024  # of the sixth member
+    damaged = whole[: header + 150] + b"9" + whole[header + 151 :]
+    for data in (damaged, whole[: header + 100], whole[:header]):
+        path.write_bytes(data)
+        with pytest.raises(DatasetError, match=r"files.tar is no whole tar file \(it is cut or damaged at byte 5,120"):
+            datasets.import_files(path, "texts", {"text": ".txt"})
+
+
+def test_a_bomb_in_a_header_of_a_tar_is_not_read(tmp_path):
+    info = tarfile.TarInfo("long")
+    info.type = tarfile.XHDTYPE
+    path = tar_of(tmp_path / "files.tar.gz", [(info, bytes(2**21))], "w:gz")
+    with pytest.raises(DatasetError, match=r"is no whole tar file \(a header of 2,097,152 bytes"), open_source(path):
+        pass
+
+
+def test_names_in_a_tar_are_read_in_the_encoding_they_were_written_in(tmp_path):
+    names = ["狗/一.txt", "猫/一.txt"]  # 猫 in GBK could be UTF-8, too
+    for encoding in ("gb18030", "utf-8"):
+        with tarfile.open(tmp_path / "files.tar", "w", format=tarfile.GNU_FORMAT, encoding=encoding) as archive:
+            for name in names:
+                archive.addfile(tarfile.TarInfo(name))
+        with open_source(tmp_path / "files.tar") as source:
+            assert source.paths() == sorted(names)
+
+
+def test_a_zip_with_any_damage_is_named_or_has_all_its_members(tmp_path):
+    path = tmp_path / "files.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(3):
+            archive.writestr(f"é{number}.txt", b"text" * 20)
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    for _turn in range(300):
+        data = bytearray(whole)
+        data[random.integers(len(data))] = random.integers(256)
+        path.write_bytes(data)
+        try:
+            with open_source(path) as source:
+                for name in source.paths():
+                    assert source.read(name) == b"text" * 20
+        except (DatasetError, sources.BadFileError):
+            pass
 
 
 class NamedInBytes(zipfile.ZipInfo):

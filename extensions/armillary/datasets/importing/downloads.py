@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import httpx
 from armillary_kernels.texts import translator
 
-from armillary.datasets.importing.sources import MAX_MEMBERS
+from armillary.datasets.importing.archive_check import MAX_MEMBERS
 from armillary.datasets.places import place_of
 from armillary.errors import DatasetError
 

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import ClassLabel, Feature, Image, arrow_schema
+from armillary.datasets.importing.archive_check import MAX_MEMBERS, MAX_UNPACKED_BYTES
 from armillary.datasets.importing.downloads import MAX_DOWNLOAD_BYTES, local_copy
 from armillary.datasets.importing.rejects import OnError, Rejects
-from armillary.datasets.importing.sources import MAX_MEMBERS, MAX_UNPACKED_BYTES, BadFileError, FileSource, open_source
+from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
 from armillary.datasets.kept_together import divided
 from armillary.datasets.sameness import RowKeys, Units
 from armillary.datasets.saving import Content, Placed, save

@@ -21,10 +21,10 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 from armillary_kernels.texts import translator
 
+from armillary.datasets.importing.archive_check import MAX_UNPACKED_BYTES, too_large
 from armillary.datasets.importing.arrow_files import ARROW_SUFFIXES, PARQUET_SUFFIXES
 from armillary.datasets.importing.columns import PLACE
 from armillary.datasets.importing.rejects import Rejects
-from armillary.datasets.importing.sources import MAX_UNPACKED_BYTES, too_large
 from armillary.errors import DatasetError
 
 _ = translator(__file__)

@@ -18,7 +18,8 @@ from armillary_kernels import gate_passes
 from armillary_kernels.texts import translator
 
 from armillary.datasets.importing import table_files
-from armillary.datasets.importing.sources import MAX_UNPACKED_BYTES, TAR_SUFFIXES, too_large
+from armillary.datasets.importing.archive_check import MAX_UNPACKED_BYTES, too_large
+from armillary.datasets.importing.sources import TAR_SUFFIXES
 from armillary.datasets.media import SUFFIXES as MEDIA_SUFFIXES
 from armillary.datasets.uploading.parts import (
     Announced,
