@@ -1,8 +1,10 @@
 """Files that are empty, cut, mislabelled or hostile: each is named, and stops, is skipped or set aside."""
 
 import io
+import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -119,6 +121,65 @@ def test_more_is_known_of_each_file_from_a_metadata_file(store, folder):
     (folder / "metadata.csv").write_text("name\ngood0.wav\n")
     with pytest.raises(DatasetError, match=r"metadata.csv cannot be read: .*It needs a column 'file_name'"):
         datasets.import_files(folder, "things", {"audio": ".wav"})
+
+
+MOODS = "file_name,mood\ngood0.wav,calm\ngood1.wav,glad\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (MOODS + "good2.wav\n", r"1 of 3 examples .*: good2.wav: no value for 'label'"),
+        (
+            MOODS + "good2.wav,calm,loud\n",
+            r"metadata.csv cannot be read: line 4 has more values",
+        ),
+        (MOODS + "./good1.wav,calm\n", r"metadata.csv cannot be read: there are two rows about good1.wav"),
+        (MOODS + '"good2.wav,calm\n', r"metadata.csv cannot be read: unexpected end of data"),
+        (
+            MOODS.replace("file_name", "file_name,audio").replace("v,", "v,x,"),
+            r"has a column 'audio', and so has the import",
+        ),
+        (
+            MOODS.replace("file_name", "file_name,label").replace("v,", "v,x,"),
+            r"has a column 'label', and so has the import",
+        ),
+    ],
+)
+def test_rows_of_a_metadata_file_that_do_not_fit_are_named(store, folder, rows, message):
+    """A class that was missing became the class "None", and a column took the place of the sounds."""
+    (folder / "metadata.csv").write_text(rows)
+    with pytest.raises(DatasetError, match=message):
+        datasets.import_files(folder, "things", {"audio": ".wav"}, label="mood")
+    assert datasets.list() == []
+
+
+def test_rows_of_a_metadata_file_about_no_file_are_reported_and_missing_values_stay_missing(store, folder):
+    rows = [{"file_name": f"good{number}.wav", "mood": None if number else "calm"} for number in range(4)]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ds = datasets.import_files(folder, "things", {"audio": ".wav"}, split=None)
+    assert [row["mood"] for row in ds.iterate()] == ["calm", None, None]
+    reason = "the metadata file has a row for it, but it is not there"
+    assert ds.report["ignored"] == [{"file": "good3.wav", "reason": reason}]
+
+
+def test_an_archive_of_a_folder_keeps_what_its_metadata_file_says(store, folder, tmp_path):
+    (folder / "metadata.csv").write_text(MOODS + "good2.wav,calm\n")
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, folder.name)
+    ds = datasets.import_files(tmp_path / "packed.zip", "things", {"audio": ".wav"}, label="mood", split=None)
+    assert [row["label"] for row in ds.iterate()] == ["calm", "glad", "calm"]
+
+
+def test_an_example_with_two_files_for_one_part_is_not_guessed_at(store, folder):
+    (folder / "good1.flac").write_bytes(FLAC.read_bytes())
+    several = r"good1.txt: there are several files for 'sound': good1.flac, good1.wav"
+    with pytest.raises(DatasetError, match=several):
+        datasets.import_files(folder, "pairs", {"text": "text", "sound": "audio"})
+
+
+def test_a_label_that_a_pattern_finds_empty_is_missing(store, folder):
+    with pytest.raises(DatasetError, match=r"1 of 3 examples .*: good0.wav: no value for 'label'"):
+        datasets.import_files(folder, "things", {"audio": ".wav"}, label=r"(?P<label>[12]?)\.wav$")
 
 
 @pytest.mark.parametrize(

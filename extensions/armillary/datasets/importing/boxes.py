@@ -26,7 +26,7 @@ from armillary.datasets.features import Boxes, Feature, Image
 from armillary.datasets.importing.annotated_images import AnnotatedImages
 from armillary.datasets.importing.downloads import local_copy
 from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
-from armillary.datasets.importing.rejects import LISTED_IN_MANIFEST, BadExampleError
+from armillary.datasets.importing.rejects import BadExampleError, first_of
 from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
 from armillary.errors import DatasetError
 from armillary.inputs import pictures
@@ -99,7 +99,7 @@ def import_boxes(path: str | Path, name: str, layout: Layout | None = None, **op
             Row(picture.path, partial(_example, source, picture), partial(source.read, picture.path))
             for picture in found.pictures
         ]
-        ignored = [*source.ignored(), *_first(found.left_out), *_first(_without_annotation(images, found))]
+        ignored = [*source.ignored(), *first_of(found.left_out), *first_of(_without_annotation(images, found))]
         step = {"step": "import_boxes", "layout": chosen}
         return save_rows(rows, features, name, None, step, total=len(rows), ignored=ignored, **options)
 
@@ -108,13 +108,6 @@ def _without_annotation(images: AnnotatedImages, found: _Found) -> list[dict[str
     known = {picture.path for picture in found.pictures}
     reason = _("no annotation is about it")
     return [{"file": path, "reason": reason} for path in images.paths if path not in known]
-
-
-def _first(left_out: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Return as many as a manifest lists, and how many more there are."""
-    more = len(left_out) - LISTED_IN_MANIFEST
-    rest = [{"file": "…", "reason": _("and {n} more", n=more)}] if more > 0 else []
-    return left_out[:LISTED_IN_MANIFEST] + rest
 
 
 def _layout_of(source: FileSource, place: str) -> Layout:

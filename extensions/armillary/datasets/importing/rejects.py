@@ -40,6 +40,13 @@ class Reject:
     raw: Callable[[], bytes] | None = None
 
 
+def first_of(left_out: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return as many files that were left out as a manifest lists, and how many more there are."""
+    more = len(left_out) - LISTED_IN_MANIFEST
+    rest = [{"file": "…", "reason": _("and {n} more", n=more)}] if more > 0 else []
+    return left_out[:LISTED_IN_MANIFEST] + rest
+
+
 class Rejects:
     """The examples of one import that cannot be used.
 
