@@ -142,6 +142,10 @@ def from_huggingface(
         data = loaded(data, config, revision)
     parts: Mapping[str | None, Any] = data if isinstance(data, library.DatasetDict) else {None: data}
     features = _features(next(iter(parts.values())))
+    other = next((split for split, part in parts.items() if _features(part) != features), None)
+    if other is not None:  # its numbers of classes would mean others
+        what = _("Split {split!r} has other features than {first!r}.", split=other, first=next(iter(parts)))
+        raise DatasetError(what, _("Bring them to one form with cast(), or save them under two names."))
     undecoded = {split: part.with_format("arrow") for split, part in parts.items()}
     if target is None:
         classes = [column for column, feature in features.items() if isinstance(feature, ClassLabel)]

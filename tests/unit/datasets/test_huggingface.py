@@ -91,6 +91,18 @@ def test_a_dataset_without_splits_is_divided(store):
     assert (ours.splits, ours.manifest.licence, ours.kind) == ({"train": 10, "test": 10}, "CC0", "text")
 
 
+def test_splits_whose_classes_have_other_numbers_are_refused(store):
+    """The classes of the second split were read by the names of the first."""
+
+    def part(*names):
+        features = hf.Features({"text": hf.Value("string"), "label": hf.ClassLabel(names=list(names))})
+        return hf.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}, features=features)
+
+    theirs = hf.DatasetDict(train=part("cat", "dog"), test=part("dog", "cat"))
+    with pytest.raises(DatasetError, match=r"Split 'test' has other features than 'train'. Bring them to one form"):
+        datasets.from_huggingface(theirs, "pets")
+
+
 def test_long_media_lie_beside_the_shards_here_and_there(store, monkeypatch, tmp_path):
     from armillary.datasets.importing import examples
 

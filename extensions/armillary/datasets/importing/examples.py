@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypedDict, Unpack
 
@@ -88,7 +89,7 @@ class Row:
     read
         Returns its values by column; raises BadExampleError.
     raw
-        Returns what is set aside when it cannot be used.
+        Returns what is set aside when it cannot be used; its values as text unless given.
     split
         The split that the source gives it.
     """
@@ -184,6 +185,11 @@ def _check_target(features: Mapping[str, Feature], target: str | None) -> None:
         )
 
 
+def _as_text(row: Row) -> bytes:
+    """Return the values of a row that comes from no file, to be set aside."""
+    return repr(row.read()).encode("utf-8", "backslashreplace")
+
+
 @dataclass
 class _Writer:
     """Writes rows into a folder, and keeps what is known of them afterwards."""
@@ -260,7 +266,7 @@ class _Writer:
                 self.labels.append(example[self.target])
         except BadExampleError as error:
             self._drop(folder, list(self.media)[kept:])
-            self.rejects.add(row.place, str(error), row.raw)
+            self.rejects.add(row.place, str(error), row.raw or partial(_as_text, row))
             return None
         self.splits.append(row.split)
         return example

@@ -199,7 +199,8 @@ class _Plan:
         if len(names) < 2:
             what = _("There is one class folder, {name!r}; a classifier needs two.", name=names[0])
             raise DatasetError(what, _("Add another class."))
-        labels = np.array([names.index(member.class_name) for member in self.scan.members], np.int64)
+        number = {name: index for index, name in enumerate(names)}
+        labels = np.array([number[member.class_name] for member in self.scan.members], np.int64)
         features: dict[str, Feature] = {"image": Image(), "label": ClassLabel(names)}
         stratified(labels, names, split, seed)  # what is wrong with it is said before all is read
 
