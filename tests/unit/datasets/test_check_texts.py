@@ -106,3 +106,18 @@ def test_translations_not_in_the_declared_language_are_found(store):
     again = datasets.import_examples([{"translation": pair} for pair in pairs], ds.features, "swapped", split=None)
     found = {(finding.rows[0], finding.column) for finding in datasets.check(again).findings("language")}
     assert found == {(swapped, "translation.en"), (swapped, "translation.zh")}
+
+
+def test_languages_that_the_check_does_not_know_are_not_called_others(store):
+    """Every text in Serbian seemed to be in Macedonian."""
+    texts = {
+        "en": "This is a sentence in English, and it is number {} of many that follow.",
+        "nb": "Dette er en norsk setning som er skrevet på bokmål, og den er nummer {}.",
+        "sr": "Ово је једна реченица на српском језику која је написана ћирилицом, број {}.",
+    }
+    pairs = [{"pair": {code: text.format(row) for code, text in texts.items()}} for row in range(20)]
+    ds = datasets.import_examples(pairs, {"pair": datasets.Translation(("en", "nb", "sr"))}, "pairs", split=None)
+    report = datasets.check(ds, kinds=["language"])
+    assert report.findings() == []
+    note = "pair.sr: the language sr is not known to the check, so texts in others were not looked for."
+    assert report.notes == (note,)

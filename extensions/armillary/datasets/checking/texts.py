@@ -77,6 +77,11 @@ class TextPart(Part):
             yield Finding("broken", (row,), 0.8, what, advice, removal([row]), self.name)
         yield from sorted(self._languages.findings(), key=lambda finding: -finding.score)[:MOST_FINDINGS]
 
+    def notes(self) -> Iterator[str]:
+        """Yield what could not be told of the languages."""
+        if "language" in self.scope.wanted:
+            yield from self._languages.notes()
+
     def near_pairs(self) -> NDArray[np.int64]:
         """Return pairs whose texts have most of their pieces in common."""
         _values, first = np.unique(self.fingerprints, return_index=True)
