@@ -110,7 +110,7 @@ class Uploader(anywidget.AnyWidget):
             self._refuse(content, f"{error.what} {error.remedy}")
         except OSError as error:
             self._refuse(content, _("The file cannot be stored: {reason}.", reason=error.strerror or error))
-        except (KeyError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError):
             self._refuse(content, _("The upload broke off. Try again."))
 
     def _begin(self, content: dict[str, Any], _buffers: list[memoryview]) -> None:
