@@ -1,11 +1,16 @@
 """The check of texts, on film reviews, speeches and translations with faults put in."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from armillary import datasets
+from armillary.datasets.checking import texts
+from armillary.datasets.checking.columns import leaves
+from armillary.datasets.checking.parts import Scope
 from support.real_data import inside
 
 
@@ -121,3 +126,17 @@ def test_languages_that_the_check_does_not_know_are_not_called_others(store):
     assert report.findings() == []
     note = "pair.sr: the language sr is not known to the check, so texts in others were not looked for."
     assert report.notes == (note,)
+
+
+def test_no_more_of_long_texts_is_counted_than_fits_into_memory(store, monkeypatch):
+    """20,000 Chinese texts of 4,000 characters would have taken some 30 GB."""
+    monkeypatch.setattr(texts, "_BY_CHARACTER", 50_000)
+    letters = [chr(0x4E00 + number) for number in range(300)]
+    random = np.random.default_rng(0)
+    rows = [{"text": "".join(random.choice(letters, 3000))} for _row in range(100)]
+    ds = datasets.import_examples(rows, {"text": datasets.Value("string")}, "long", split=None)
+    with ThreadPoolExecutor(1) as pool:
+        part = texts.TextPart(leaves(ds.features)[0], Scope(ds, np.arange(100), 0, pool, frozenset({"outlier"})))
+        part.see(0, pa.array([row["text"] for row in rows]))
+    assert part.block().shape[0] == 100
+    assert part._counted()[0].sum(axis=1).max() <= 3 * 500
