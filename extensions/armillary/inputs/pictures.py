@@ -83,7 +83,10 @@ def upright(picture: Image.Image) -> Image.Image:
 
 
 def _orientation(picture: Image.Image) -> int:
-    return int(picture.getexif().get(0x0112, 1))
+    try:
+        return int(picture.getexif().get(0x0112, 1))
+    except (TypeError, ValueError):  # some cameras and editors write nonsense
+        return 1
 
 
 def fitted(picture: Image.Image, size: tuple[int, int], channels: int) -> Image.Image:

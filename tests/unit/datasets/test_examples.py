@@ -144,3 +144,12 @@ def test_row_groups_are_small_in_bytes_too(store, monkeypatch, png):
     shard = pq.ParquetFile(ds.folder / ds.manifest.shards[0].file)
     assert 10 < shard.num_row_groups < 30
     assert len(list(ds.iterate())) == 100
+
+
+def test_row_groups_of_long_texts_are_small_too(store, monkeypatch):
+    import pyarrow.parquet as pq
+    from armillary.datasets.importing import examples
+
+    monkeypatch.setattr(examples, "ROW_GROUP_BYTES", 5000)
+    ds = save(*({"text": "long " * 200} for _row in range(60)), features={"text": Value("string")})
+    assert pq.ParquetFile(ds.folder / ds.manifest.shards[0].file).num_row_groups == 10

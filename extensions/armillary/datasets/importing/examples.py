@@ -248,6 +248,7 @@ class _Writer:
             example = self._encoded(row, folder)
             if example is not None:
                 batch.append(example)
+                self._bytes += sum(len(value) for value in example.values() if isinstance(value, str))
             if len(batch) == ROW_GROUP or self._bytes > ROW_GROUP_BYTES:
                 yield pa.RecordBatch.from_pylist(batch, schema=schema)
                 batch, self._bytes = [], 0
