@@ -17,12 +17,12 @@ from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.feather as feather
 import pyarrow.parquet as pq
 from armillary_kernels.texts import translator
 
 from armillary.datasets.importing.archive_check import MAX_UNPACKED_BYTES, too_large
 from armillary.datasets.importing.arrow_files import ARROW_SUFFIXES, PARQUET_SUFFIXES
+from armillary.datasets.importing.arrow_tables import as_frame, read_arrow
 from armillary.datasets.importing.columns import PLACE
 from armillary.datasets.importing.rejects import Rejects
 from armillary.errors import DatasetError
@@ -39,18 +39,6 @@ _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, "
 SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".json", *PARQUET_SUFFIXES, *ARROW_SUFFIXES, *_JSON_LINES})
 _ESCAPED = range(0xDC80, 0xDD00)  # where surrogateescape puts bytes that do not fit the encoding
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
-#: What pandas calls an index without a name when it writes a file.
-_NAMELESS = re.compile(r"__index_level_\d+__")
-_WHOLE_NUMBERS = {
-    pa.int8(): pd.Int8Dtype(),
-    pa.int16(): pd.Int16Dtype(),
-    pa.int32(): pd.Int32Dtype(),
-    pa.int64(): pd.Int64Dtype(),
-    pa.uint8(): pd.UInt8Dtype(),
-    pa.uint16(): pd.UInt16Dtype(),
-    pa.uint32(): pd.UInt32Dtype(),
-    pa.uint64(): pd.UInt64Dtype(),
-}
 
 
 def is_table(path: str | Path) -> bool:
@@ -76,9 +64,9 @@ def read_rows(path: Path, encoding: str, rejects: Rejects) -> pd.DataFrame:
     suffix = _suffix(path)
     with _explained(path, encoding):
         if suffix in PARQUET_SUFFIXES:
-            frame = _as_frame(pq.read_table(path), path, rejects)
+            frame = as_frame(pq.read_table(path), path, rejects)
         elif suffix in ARROW_SUFFIXES:
-            frame = _as_frame(_read_arrow(path), path, rejects)
+            frame = as_frame(read_arrow(path), path, rejects)
         elif suffix in _JSON_LINES:
             frame = _frame(_json_lines(path, encoding, rejects))
         elif suffix == ".json":
@@ -92,60 +80,6 @@ def read_rows(path: Path, encoding: str, rejects: Rejects) -> pd.DataFrame:
         )
     frame.columns = [str(column) for column in frame.columns]
     return frame
-
-
-def _read_arrow(path: Path) -> pa.Table:
-    try:
-        return feather.read_table(path)
-    except pa.ArrowInvalid:
-        with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
-            return stream.read_all()
-
-
-def _as_frame(table: pa.Table, path: Path, rejects: Rejects) -> pd.DataFrame:
-    """Return the columns of an Arrow table; an index of pandas' is one of them where it has a name."""
-    holds_bytes = next((field.name for field in table.schema if _is_binary(field.type)), None)
-    if holds_bytes is not None:
-        raise DatasetError(
-            _("Column {name!r} of {file} holds bytes.", name=holds_bytes, file=path.name),
-            _("Import the file with import_arrow(), or leave the column out of it."),
-        )
-    table = table.drop_columns([name for name in table.column_names if _NAMELESS.fullmatch(name)])
-    misread = _misread_rows(table)
-    for row, column in sorted(misread.items()):
-        reason = _("{column!r}: it is not encoded in {encoding}", column=column, encoding="UTF-8")
-        rejects.add(_("row {row}", row=row + 1), reason)
-    if misread:
-        kept = [row for row in range(len(table)) if row not in misread]
-        places = pa.array([_("row {row}", row=row + 1) for row in kept])
-        table = table.take(kept).append_column(PLACE, places)
-    return table.to_pandas(ignore_metadata=True, types_mapper=_WHOLE_NUMBERS.get)
-
-
-def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
-
-
-def _misread_rows(table: pa.Table) -> dict[int, str]:
-    """Return the rows with a text that is no UTF-8, which Arrow itself does not look for, each with its column."""
-    misread: dict[int, str] = {}
-    for name in dict.fromkeys(table.column_names):
-        for column in (table.column(index) for index in table.schema.get_all_field_indices(name)):
-            try:
-                column.validate(full=True)
-            except pa.ArrowInvalid:
-                for row, value in enumerate(column):
-                    if not _is_readable(value):
-                        misread.setdefault(row, name)
-    return misread
-
-
-def _is_readable(value: pa.Scalar) -> bool:
-    try:
-        value.as_py()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _frame(rows: Iterator[tuple[str, dict[str, Any]]]) -> pd.DataFrame:
@@ -169,15 +103,16 @@ def _column(values: list[Any]) -> pd.Series:
 def _json_lines(path: Path, encoding: str, rejects: Rejects) -> Iterator[tuple[str, dict[str, Any]]]:
     with _open_text(path, encoding) as file:
         lines = _Lines(file, path)
+        in_words = _("line {line}")  # translated once, not for every row
         while True:
             lines.last = []
-            place = _("line {line}", line=lines.number + 1)
+            place = in_words.format(line=lines.number + 1)
             try:
                 line = next(lines)
                 if not line.strip():
                     continue
                 row = json.loads(line)
-                reason = _text_fault([line], encoding) or _json_fault(row)
+                reason = _text_fault([line], encoding) or _json_fault(row, "\\u" in line)
             except StopIteration:
                 return
             except _LongLineError as error:
@@ -198,19 +133,23 @@ def _json_list(path: Path, encoding: str, rejects: Rejects) -> Iterator[tuple[st
         rows = json.loads(text)
     if not isinstance(rows, list):
         raise ValueError(_("it is no list of objects"))
+    has_escapes = "\\u" in text
     for number, row in enumerate(rows, 1):
         place = _("row {row}", row=number)
-        if reason := _json_fault(row):
+        if reason := _json_fault(row, has_escapes):
             rejects.add(place, reason, lambda row=row: json.dumps(row).encode())  # type: ignore[misc]
         else:
             yield place, row
 
 
-def _json_fault(row: Any) -> str:
+def _json_fault(row: Any, has_escapes: bool) -> str:
+    """Return what is wrong with a row; only an escape can hide a NUL byte or half a character in it."""
     if not isinstance(row, dict):
         return _("it is no object with columns")
     if "" in row:
         return _("a column has no name")
+    if not has_escapes:
+        return ""
     wrong = next((text for text in _texts_in(row) if not text.isprintable() and _NO_TEXT.search(text)), None)
     if wrong is None:
         return ""
@@ -282,24 +221,24 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._piece()
+        line = self._file.readline(MAX_LINE)
         if not line:
             raise StopIteration
+        if self._left is not None:
+            self._count(line)
         self.number += 1
         if len(line) == MAX_LINE and line[-1] not in "\r\n":
-            while (rest := self._piece()) and rest[-1] not in "\r\n":
-                pass
+            while (rest := self._file.readline(MAX_LINE)) and rest[-1] not in "\r\n":
+                self._count(rest)
             raise _LongLineError(_("it has more than the allowed {limit:,} characters", limit=MAX_LINE))
         self.last.append(line)
         return line
 
-    def _piece(self) -> str:
-        piece = self._file.readline(MAX_LINE)
+    def _count(self, text: str) -> None:
         if self._left is not None:
-            self._left -= len(piece)
+            self._left -= len(text)
             if self._left < 0:
                 raise too_large(self._path.name, MAX_UNPACKED_BYTES - self._left, MAX_UNPACKED_BYTES)
-        return piece
 
 
 def _csv_rows(
