@@ -92,7 +92,10 @@ def upright_size(data: bytes) -> tuple[int, int]:
 
 
 def _orientation(picture: Image.Image) -> int:
-    return int(picture.getexif().get(0x0112, 1))
+    try:
+        return int(picture.getexif().get(0x0112, 1))
+    except (TypeError, ValueError):  # some cameras and editors write nonsense
+        return 1
 
 
 def fitted(picture: Image.Image, size: tuple[int, int], channels: int) -> Image.Image:

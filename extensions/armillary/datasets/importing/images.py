@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import ClassLabel, Feature, Image, arrow_schema
+from armillary.datasets.importing.archive_check import MAX_MEMBERS, MAX_UNPACKED_BYTES
 from armillary.datasets.importing.downloads import MAX_DOWNLOAD_BYTES, local_copy
 from armillary.datasets.importing.rejects import OnError, Rejects
-from armillary.datasets.importing.sources import MAX_MEMBERS, MAX_UNPACKED_BYTES, BadFileError, FileSource, open_source
+from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
 from armillary.datasets.kept_together import divided
 from armillary.datasets.sameness import RowKeys, Units
 from armillary.datasets.saving import Content, Placed, save
@@ -198,7 +199,8 @@ class _Plan:
         if len(names) < 2:
             what = _("There is one class folder, {name!r}; a classifier needs two.", name=names[0])
             raise DatasetError(what, _("Add another class."))
-        labels = np.array([names.index(member.class_name) for member in self.scan.members], np.int64)
+        number = {name: index for index, name in enumerate(names)}
+        labels = np.array([number[member.class_name] for member in self.scan.members], np.int64)
         features: dict[str, Feature] = {"image": Image(), "label": ClassLabel(names)}
         stratified(labels, names, split, seed)  # what is wrong with it is said before all is read
 
