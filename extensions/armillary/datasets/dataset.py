@@ -288,6 +288,7 @@ class Dataset:
         time: str | None = None,
         column: str | None = None,
         duplicates: bool | None = None,
+        name: str | None = None,
     ) -> Dataset:
         """Divide the examples anew and save that as the next version.
 
@@ -309,6 +310,8 @@ class Dataset:
             that none is tested that was trained on. By default they do unless they are rows of a table, where different
             examples may look alike; ``group="text"`` keeps equal texts together there. By time, later copies go where
             the first is; a ``column`` that parts them is refused. Finding them reads the whole dataset; False does not.
+        name
+            Of what is made; default: it becomes the next version of the same dataset.
 
         Raises
         ------
@@ -318,7 +321,7 @@ class Dataset:
         from armillary.datasets.splitting import split
 
         shares = {"train": train, "validation": validation, "test": test}
-        return Dataset(split(self, shares, seed, group, time, column, duplicates))
+        return Dataset(split(self, shares, seed, group, time, column, duplicates, name))
 
     def to_huggingface(self) -> Any:
         """Return a ``datasets.DatasetDict``; see `armillary.datasets.to_huggingface`."""

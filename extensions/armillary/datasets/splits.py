@@ -16,6 +16,7 @@ from armillary.errors import DatasetError
 _ = translator(__file__)
 
 NAMES = ("train", "validation", "test")
+_OTHER_NAMES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation", "eval": "test"}
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
@@ -38,6 +39,13 @@ class Assignment:
         """Return, per split, the number of rows of each class."""
         counted = {name: np.bincount(labels[self.rows(name)], minlength=classes) for name in self.names}
         return {name: tuple(int(count) for count in counts) for name, counts in counted.items()}
+
+
+def known_name(name: str) -> str | None:
+    """Return the split that a column, a folder or another library calls so; None where that is no split."""
+    plain = name.strip().lower()
+    known = _OTHER_NAMES.get(plain, plain)
+    return known if known in NAMES else None
 
 
 def checked_shares(shares: Mapping[str, float] | None) -> dict[str, float]:

@@ -85,6 +85,9 @@ def test_a_group_is_in_one_split(store):
     assert sum(parted.splits.values()) == 200
     assert parted.splits["train"] == pytest.approx(160, abs=10)
     assert parted.manifest.recipe == ({"step": "split", **SHARES, "seed": 3, "group": "speaker"},)
+    other = dataset.split(group="speaker", seed=3, name="others")
+    assert (other.reference, other.manifest.parent) == ("others@1", dataset.reference)
+    assert (other.assignment.codes == parted.assignment.codes).all()
 
 
 def test_several_columns_make_a_group(store):

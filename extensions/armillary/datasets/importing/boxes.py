@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import repeat
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Unpack
 from xml.etree.ElementTree import Element, ParseError
@@ -28,6 +29,7 @@ from armillary.datasets.importing.downloads import local_copy
 from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
 from armillary.datasets.importing.rejects import BadExampleError, first_of
 from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
+from armillary.datasets.importing.split_folders import FOLDERS, splits_of
 from armillary.errors import DatasetError
 from armillary.inputs import pictures
 
@@ -72,6 +74,11 @@ def import_boxes(path: str | Path, name: str, layout: Layout | None = None, **op
     options
         See `SaveOptions`.
 
+    Notes
+    -----
+    Images that all lie in folders named ``train``, ``validation`` (or ``val``) and ``test`` keep that division, unless
+    ``split`` is given.
+
     Returns
     -------
     Dataset
@@ -95,12 +102,13 @@ def import_boxes(path: str | Path, name: str, layout: Layout | None = None, **op
                 _('Name the layout: "voc", "coco" or "yolo".'),
             )
         features: dict[str, Feature] = {"image": Image(), "objects": Boxes(tuple(found.names))}
+        of_folder = None if "split" in options else splits_of([picture.path for picture in found.pictures])
         rows = [
-            Row(picture.path, partial(_example, source, picture), partial(source.read, picture.path))
-            for picture in found.pictures
+            Row(picture.path, partial(_example, source, picture), partial(source.read, picture.path), split)
+            for picture, split in zip(found.pictures, of_folder or repeat(None), strict=False)
         ]
         ignored = [*source.ignored(), *first_of(found.left_out), *first_of(_without_annotation(images, found))]
-        step = {"step": "import_boxes", "layout": chosen}
+        step = {"step": "import_boxes", "layout": chosen, **(FOLDERS if of_folder else {})}
         return save_rows(rows, features, name, None, step, total=len(rows), ignored=ignored, **options)
 
 

@@ -167,7 +167,7 @@ def save_rows(
         features=form,
         target=target,
         place=lambda folder: writer.place(folder, rows, split, seed, options.get("progress"), total, list(ignored)),
-        recipe=({**step, "target": target, "split": dict(split) if split else None, "seed": seed},),
+        recipe=({"target": target, "split": dict(split) if split else None, "seed": seed, **step},),
         source=source,
         licence=options.get("licence", ""),
     )

@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
@@ -20,6 +20,7 @@ from armillary.datasets.importing.downloads import local_copy
 from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
 from armillary.datasets.importing.rejects import BadExampleError, first_of
 from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
+from armillary.datasets.importing.split_folders import FOLDERS, splits_of
 from armillary.datasets.media import SUFFIXES
 from armillary.errors import DatasetError
 
@@ -79,6 +80,9 @@ def import_files(
     ``file_name`` (the path of the first part from there), adds its other columns as text to each example, as in Hugging
     Face's folders.
 
+    Files that all lie in folders named ``train``, ``validation`` (or ``val``) and ``test`` keep that division, unless
+    ``split`` is given.
+
     Raises
     ------
     DatasetError
@@ -99,10 +103,14 @@ def import_files(
         _check_columns(columns, parts, label)
         labels = [_label(label, group.first, metadata, columns) for group in groups]
         features = _features(parts, columns, label, labels)
-        rows = [finder.row(group, metadata, labels[index], label) for index, group in enumerate(groups)]
+        splits = {} if "split" in options else finder.splits(groups, 1 if label == FOLDER_LABEL else 0)
+        rows = [
+            replace(finder.row(group, metadata, labels[index], label), split=splits.get(group.first))
+            for index, group in enumerate(groups)
+        ]
         return save_rows(
             rows, features, name, "label" if label is not None else None,
-            {"step": "import_files", "parts": dict(parts)}, total=len(rows),
+            {"step": "import_files", "parts": dict(parts), **(FOLDERS if splits else {})}, total=len(rows),
             ignored=[*source.ignored(), *finder.not_there(metadata)], **options,
         )  # fmt: skip
 
@@ -263,6 +271,11 @@ class _Finder:
         """Return the folder that all files lie in, as where an archive was made of a folder; empty without one."""
         tops = {path.partition("/")[0] if "/" in path else "" for path in self._paths}
         return f"{next(iter(tops))}/" if len(tops) == 1 and "" not in tops else ""
+
+    def splits(self, groups: Sequence[_Group], folders_below: int) -> dict[str, str]:
+        """Return the split of each group by the path of its first file, where folders say it of all."""
+        firsts = [group.first for group in groups]
+        return dict(zip(firsts, splits_of(firsts, folders_below) or (), strict=False))
 
     def not_there(self, metadata: _Metadata) -> list[dict[str, str]]:
         """Return the files that the metadata file is about, but which are missing."""
