@@ -8,6 +8,7 @@ from armillary import datasets
 from armillary.datasets import Value, steps
 from armillary.datasets.preparing import units
 from armillary.errors import DatasetError
+from distributed import Client, LocalCluster
 
 HELPER = """
 def added(x):
@@ -54,6 +55,13 @@ def test_a_mended_helper_makes_all_examples_anew(numbers, own):
     own(bad=-1, more=1000)
     made = datasets.prepare(numbers, recipe, "made")
     assert [row["x"] for row in made.iterate()] == [number + 1000 for number in range(600)]
+
+
+def test_workers_run_what_is_loaded_here_whatever_they_have_run_before(numbers, own):
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as running, Client(running) as client:
+        for more in (1, 1000):
+            made = datasets.prepare(numbers, steps.Map(own(bad=-1, more=more)), f"more-{more}", cluster=client)
+            assert [row["x"] for row in made.iterate()] == [number + more for number in range(600)]
 
 
 def test_what_a_function_could_not_do_once_it_does_later_and_the_rest_is_kept(numbers, tmp_path, monkeypatch):

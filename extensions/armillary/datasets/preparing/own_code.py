@@ -1,7 +1,8 @@
 """What code a function of one's own comes to: its own and that of the modules beside it which it calls.
 
-Units that are finished are kept under a name that all their bytes depend on. Of a function that a module has,
-cloudpickle knows the name alone: who mends a helper in it and prepares again must not get what the old one made.
+Of a function that a module has, cloudpickle takes along the name alone. But units that are finished are kept under a
+name that all their bytes depend on, and a worker knows a module as it was when it first loaded it: who mends a helper
+and prepares again must not get what the old one made.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -26,25 +27,39 @@ def code_hash(function: Callable[..., Any]) -> str:
 
     Modules that are installed count by their names: they change with the environment, not from call to call.
     """
-    modules = list(_own_modules(function))
-    known = cloudpickle.list_registry_pickle_by_value()
-    added = [module for module in modules if module.__name__ not in known]
-    for module in added:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        data = cloudpickle.dumps(function)
-    except Exception:  # what a module holds may refuse in any way: then its text must do
-        data = b"".join(Path(str(module.__file__)).read_bytes() for module in modules)
-    finally:
-        for module in added:
-            cloudpickle.unregister_pickle_by_value(module)
+    data = _packed_by_value(function, [function])
+    if data is None:  # then the modules' text must do
+        data = b"".join(Path(str(module.__file__)).read_bytes() for module in _own_modules([function]))
     return hashlib.sha256(data).hexdigest()
 
 
-def _own_modules(function: Any) -> Iterator[ModuleType]:
-    """Yield the modules that are a person's own, from that of a function on, by name."""
-    inner = getattr(function, "func", None)  # of functools.partial
-    names: list[Any] = [getattr(each, "__module__", None) for each in (function, inner, type(function))]
+def packed(value: Any, functions: Sequence[Callable[..., Any]]) -> bytes:
+    """Return what cloudpickle makes of a value that refers to functions of one's own: their code goes along."""
+    data = _packed_by_value(value, functions)
+    return cloudpickle.dumps(value) if data is None else data
+
+
+def _packed_by_value(value: Any, functions: Sequence[Callable[..., Any]]) -> bytes | None:
+    """Return a value with the code of functions; None where something in their modules cannot travel."""
+    known = cloudpickle.list_registry_pickle_by_value()
+    added = [module for module in _own_modules(functions) if module.__name__ not in known]
+    for module in added:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        data: bytes = cloudpickle.dumps(value)
+    except Exception:  # what a module holds may refuse in any way
+        return None
+    finally:
+        for module in added:
+            cloudpickle.unregister_pickle_by_value(module)
+    return data
+
+
+def _own_modules(functions: Sequence[Any]) -> Iterator[ModuleType]:
+    """Yield the modules that are a person's own, from those of functions on, by name."""
+    inner = [getattr(function, "func", None) for function in functions]  # of functools.partial
+    types = [type(function) for function in functions]
+    names: list[Any] = [getattr(each, "__module__", None) for each in (*functions, *inner, *types)]
     found: dict[str, ModuleType] = {}
     while names:
         name = names.pop()

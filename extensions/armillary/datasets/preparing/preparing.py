@@ -108,7 +108,8 @@ def prepare(
     if not steps:
         raise DatasetError(_("The recipe has no steps."), _("Give at least one."))
     with tqdm(desc=dataset.reference, delay=1, leave=False, disable=progress is not None) as bar:
-        job = _Job(dataset, steps, seed, copies, crew_of(cluster), progress or _shown_by(bar), seen)
+        crew = crew_of(cluster, _own_functions(steps))
+        job = _Job(dataset, steps, seed, copies, crew, progress or _shown_by(bar), seen)
         return Dataset(job.run(name, rejects))
 
 
