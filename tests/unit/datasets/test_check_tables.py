@@ -51,6 +51,14 @@ def test_copies_are_found_though_their_numbers_differ(store, tmp_path, penguins)
     assert found == {(20, 344), (30, 345), (40, 346)}
 
 
+def test_rows_that_few_categories_make_alike_are_not_taken_for_copies(store, tmp_path, penguins):
+    report = checked(penguins[["species", "island", "sex"]].dropna(), tmp_path)
+    assert report.findings("leak") == []
+    (finding,) = report.findings("duplicate")
+    assert (len(finding.rows), finding.suggestions) == (333, ())
+    assert "333 of 333 rows look like another" in finding.explanation
+
+
 def test_columns_that_tell_the_class_are_found_and_honest_ones_are_not(store, tmp_path, penguins):
     telling = penguins.assign(
         latin=penguins["species"].str[:3], code=penguins["species"].map({"Adelie": 0.5, "Gentoo": 7.25, "Chinstrap": 3})
