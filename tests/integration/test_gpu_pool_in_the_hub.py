@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from armillary_hub.accounts.invitations import recovery_link
+from support import device_files
 from support.deployment import wait_for
 from support.visitor import Visitor
 from websockets.sync.client import connect
@@ -134,6 +135,31 @@ def test_a_killed_hub_leaves_leases_and_the_queue_alone(running):
     assert ada.run(queued, "print(6 * 7)").strip() == "42"
     for kernel in (kept, queued):
         ada.end_kernel(kernel)
+
+
+@pytest.mark.team
+def test_linux_lets_a_kernel_open_its_own_gpu_only(team_deployment, tmp_path):
+    ada, ben = Notebook(team_deployment, "ada"), Notebook(team_deployment, "ben")
+    wait_for(lambda: ada.holders() == {}, 30, "no GPU is held")
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o011)
+    look = device_files.make(tmp_path, (0, 1)) + "look()"
+    first, second, without = ada.start_kernel(), ben.start_kernel(), ben.start_kernel("python-cpu")
+    assert ada.holders() == {0: "ada", 1: "ben"}
+    assert ada.run(first, look).split() == ["ENXIO", "EPERM"], "the first is let through, though no GPU is there"
+    assert ben.run(second, look).split() == ["EPERM", "ENXIO"]
+    child = f"import subprocess, sys; print(subprocess.check_output([sys.executable, '-c', {look!r}], text=True))"
+    assert ada.run(first, child).split() == ["ENXIO", "EPERM"], "so it is for what a kernel starts"
+    wait_for(lambda: ben.run(without, look).split() == ["EPERM", "EPERM"], 30, "who has no lease opens none")
+    old = team_deployment.kill("gpu-pool")
+    assert ada.run(first, look).split() == ["ENXIO", "EPERM"], "while there is no pool, too"
+    team_deployment.wait_back("gpu-pool", old)
+    wait_for(lambda: httpx.get(f"{ada.pool}/health").status_code == 200, 60, "the pool answers")
+    ben.end_kernel(second)
+    ada.restart_kernel(first)
+    assert ada.run(first, look).split() == ["ENXIO", "EPERM"]
+    ada.end_kernel(first)
+    ben.end_kernel(without)
 
 
 def _lease_of(notebook, user):

@@ -243,6 +243,9 @@ class FakeNvml:
     def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802
         return self._gpus.machine["gpus"][index]
 
+    def nvmlDeviceGetMinorNumber(self, handle):  # noqa: N802
+        return self._gpus.machine["gpus"].index(handle)
+
     def nvmlDeviceGetMigMode(self, handle):  # noqa: N802
         raise NVMLError("not supported")
 

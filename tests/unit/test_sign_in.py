@@ -100,6 +100,8 @@ def test_access_to_another_service_is_403(hub, service):
     answer = httpx.get(f"{service}{PREFIX}me", headers=bearer(token))
     assert answer.status_code == 403
     assert answer.json()["error"]["what"] == "eve has no access to /services/mlflow/."
+    chinese = httpx.get(f"{service}{PREFIX}me", headers={**bearer(token), "Accept-Language": "zh-CN"}).json()["error"]
+    assert chinese == {"what": "eve 无权访问 /services/mlflow/。", "remedy": "请向其所有者申请访问权限。"}
 
 
 def test_public_paths_need_nothing(service):

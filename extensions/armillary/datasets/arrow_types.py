@@ -44,8 +44,15 @@ def arrow_type_of(dtype: str) -> pa.DataType:
 
 
 def stored_type(arrow_type: pa.DataType) -> pa.DataType:
-    """Return the type for Parquet files: pyarrow 25 cannot read back a missing list of fixed size, so none has."""
+    """Return the type for Parquet files: one that pyarrow 25 can read back, compare and take rows of.
+
+    It cannot read back a missing list of fixed size, nor take rows of views.
+    """
     types = pa.types
+    if types.is_string_view(arrow_type):
+        return pa.string()
+    if types.is_binary_view(arrow_type):
+        return pa.binary()
     if types.is_struct(arrow_type):
         return pa.struct([(part.name, stored_type(part.type)) for part in arrow_type])
     if types.is_large_list(arrow_type):

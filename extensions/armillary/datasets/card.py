@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from armillary_kernels.texts import translator
 
 from armillary.datasets.durable_files import write_text
-from armillary.datasets.places import Place, is_local
+from armillary.datasets.places import Place, fresh, is_local
 from armillary.datasets.store import find, store_folder
 from armillary.errors import DatasetError
 
@@ -32,7 +32,7 @@ class Card:
 def read_card(folder: Place) -> Card:
     """Return the card of a name's folder; an empty one where there is none or it is damaged."""
     try:
-        values = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        values = json.loads((fresh(folder) / FILE).read_text(encoding="utf-8"))
         return Card(str(values["description"]), tuple(map(str, values["tags"])))
     except (OSError, ValueError, KeyError, TypeError):
         return Card()
@@ -51,25 +51,37 @@ def describe(name: str, description: str | None = None, tags: Sequence[str] | No
     Raises
     ------
     DatasetError
-        When there is no such dataset, or a tag is none.
+        When there is no such dataset, a tag is none, or the card cannot be written.
     """
     folder = find(store_folder(), name).parent
     present = read_card(folder)
+    if isinstance(tags, str):
+        raise DatasetError(_("The tags are {tags!r}.", tags=tags), _("Give words in a list."))
     card = Card(
         present.description if description is None else description,
         present.tags if tags is None else tuple(dict.fromkeys(_checked(tag) for tag in tags)),
     )
+    try:
+        write_card(folder, card)
+    except OSError as error:
+        what = _("The card of {name} cannot be written: {reason}.", name=folder.name, reason=error.strerror or error)
+        raise DatasetError(what, _("See what is wrong with {folder} and try again.", folder=folder)) from error
+    return card
+
+
+def write_card(folder: Place, card: Card) -> None:
+    """Put a card into a name's folder; whoever reads it meanwhile reads the old one."""
     text = json.dumps(asdict(card), indent=1, ensure_ascii=False)
     if not is_local(folder):
         (folder / FILE).write_text(text, encoding="utf-8")
-        return card
+        return
     aside = folder / f".{FILE}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
         write_text(aside, text)
+        aside.chmod(0o644)  # of a shared one, too, whatever the umask
         aside.rename(folder / FILE)
     finally:
         aside.unlink(missing_ok=True)
-    return card
 
 
 def _checked(tag: str) -> str:

@@ -78,6 +78,21 @@ class Dataset:
         """The typed columns."""
         return dict(self.manifest.features)
 
+    def features_named(self, columns: Sequence[str] | None) -> dict[str, Feature]:
+        """Return the features of these columns, of all for ``None``; raises DatasetError when there is no such one."""
+        features = self.features
+        for name in columns or ():
+            if name not in features:
+                listed = ", ".join(map(repr, features))
+                what = _(
+                    "{dataset} has no column {name!r}; columns: {listed}.",
+                    dataset=self.reference,
+                    name=name,
+                    listed=listed,
+                )
+                raise DatasetError(what, _("Name one of these."))
+        return {name: features[name] for name in columns or features}
+
     @property
     def target(self) -> str | None:
         """The column with the class, if there is one."""
@@ -238,7 +253,7 @@ class Dataset:
         """
         wanted = np.zeros(len(self), bool)
         wanted[self.rows(split)] = True
-        features = {name: self.features[name] for name in columns or self.features}
+        features = self.features_named(columns)
         first = 0
         for group in shards.row_groups(self.folder, self.manifest.shards, list(features)):
             here = np.flatnonzero(wanted[first : first + len(group)])
@@ -248,7 +263,11 @@ class Dataset:
 
     def take(self, rows: Sequence[int], columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """Return single examples, as `iterate` yields them; reads only the row groups they lie in."""
-        features = {name: self.features[name] for name in columns or self.features}
+        features = self.features_named(columns)
+        for row in rows:
+            if not 0 <= row < len(self):
+                what = _("{dataset} has no row {row}.", dataset=self.reference, row=row)
+                raise DatasetError(what, _("Rows are numbered from 0 to {last}.", last=len(self) - 1))
         found = {name: shards.read_values(self.folder, self.manifest.shards, name, rows) for name in features}
         return [
             {name: plain_value(feature, found[name][index], self._medium) for name, feature in features.items()}
@@ -269,6 +288,7 @@ class Dataset:
         time: str | None = None,
         column: str | None = None,
         duplicates: bool | None = None,
+        name: str | None = None,
     ) -> Dataset:
         """Divide the examples anew and save that as the next version.
 
@@ -290,6 +310,8 @@ class Dataset:
             that none is tested that was trained on. By default they do unless they are rows of a table, where different
             examples may look alike; ``group="text"`` keeps equal texts together there. By time, later copies go where
             the first is; a ``column`` that parts them is refused. Finding them reads the whole dataset; False does not.
+        name
+            Of what is made; default: it becomes the next version of the same dataset.
 
         Raises
         ------
@@ -299,7 +321,7 @@ class Dataset:
         from armillary.datasets.splitting import split
 
         shares = {"train": train, "validation": validation, "test": test}
-        return Dataset(split(self, shares, seed, group, time, column, duplicates))
+        return Dataset(split(self, shares, seed, group, time, column, duplicates, name))
 
     def to_huggingface(self) -> Any:
         """Return a ``datasets.DatasetDict``; see `armillary.datasets.to_huggingface`."""

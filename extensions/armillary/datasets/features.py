@@ -309,8 +309,17 @@ def features_to_json(features: Mapping[str, Feature]) -> dict[str, Any]:
 
 
 def features_from_json(description: Mapping[str, Any]) -> dict[str, Feature]:
-    """Return the columns that ``features_to_json`` described."""
-    return {name: feature_from_json(part) for name, part in description.items()}
+    """Return the columns that ``features_to_json`` described.
+
+    Raises
+    ------
+    ValueError
+        When it is no description, or has a kind that this library does not know.
+    """
+    try:
+        return {name: feature_from_json(part) for name, part in description.items()}
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"no description of features ({type(error).__name__}: {error})") from error
 
 
 def arrow_schema(features: Mapping[str, Feature]) -> pa.Schema:
@@ -326,10 +335,9 @@ def features_of_schema(schema: pa.Schema) -> dict[str, Feature]:
     Raises
     ------
     ValueError
-        For a type that no feature has; the message names the column.
+        For a type that no feature has, where the message names the column, and for metadata that are damaged.
     """
-    stored = (schema.metadata or {}).get(b"huggingface")
-    described = json.loads(stored).get("info", {}).get("features") if stored else None
+    described = _described(schema)
     if described and list(described) == schema.names:
         return features_from_json(described)
     features: dict[str, Feature] = {}
@@ -339,6 +347,14 @@ def features_of_schema(schema: pa.Schema) -> dict[str, Feature]:
         except ValueError as error:
             raise ValueError(f"{field.name}: {error}") from error
     return features
+
+
+def _described(schema: pa.Schema) -> Any:
+    stored = (schema.metadata or {}).get(b"huggingface")
+    try:
+        return (json.loads(stored).get("info") or {}).get("features") if stored else None
+    except (AttributeError, RecursionError) as error:
+        raise ValueError(f"its 'huggingface' metadata are damaged ({type(error).__name__}: {error})") from error
 
 
 def feature_of_arrow_type(arrow_type: pa.DataType) -> Feature:

@@ -18,9 +18,10 @@ from armillary.datasets.dataset import Dataset, open_dataset
 from armillary.datasets.features import Feature
 from armillary.datasets.manifest import FILE_NAME, read_manifest
 from armillary.datasets.places import Place
-from armillary.datasets.shared_places import person
-from armillary.datasets.sharing import access
-from armillary.datasets.store import DELETED, find, names, store_folder, versions
+from armillary.datasets.saving import DISK_FULL
+from armillary.datasets.shared_places import person, shelves
+from armillary.datasets.sharing import readers
+from armillary.datasets.store import DELETED, find, names, parse_reference, store_folder, versions_seen
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -190,17 +191,30 @@ class Lineage:
 
 
 def lineage(data: Dataset | str) -> Lineage:
-    """Return the ancestors and descendants of a version, over all names of the store."""
+    """Return the ancestors and descendants of a version, over all names of the store.
+
+    Of one that somebody shares: over what that person shares and all names of one's own store.
+    """
     dataset = open_dataset(data)
-    whole = Lineage(dataset.reference, dataset.manifest.source, tuple(_edges(dataset.folder.parent.parent)))
-    related = {dataset.reference, *whole.ancestors, *whole.descendants}
-    edges = tuple(edge for edge in whole.edges if related.issuperset(edge))
-    return Lineage(whole.reference, whole.source, edges)
+    edges = tuple(dict.fromkeys(_edges_around(dataset)))
+    whole = Lineage(_own(dataset.reference), dataset.manifest.source, edges)
+    related = {whole.reference, *whole.ancestors, *whole.descendants}
+    return Lineage(whole.reference, whole.source, tuple(edge for edge in edges if related.issuperset(edge)))
+
+
+def _edges_around(dataset: Dataset) -> Iterator[tuple[str, str]]:
+    for parent, child in _edges(dataset.store):
+        yield _own(parent), child
+    for shelf in shelves() if dataset.owner is not None else ():
+        if shelf.owner == dataset.owner:
+            for edge in _edges(shelf.folder):
+                parent, child = (one if "/" in one else f"{shelf.owner}/{one}" for one in edge)
+                yield _own(parent), _own(child)
 
 
 def _edges(store: Place) -> Iterator[tuple[str, str]]:
     for name in names(store):
-        for number in versions(store, name):
+        for number in versions_seen(store, name):
             with contextlib.suppress(DatasetError):  # a damaged one; opening it says so
                 parent = read_manifest(store / name / str(number)).parent
                 if parent is not None:
@@ -208,24 +222,26 @@ def _edges(store: Place) -> Iterator[tuple[str, str]]:
 
 
 def delete(reference: str) -> None:
-    """Delete a version for good; its number is never used again.
+    """Delete a version, also a damaged one, for good; its number is never used again.
 
     Raises
     ------
     DatasetError
-        When no version is named, there is no such version, it is shared, or something refers to it: a version made from
-        it, a training run, or a labelling project.
+        When no version is named, there is no such version, it is shared, something refers to it (a version made from
+        it, a training run, or a labelling project), or its files cannot be removed.
     """
-    if "@" not in str(reference):
+    name, number = parse_reference(reference)
+    if number is None:
         raise DatasetError(
             _("{reference!r} names no version.", reference=reference), _("Delete versions one by one, such as birds@3.")
         )
+    reference = f"{name}@{number}"
     store = store_folder()
     folder = find(store, reference)
-    readers = access(reference).groups
-    if readers:
+    groups = readers(person(), name, number)
+    if groups:
         raise DatasetError(
-            _("{reference} is shared with {readers}.", reference=reference, readers=", ".join(readers)),
+            _("{reference} is shared with {readers}.", reference=reference, readers=", ".join(groups)),
             _("Withdraw it first: {call}.", call=f'datasets.share("{reference}", "nobody")'),
         )
     users = _users(store, reference)
@@ -235,20 +251,31 @@ def delete(reference: str) -> None:
             _("{reference} cannot be deleted: {users} refer to it.", reference=reference, users=listed),
             _("Delete these first."),
         )
-    _remove(folder)
+    try:
+        _remove(folder)
+    except OSError as error:
+        what = _("{reference} cannot be deleted: {reason}.", reference=reference, reason=error.strerror or error)
+        raise DatasetError(what, _("See what is wrong with {folder} and try again.", folder=folder)) from error
 
 
 def _users(store: Place, reference: str) -> list[str]:
-    children = [child for parent, child in _edges(store) if parent == reference]
+    children = [child for parent, child in _edges(store) if _own(parent) == reference]
     runs = (_("run {run}", run=run) for run in _runs_with(reference))
-    return [*children, *runs, *(_("labelling project {name}", name=name) for name in _projects_of(store, reference))]
+    projects = (_("labelling project {name}", name=name) for name in _projects_of(store, reference))
+    return [*children, *runs, *projects]
+
+
+def _own(reference: str) -> str:
+    """Return a reference to one's own dataset without oneself: as the shared one, it has its owner's name."""
+    return reference.removeprefix(f"{person()}/")
 
 
 def _projects_of(store: Place, reference: str) -> list[str]:
     from armillary.datasets.labelling import projects
 
-    opened = Dataset(find(store, reference))
-    return [project.name for project in projects(opened)]
+    with contextlib.suppress(DatasetError):  # a damaged one, in which nobody can label any more
+        return [project.name for project in projects(Dataset(find(store, reference)))]
+    return []
 
 
 def _runs_with(reference: str) -> Iterator[str]:
@@ -257,15 +284,28 @@ def _runs_with(reference: str) -> Iterator[str]:
 
     for plan in sorted(runs_folder().glob("*/plan.json")):
         with contextlib.suppress(OSError, ValueError):
-            if json.loads(plan.read_text(encoding="utf-8")).get("dataset") == reference:
+            if _own(str(json.loads(plan.read_text(encoding="utf-8")).get("dataset"))) == reference:
                 yield plan.parent.name
 
 
 def _remove(folder: Place) -> None:
     """Remove a version: first its manifest, so that it is gone at once, then the rest; a note stays."""
-    note = {"author": person(), "deleted": datetime.now(UTC).isoformat(timespec="seconds")}
-    (folder / DELETED).write_text(json.dumps(note), encoding="utf-8")
+    noted = _noted(folder)
     (folder / FILE_NAME).unlink()
     for inner in sorted(folder.rglob("*"), key=lambda path: str(path), reverse=True):
         if inner.name != DELETED:
             inner.rmdir() if inner.is_dir() else inner.unlink()
+    if not noted:
+        _noted(folder)
+
+
+def _noted(folder: Place) -> bool:
+    """Write who deleted a version, and when; False on a full disk, which deleting is to help."""
+    note = {"author": person(), "deleted": datetime.now(UTC).isoformat(timespec="seconds")}
+    try:
+        (folder / DELETED).write_text(json.dumps(note), encoding="utf-8")
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        return False
+    return True

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +46,11 @@ def to_huggingface(data: Dataset | str) -> hf.DatasetDict:
     The rows lie in Arrow files in Hugging Face's own cache and are mapped into memory, so the dataset may be larger
     than that. Long videos and sounds stay where they are, beside the shards.
 
+    Raises
+    ------
+    DatasetError
+        When a shard is damaged, or the cache cannot be written.
+
     Examples
     --------
     >>> datasets.to_huggingface("birds@1")["train"].features
@@ -56,9 +62,13 @@ def to_huggingface(data: Dataset | str) -> hf.DatasetDict:
     folder = Path(library.config.HF_DATASETS_CACHE) / "armillary" / _fingerprint(dataset)
     splits = {}
     for split in dataset.splits:
-        file = folder / f"{split}.arrow"
+        file = folder / f"{quote(split, safe='')}.arrow"  # somebody else's dataset names its splits
         if not file.exists():
-            _write(dataset, split, features.arrow_schema, file)
+            try:
+                _write(dataset, split, features.arrow_schema, file)
+            except OSError as error:
+                what = _("{folder} cannot be written: {reason}.", folder=folder, reason=error.strerror or error)
+                raise DatasetError(what, _("Free space or set HF_DATASETS_CACHE to another disk.")) from error
         splits[split] = library.Dataset.from_file(str(file))
     return library.DatasetDict(splits)
 
@@ -141,7 +151,10 @@ def from_huggingface(
     if isinstance(data, str):
         data = loaded(data, config, revision)
     parts: Mapping[str | None, Any] = data if isinstance(data, library.DatasetDict) else {None: data}
-    features = _features(next(iter(parts.values())))
+    if not parts or not all(isinstance(part, library.Dataset) for part in parts.values()):
+        what = _("{kind} is no dataset of Hugging Face's with rows.", kind=type(data).__name__)
+        raise DatasetError(what, _("Give a Dataset, or a DatasetDict of such."))
+    features = _features(parts)
     undecoded = {split: part.with_format("arrow") for split, part in parts.items()}
     if target is None:
         classes = [column for column, feature in features.items() if isinstance(feature, ClassLabel)]
@@ -191,14 +204,25 @@ def loaded(
         ) from error
 
 
-def _features(part: hf.Dataset) -> dict[str, Feature]:
+def _features(parts: Mapping[str | None, hf.Dataset]) -> dict[str, Feature]:
+    """Return the features of all parts, which must be the same: a label is an index into the names of its own part."""
+    first, *others = parts
     try:
-        return features_from_json(part.features.to_dict())
+        features = features_from_json(parts[first].features.to_dict())
     except ValueError as error:
         raise DatasetError(
             _("The dataset has a feature that is unknown here: {error}.", error=error),
             _("Leave the column out with remove_columns()."),
         ) from error
+    for split in others:
+        here, there = parts[first].features, parts[split].features
+        if here != there:
+            column = next(name for name in (*here, *there) if here.get(name) != there.get(name))
+            raise DatasetError(
+                _("Column {column!r} is another in {first} than in {split}.", column=column, first=first, split=split),
+                _("Give all splits the same columns and classes, by cast()."),
+            )
+    return features
 
 
 def _rows(parts: Mapping[str | None, Any], features: Mapping[str, Feature]) -> Iterator[Row]:

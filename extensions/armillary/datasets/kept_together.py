@@ -10,12 +10,18 @@ from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.datasets.sameness import Units, unit_rows
-from armillary.datasets.splits import NAMES, Assignment, apportioned, at_random, checked_shares, given, stratified
+from armillary.datasets.splits import (
+    Assignment,
+    apportioned,
+    at_random,
+    checked_shares,
+    given,
+    known_name,
+    stratified,
+)
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
-
-_OTHER_NAMES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation", "eval": "test"}
 
 
 def divided(
@@ -150,8 +156,9 @@ def by_names(names: Sequence[Any], column: str) -> Assignment:
     DatasetError
         When a name is no split's, or none is train.
     """
-    known = [_OTHER_NAMES.get(str(name).strip().lower(), str(name).strip().lower()) for name in names]
-    unknown = sorted({repr(name) for name, split in zip(names, known, strict=True) if split not in NAMES})
+    found = [known_name(str(name)) for name in names]
+    known = [split for split in found if split is not None]
+    unknown = sorted({repr(name) for name, split in zip(names, found, strict=True) if split is None})
     if unknown or "train" not in known:
         what = (
             _("Column {column!r} names {names}, which is no split.", column=column, names=", ".join(unknown[:5]))

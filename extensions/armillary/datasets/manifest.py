@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from armillary_kernels.texts import translator
@@ -18,16 +20,30 @@ _ = translator(__file__)
 
 FORMAT_VERSION = 2
 FILE_NAME = "manifest.json"
+#: What a dataset may be called.
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of a version: its name, rows, size in bytes and SHA-256."""
+    """A file of a version: its name, rows, size in bytes and SHA-256.
+
+    Raises
+    ------
+    ValueError
+        When it would lie outside the version: a manifest may come from somebody else, and its files are copied.
+    """
 
     file: str
     rows: int
     bytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        path = PurePosixPath(self.file)
+        if not path.parts or path.is_absolute() or ".." in path.parts or not _SHA256.fullmatch(self.sha256):
+            raise ValueError(_("{file!r} is no file of a version", file=self.file))
 
 
 @dataclass(frozen=True)
@@ -114,8 +130,15 @@ class Manifest:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Manifest:
-        """Return the manifest that ``to_json`` wrote, now or in an older version of this format."""
+        """Return the manifest that ``to_json`` wrote, now or in an older version of this format.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError, AttributeError
+            When it is none.
+        """
         values = _upgraded(values)
+        _check_kinds(values)
         return cls(
             **values
             | {
@@ -129,6 +152,31 @@ class Manifest:
                 "recipe": tuple(values["recipe"]),
             }
         )
+
+
+def _check_kinds(values: Mapping[str, Any]) -> None:
+    """Refuse what others trip over: one person's damaged manifest must not spoil a whole group's list."""
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(values[name], kind)]
+    if not wrong and not NAME.fullmatch(values["name"]):
+        wrong = ["name"]
+    if not wrong and values["target"] is not None and values["target"] not in values["features"]:
+        wrong = ["target"]
+    if wrong:
+        raise ValueError(_("its {part!r} is {value!r}", part=wrong[0], value=values[wrong[0]]))
+
+
+_KINDS = {
+    "name": str,
+    "version": int,
+    "features": dict,
+    "splits": dict,
+    "class_counts": dict,
+    "report": dict,
+    "author": str,
+    "created": str,
+    "source": str,
+    "licence": str,
+}
 
 
 def _upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,10 +204,10 @@ def read_manifest(folder: Place) -> Manifest:
             )
         return Manifest.from_json(values)
     except OSError as error:
-        what = _("{path} cannot be read: {reason}.", path=path, reason=error.strerror)
+        what = _("{path} cannot be read: {reason}.", path=path, reason=error.strerror or error)
         raise DatasetError(what, _("Check the permissions of the file.")) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(
             _("{path} is damaged: {error}.", path=path, error=error),
-            _("Restore it from a backup or import the data anew."),
+            _("Restore it from a backup, or delete this version and import the data anew."),
         ) from error

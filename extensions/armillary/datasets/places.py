@@ -47,6 +47,13 @@ def is_local(place: Place) -> bool:
     return isinstance(place, Path)
 
 
+def fresh(place: Place) -> Place:
+    """Return a place, to be listed as it is now: what fsspec remembers of it may be older than what others did."""
+    if not is_local(place):
+        place.fs.invalidate_cache()  # type: ignore[attr-defined] # a UPath
+    return place
+
+
 def cache_folder() -> Path:
     """Return where files of other places are kept: ``ARMILLARY_CACHE``, else ``~/.cache/armillary``."""
     return _cache() / "datasets"

@@ -17,6 +17,7 @@ import os
 import secrets
 import shutil
 import socket
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from armillary_kernels.shared_datasets import STAGING
 from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
@@ -37,13 +39,14 @@ from armillary.datasets.shards import write_split
 from armillary.datasets.shared_places import person
 from armillary.datasets.splits import Assignment
 from armillary.datasets.store import check_name, newest, next_number, store_folder
+from armillary.datasets.verified_files import verified_file
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import InputSpec
 
 _ = translator(__file__)
 
-_STAGING = ".saving"
 _CLAIM = "claim.json"
+_READ_ONLY = 0o444
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Another saver took the number, or removed the name's folder because its own first save failed.
 _TRY_AGAIN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT})
@@ -85,7 +88,7 @@ def save(name: str, content: Content, store: Place | None = None) -> Place:
     """Save the next version of ``name`` and return its folder.
 
     Content equal to the newest version's saves nothing and returns that version: running a notebook again makes
-    no new versions.
+    no new versions. Only where that version's files are damaged by now, a new one has them whole.
 
     Raises
     ------
@@ -144,27 +147,50 @@ def _publish(store: Place, name: str, folder: Path, content: Content, placed: Pl
         refuse_other_form(present, name, content, placed)
         manifest = _manifest(name, next_number(store / name), content, placed, split_file)
         if present is not None and present.content == manifest.content:
-            return store / name / str(present.version)
+            there = store / name / str(present.version)
+            if _is_whole(there, folder, present):
+                return there
+        (folder / FILE_NAME).unlink(missing_ok=True)  # of the number that another saver took
         durable_files.write_text(folder / FILE_NAME, json.dumps(manifest.to_json(), indent=1, ensure_ascii=False))
         destination = store / name / str(manifest.version)
         if renamed(folder, destination) if is_local(store) else _sent(folder, destination):
             return destination
 
 
+def _is_whole(version: Place, written: Path, manifest: Manifest) -> bool:
+    """Return whether a version still has what was just written again; so importing anew repairs what is damaged.
+
+    Files that both share are the same, whatever they are, and what lies far away is not brought here to be compared.
+    """
+    if not is_local(version):
+        return True
+    try:
+        for file in (*manifest.shards, *manifest.media, manifest.split_file):
+            if not (written / file.file).samefile(version / file.file):
+                verified_file(version, file)
+    except (OSError, DatasetError):
+        return False
+    return True
+
+
 def renamed(folder: Path, destination: Path) -> bool:
-    """Bring a folder to the disk and give it its place; return False when something else has taken that."""
+    """Bring a folder to the disk and give it its place; return False when something else has taken that.
+
+    All is done before: what is visible is whole, readable by whoever may, and nobody is told that it was not saved.
+    """
+    for file in folder.rglob("*"):
+        if file.is_file() and stat.S_IMODE(file.stat().st_mode) != _READ_ONLY:  # a shared one may be another's
+            file.chmod(_READ_ONLY)
     for inner in (*(file for file in folder.iterdir() if file.is_dir()), folder):
         durable_files.sync_folder(inner)
     destination.parent.mkdir(exist_ok=True)
+    durable_files.sync_folder(destination.parent.parent)
     try:
         folder.rename(destination)
     except OSError as error:
         if error.errno in _TRY_AGAIN:
             return False
         raise
-    for file in destination.rglob("*"):
-        if file.is_file():
-            file.chmod(0o444)
     durable_files.sync_folder(destination.parent)
     return True
 
@@ -214,7 +240,7 @@ def staging(store: Place, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="armillary-saving-", ignore_cleanup_errors=True) as temporary:
             yield Path(temporary)
         return
-    staging = store / _STAGING
+    staging = store / STAGING
     staging.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(staging)
     folder = staging / f"{socket.gethostname()}--{os.getpid()}--{secrets.token_hex(4)}"

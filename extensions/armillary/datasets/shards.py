@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from armillary.datasets.durable_files import copy, new_file
 from armillary.datasets.manifest import StoredFile
-from armillary.datasets.places import Place, is_local
-from armillary.datasets.verified_files import verified_file
+from armillary.datasets.places import Place
+from armillary.datasets.verified_files import sized_file, verified_file
 
 ROW_GROUP = 256
 #: A row group ends before 256 rows where they are large.
@@ -47,10 +47,15 @@ def shard_writer(file: Any, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def link_files(folder: Path, source: Place, files: Sequence[StoredFile]) -> tuple[StoredFile, ...]:
-    """Give ``folder`` files of another version; immutable files are shared rather than copied where possible."""
+    """Give ``folder`` files of another version; immutable files are shared rather than copied where possible.
+
+    Raises
+    ------
+    DatasetError
+        When one is missing or not as long as it was.
+    """
     for file in files:
-        path = source / file.file if is_local(source) else verified_file(source, file)
-        link_file(path, folder / file.file)
+        link_file(sized_file(source, file), folder / file.file)
     return tuple(files)
 
 

@@ -19,7 +19,7 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets import durable_files, shards
 from armillary.datasets.card import FILE as CARD
-from armillary.datasets.card import read_card
+from armillary.datasets.card import read_card, write_card
 from armillary.datasets.dataset import Dataset, DatasetInfo, info_of, open_dataset
 from armillary.datasets.manifest import FILE_NAME
 from armillary.datasets.saving import explained, renamed, staging
@@ -115,10 +115,14 @@ def share(data: Dataset | str, with_: str | Sequence[str]) -> Access:
 def access(data: Dataset | str) -> Access:
     """Return who may read a version, besides its owner."""
     dataset = open_dataset(data)
-    owner = dataset.owner or person()
-    found = [shelf for shelf in shelves() if shelf.owner == owner and _has(shelf, dataset.name, dataset.version)]
+    groups = readers(dataset.owner or person(), dataset.name, dataset.version)
     enforced = all(_is_guarded(shelf) for shelf in _own_shelves())
-    return Access(dataset.reference, tuple(sorted(shelf.group for shelf in found)), enforced)
+    return Access(dataset.reference, groups, enforced)
+
+
+def readers(owner: str, name: str, version: int) -> tuple[str, ...]:
+    """Return the groups that a person shares a version with, by name."""
+    return tuple(sorted(shelf.group for shelf in shelves() if shelf.owner == owner and _has(shelf, name, version)))
 
 
 def own_groups() -> tuple[str, ...]:
@@ -184,22 +188,28 @@ def _is_guarded(shelf: Shelf) -> bool:
 
 
 def _publish(dataset: Dataset, shelf: Shelf) -> None:
-    manifest = dataset.manifest
     destination = shelf.folder / dataset.name / str(dataset.version)
     text = (dataset.folder / FILE_NAME).read_text(encoding="utf-8")
-    if (destination / FILE_NAME).exists():
-        if (destination / FILE_NAME).read_text(encoding="utf-8") == text:
-            return
+    there = (destination / FILE_NAME).exists()
+    if there and (destination / FILE_NAME).read_text(encoding="utf-8") != text:
         what = _("Another dataset was shared as {reference}.", reference=dataset.reference)
         raise DatasetError(what, _("Save this one under another name."))
+    with explained(dataset.name, shelf.folder):
+        if not there:
+            _put_there(dataset, text, shelf, destination)
+        if dataset.card != read_card(destination.parent):
+            write_card(destination.parent, dataset.card)
+
+
+def _put_there(dataset: Dataset, text: str, shelf: Shelf, destination: Path) -> None:
+    manifest = dataset.manifest
     beside = [file for file in (manifest.split_file, manifest.skipped_file) if file is not None]
-    with explained(dataset.name, shelf.folder), staging(shelf.folder, dataset.name) as folder:
+    with staging(shelf.folder, dataset.name) as folder:
         shards.link_files(folder, dataset.folder, [*manifest.shards, *manifest.media, *beside])
         durable_files.write_text(folder / FILE_NAME, text)
         _open_to_the_group(shelf.folder, folder, destination.parent)
         if not renamed(folder, destination):
             raise FileExistsError(f"{destination} is there already")
-    _publish_card(dataset, destination.parent)
 
 
 def _open_to_the_group(shelf: Path, folder: Path, of_name: Path) -> None:
@@ -210,14 +220,6 @@ def _open_to_the_group(shelf: Path, folder: Path, of_name: Path) -> None:
         inner.chmod(0o2750)
 
 
-def _publish_card(dataset: Dataset, folder: Path) -> None:
-    if dataset.card != read_card(folder):
-        text = (dataset.folder.parent / CARD).read_text(encoding="utf-8")
-        (folder / CARD).unlink(missing_ok=True)
-        durable_files.write_text(folder / CARD, text)
-        (folder / CARD).chmod(0o444)
-
-
 def _withdraw(folder: Path) -> None:
     """Remove a shared version: first its manifest, so that it is gone at once, then the rest."""
     if folder.is_dir():
@@ -225,4 +227,6 @@ def _withdraw(folder: Path) -> None:
         shutil.rmtree(folder)
         labelled = (folder.parent / ".labelling").exists()  # what people have answered there is kept
         if not labelled and not versions(folder.parent.parent, folder.parent.name):
-            shutil.rmtree(folder.parent)
+            (folder.parent / CARD).unlink(missing_ok=True)
+            with suppress(OSError):  # another version is just coming
+                folder.parent.rmdir()

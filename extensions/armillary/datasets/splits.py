@@ -16,6 +16,7 @@ from armillary.errors import DatasetError
 _ = translator(__file__)
 
 NAMES = ("train", "validation", "test")
+_OTHER_NAMES = {"training": "train", "val": "validation", "valid": "validation", "dev": "validation", "eval": "test"}
 DEFAULT_SHARES: Mapping[str, float] = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
@@ -38,6 +39,13 @@ class Assignment:
         """Return, per split, the number of rows of each class."""
         counted = {name: np.bincount(labels[self.rows(name)], minlength=classes) for name in self.names}
         return {name: tuple(int(count) for count in counts) for name, counts in counted.items()}
+
+
+def known_name(name: str) -> str | None:
+    """Return the split that a column, a folder or another library calls so; None where that is no split."""
+    plain = name.strip().lower()
+    known = _OTHER_NAMES.get(plain, plain)
+    return known if known in NAMES else None
 
 
 def checked_shares(shares: Mapping[str, float] | None) -> dict[str, float]:
@@ -150,8 +158,11 @@ def _refuse_rare_classes(labels: NDArray[np.int64], class_names: Sequence[str], 
 
 
 def apportioned(total: int, shares: Sequence[float]) -> list[int]:
-    """Divide ``total`` by largest remainder; each share gets at least one when there are enough."""
-    exact = [total * share for share in shares]
+    """Divide ``total`` by largest remainder; each share gets at least one when there are enough.
+
+    The shares need not add up to 1 exactly: of very many, the millionth that is missing would be many, too.
+    """
+    exact = [total * share / math.fsum(shares) for share in shares]
     counts = [math.floor(value + 1e-9) for value in exact]
     by_remainder = sorted(range(len(shares)), key=lambda index: counts[index] - exact[index])
     for index in by_remainder[: total - sum(counts)]:

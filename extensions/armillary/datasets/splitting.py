@@ -17,6 +17,7 @@ from armillary.datasets.kept_together import by_names, by_time, divided
 from armillary.datasets.sameness import RowKeys, Units, duplicate_keys, joined, keeps_duplicates, unit_rows
 from armillary.datasets.saving import Content, Placed, save
 from armillary.datasets.splits import Assignment
+from armillary.datasets.store import check_name
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import InputSpec, table_spec
 
@@ -35,8 +36,9 @@ def split(
     time: str | None,
     column: str | None,
     duplicates: bool | None,
+    name: str | None,
 ) -> Place:
-    """Save the version after ``dataset``, divided as `Dataset.split` says; return its folder."""
+    """Save a version of ``dataset``, divided as `Dataset.split` says; return its folder."""
     ways = {"group": group, "time": time, "column": column}
     chosen = {name: way for name, way in ways.items() if way}
     if len(chosen) > 1:
@@ -53,10 +55,11 @@ def split(
         labels = dataset.labels(None) if dataset.target is not None else None
         assignment = divided(labels, dataset.class_names, shares, seed, units, strict=bool(group))
     step = {"step": "split", **({} if column else {**shares, "seed": seed}), **chosen}
-    return _saved(dataset, assignment, step if duplicates is None else {**step, "duplicates": duplicates})
+    step |= {} if duplicates is None else {"duplicates": duplicates}
+    return _saved(dataset, assignment, step, check_name(name) if name is not None else dataset.name)
 
 
-def _saved(dataset: Dataset, assignment: Assignment, step: dict[str, Any]) -> Place:
+def _saved(dataset: Dataset, assignment: Assignment, step: dict[str, Any], name: str) -> Place:
     content = Content(
         features=dataset.features,
         target=dataset.target,
@@ -66,7 +69,7 @@ def _saved(dataset: Dataset, assignment: Assignment, step: dict[str, Any]) -> Pl
         licence=dataset.manifest.licence,
         parent=dataset.reference,
     )
-    return save(dataset.name, content, dataset.store)
+    return save(name, content, dataset.store)
 
 
 def _placed_again(dataset: Dataset, folder: Path, assignment: Assignment) -> Placed:
@@ -104,8 +107,7 @@ def _duplicates(
 
 def _groups(dataset: Dataset, group: str | Sequence[str]) -> Units:
     columns = [group] if isinstance(group, str) else list(group)
-    features = {name: dataset.features[_known(dataset, name)] for name in columns}
-    return _units(dataset, RowKeys(features, missing_apart=True))
+    return _units(dataset, RowKeys(dataset.features_named(columns), missing_apart=True))
 
 
 def _units(dataset: Dataset, keys: RowKeys) -> Units:
@@ -114,21 +116,11 @@ def _units(dataset: Dataset, keys: RowKeys) -> Units:
     return keys.units()
 
 
-def _known(dataset: Dataset, column: str) -> str:
-    if column in dataset.features:
-        return column
-    listed = ", ".join(map(repr, dataset.features))
-    what = _(
-        "{dataset} has no column {name!r}; columns: {listed}.", dataset=dataset.reference, name=column, listed=listed
-    )
-    raise DatasetError(what, _("Name one of these."))
-
-
 def _values(dataset: Dataset, column: str) -> pd.Series:
     """Return a column that has a value in every row, classes by name."""
     from armillary.datasets.reading.frames import to_pandas
 
-    values = to_pandas(dataset, None, [_known(dataset, column)])[column]
+    values = to_pandas(dataset, None, [column])[column]
     if missing := int(values.isna().sum()):
         what = _(
             "{n} examples of {dataset} have no value in {column!r}.",

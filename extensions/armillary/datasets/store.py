@@ -11,15 +11,14 @@ import re
 
 from armillary_kernels.texts import translator
 
-from armillary.datasets.manifest import FILE_NAME, Manifest, read_manifest
-from armillary.datasets.places import Place, place_of
+from armillary.datasets.manifest import FILE_NAME, NAME, Manifest, read_manifest
+from armillary.datasets.places import Place, fresh, place_of
 from armillary.datasets.shared_places import shelves
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
 
 DELETED = "deleted.json"
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -30,7 +29,7 @@ def store_folder() -> Place:
 
 def check_name(name: str) -> str:
     """Return ``name``, or raise DatasetError when a dataset cannot be called so."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         raise DatasetError(
             _("{name!r} cannot name a dataset.", name=name),
             _("Use small letters, digits, '.', '_' and '-', beginning with a letter or digit."),
@@ -51,16 +50,16 @@ def parse_reference(reference: str) -> tuple[str, int | None]:
 
 def names(store: Place) -> list[str]:
     """Return the names in a store that have at least one version."""
-    if not store.is_dir():
+    if not fresh(store).is_dir():
         return []
     return sorted(
-        folder.name for folder in store.iterdir() if _NAME.fullmatch(folder.name) and versions_seen(store, folder.name)
+        folder.name for folder in store.iterdir() if NAME.fullmatch(folder.name) and versions_seen(store, folder.name)
     )
 
 
 def versions(store: Place, name: str) -> list[int]:
     """Return the version numbers of a dataset, oldest first."""
-    folder = store / name
+    folder = fresh(store / name)
     if not folder.is_dir():
         return []
     return sorted(
@@ -151,5 +150,6 @@ def newest(store: Place, name: str) -> Manifest | None:
 
 def next_number(folder: Place) -> int:
     """Return the number after the highest folder's, even if that one was deleted or has lost its manifest."""
-    taken = [int(entry.name) for entry in folder.iterdir() if _NUMBER.fullmatch(entry.name)] if folder.is_dir() else []
+    entries = folder.iterdir() if fresh(folder).is_dir() else ()
+    taken = [int(entry.name) for entry in entries if _NUMBER.fullmatch(entry.name)]
     return max(taken, default=0) + 1

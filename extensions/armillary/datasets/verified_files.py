@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from functools import cache
 from pathlib import Path
 
@@ -25,22 +26,52 @@ def verified_file(folder: Place, file: StoredFile) -> Path:
     DatasetError
         When it is missing or its bytes are not those that were saved.
     """
+    path, status = _looked_at(folder, file)
+    try:
+        found = _hash_once(path, status.st_ino, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise _unreadable(folder / file.file, error) from error
+    if found != file.sha256:
+        raise _damaged(folder, file, path)
+    return path
+
+
+def sized_file(folder: Place, file: StoredFile) -> Path:
+    """Return the path of a version's file as `verified_file` does, but of one of this machine compare only the size.
+
+    Raises
+    ------
+    DatasetError
+        When it is missing or has not the size that was saved.
+    """
+    return _looked_at(folder, file)[0] if is_local(folder) else verified_file(folder, file)
+
+
+def _looked_at(folder: Place, file: StoredFile) -> tuple[Path, os.stat_result]:
+    """Return path and status of a file that may be read: what is no file (another's pipe, a device) never ends."""
     place = folder / file.file
     try:
         path = place if is_local(folder) else _fetched(place, file.sha256)
         status = path.stat()
-        found = _hash_once(path, status.st_ino, status.st_size, status.st_mtime_ns)
     except OSError as error:
-        what = _("{path} cannot be read: {reason}.", path=place, reason=error.strerror or error)
-        raise DatasetError(what, _("Restore it from a backup.")) from error
-    if found != file.sha256:
-        if not is_local(folder):
-            path.unlink(missing_ok=True)
-        raise DatasetError(
-            _("{path} is damaged: its SHA-256 is not the one in the manifest.", path=place),
-            _("Restore the file from a backup or import the data anew."),
-        )
-    return path
+        raise _unreadable(place, error) from error
+    if not stat.S_ISREG(status.st_mode) or status.st_size != file.bytes:
+        raise _damaged(folder, file, path)
+    return path, status
+
+
+def _unreadable(place: Place, error: OSError) -> DatasetError:
+    what = _("{path} cannot be read: {reason}.", path=place, reason=error.strerror or error)
+    return DatasetError(what, _("Restore it from a backup."))
+
+
+def _damaged(folder: Place, file: StoredFile, path: Path) -> DatasetError:
+    if not is_local(folder):
+        path.unlink(missing_ok=True)
+    return DatasetError(
+        _("{path} is damaged: its SHA-256 is not the one in the manifest.", path=folder / file.file),
+        _("Restore the file from a backup or import the data anew."),
+    )
 
 
 @cache

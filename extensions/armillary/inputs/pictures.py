@@ -14,6 +14,8 @@ _ = translator(__file__)
 
 # No format that runs other programs (EPS calls Ghostscript) or holds no pixels.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+#: EXIF orientations of which width and height change places.
+_LYING = frozenset({5, 6, 7, 8})
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm"}
 )
@@ -82,8 +84,18 @@ def upright(picture: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(picture) if _orientation(picture) != 1 else picture
 
 
+def upright_size(data: bytes) -> tuple[int, int]:
+    """Return width and height of a picture's file as one sees it; its pixels are not decoded."""
+    with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+        width, height = picture.size
+        return (height, width) if _orientation(picture) in _LYING else (width, height)
+
+
 def _orientation(picture: Image.Image) -> int:
-    return int(picture.getexif().get(0x0112, 1))
+    try:
+        return int(picture.getexif().get(0x0112, 1))
+    except (TypeError, ValueError):  # some cameras and editors write nonsense
+        return 1
 
 
 def fitted(picture: Image.Image, size: tuple[int, int], channels: int) -> Image.Image:

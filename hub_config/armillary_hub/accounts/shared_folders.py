@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from armillary_kernels.shared_datasets import NAME_FILE
+from armillary_kernels.shared_datasets import NAME_FILE, STAGING
 
 from armillary_hub.accounts.shadow_tools import run_when_unlocked
 from armillary_hub.settings import Settings, write_atomically
@@ -52,8 +52,9 @@ def keep_in_step(settings: Settings, name: str, groups: Iterable[str]) -> None:
         _make_folders(settings, settings.shared_dir / folder_name, group, name)
     for left in settings.shared_dir.glob(f"{_PREFIX}*/{name}"):
         if left.parent.name not in wanted:
-            with contextlib.suppress(OSError):  # what is shared there stays
-                left.rmdir()
+            for empty in (left / STAGING, left):
+                with contextlib.suppress(OSError):  # what is shared there stays
+                    empty.rmdir()
 
 
 def _join(settings: Settings, name: str, wanted: set[str]) -> None:

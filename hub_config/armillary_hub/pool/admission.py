@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
 from armillary_kernels.processes import Process
 from armillary_kernels.texts import translator
+from armillary_kernels.together import Together
 
 from armillary_hub.pool.machine import AccountOf, Machine
 from armillary_hub.pool.policy import PolicyStore
 from armillary_hub.pool.quotas import NOTHING, quota_of
-from armillary_hub.pool.records import SERVICES, BookedDevice, gpus_of
+from armillary_hub.pool.records import SERVICES, BookedDevice, Lease, gpus_of
 from armillary_hub.web.errors import WebError
 
 _ = translator(__file__)
+
+
+def wanted_at_once(user: str, wanted: int, together: Together | None, standing: Iterable[Lease]) -> int:
+    """Return how many GPUs must be free at once for an ask: those of all that belong together with it, too."""
+    if together is None:
+        return wanted
+    group = (user, together.id)
+    waiting = (one for one in standing if one.state == "queued" and one.group == group)
+    return max(wanted * together.size, wanted + sum(one.wanted for one in waiting))
 
 
 class Admission:
@@ -59,7 +69,21 @@ class Admission:
                 HTTPStatus.TOO_MANY_REQUESTS, what, _("Give up some of them, or wait until some are served.")
             )
 
-    def check_wanted(self, devices: Sequence[BookedDevice], wanted: int, memory: int | None) -> None:
+    def check_amount(
+        self,
+        devices: Sequence[BookedDevice],
+        user: str,
+        groups: Sequence[str],
+        wanted: int,
+        at_once: int,
+        memory: int | None,
+    ) -> None:
+        """Refuse more than this machine has or the user's quota ever allows; ``at_once``: see `wanted_at_once`."""
+        self._check_wanted(devices, at_once, memory)
+        self._check_apiece(devices, wanted)
+        self._check_quota(devices, user, groups, at_once, memory)
+
+    def _check_wanted(self, devices: Sequence[BookedDevice], wanted: int, memory: int | None) -> None:
         """Refuse more than this machine has."""
         if devices and wanted > len(devices):
             what = _("{n} GPUs were asked for; this machine has {count}.", n=wanted, count=len(devices))
@@ -69,7 +93,7 @@ class Admission:
             what = _("{n} MiB of a GPU were asked for; the largest one here has {most}.", n=memory, most=largest)
             raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, _("Ask for {n} at most.", n=largest))
 
-    def check_apiece(self, devices: Sequence[BookedDevice], wanted: int) -> None:
+    def _check_apiece(self, devices: Sequence[BookedDevice], wanted: int) -> None:
         """Refuse several GPUs for one process where there are only parts of some, of which a process sees one."""
         whole = [device for device in devices if not device.is_part]
         if devices and wanted > 1 and len(whole) < wanted:
@@ -81,7 +105,7 @@ class Admission:
             )
             raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, _("Ask for {n} at most.", n=max(1, len(whole))))
 
-    def check_quota(
+    def _check_quota(
         self, devices: Sequence[BookedDevice], user: str, groups: Sequence[str], wanted: int, memory: int | None
     ) -> None:
         """Refuse more than the user's quota ever allows."""

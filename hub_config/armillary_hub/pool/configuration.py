@@ -76,6 +76,12 @@ class GpuSharing(Configurable):
         config=True,
         help="Whether a person's process that uses a GPU without a lease is ended. It is shown and logged in any case.",
     )
+    device_groups = Bool(
+        True,
+        config=True,
+        help="Whether a person's process can open the GPUs of its lease only, where Linux's control groups (version 2) "
+        "are there and the pool runs as root.",
+    )
     sample_interval = Float(
         5.0, min=1, config=True, help="Seconds between two looks at the memory and the utilisation of the GPUs."
     )

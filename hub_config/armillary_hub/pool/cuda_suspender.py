@@ -8,6 +8,9 @@ not say how a step has ended, its outcome is unknown, and is found out when the 
 What would lose the state for good is checked before it is tried: host memory before GPU memory is copied to it, and
 free GPU memory before it is copied back. A restore that finds too little is fatal: the driver (580) leaves the process
 suspended, and refuses every later restore of it (https://github.com/NVIDIA/cuda-checkpoint/issues/44).
+
+The whole life cycle was seen on an H200 with driver 580.159.04 (``tests/gpu``): a kernel with 4 GiB goes out in
+about 3 s and comes in again in about 1.5 s. ``benchmarks/gpu_suspension.py`` sets that beside the driver's bare calls.
 """
 
 from __future__ import annotations

@@ -37,6 +37,9 @@ class Device:
         What NVML said instead of an answer; empty for a device that works.
     driver
         The version of the NVIDIA driver; empty where there is none.
+    minor
+        The minor number of its device file, ``/dev/nvidia<minor>``, for a MIG instance of its GPU's; None where NVML
+        does not say.
     """
 
     uuid: str
@@ -45,6 +48,7 @@ class Device:
     memory: int
     trouble: str = ""
     driver: str = ""
+    minor: int | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,8 @@ class SimulatedInventory:
 
     def __init__(self, count: int) -> None:
         self._devices = tuple(
-            Device(f"SIMULATED-{index}", index, "Simulated GPU", SIMULATED_MEMORY) for index in range(count)
+            Device(f"SIMULATED-{index}", index, "Simulated GPU", SIMULATED_MEMORY, minor=index)
+            for index in range(count)
         )
 
     def devices(self) -> tuple[Device, ...]:

@@ -116,7 +116,8 @@ class Nvml:
     def _gpu(self, gpu: int) -> list[Device]:
         try:
             handle = self._nvml.nvmlDeviceGetHandleByIndex(gpu)
-            self._known[gpu] = [self._device(one) for one in self._instances(handle)]
+            minor = self._minor(handle)
+            self._known[gpu] = [self._device(one, minor) for one in self._instances(handle)]
         except self._nvml.NVMLError as error:
             self._say(f"GPU {gpu} does not answer and is not given to anyone: {error}")
             return [replace(device, trouble=str(error)) for device in self._known.get(gpu, [])]
@@ -138,8 +139,15 @@ class Nvml:
             except nvml.NVMLError_NotFound:
                 continue
 
-    def _device(self, handle: Any) -> Device:
-        return Device(_text(self._nvml.nvmlDeviceGetUUID(handle)), 0, self._name(handle), self._memory(handle))
+    def _device(self, handle: Any, minor: int | None) -> Device:
+        uuid = _text(self._nvml.nvmlDeviceGetUUID(handle))
+        return Device(uuid, 0, self._name(handle), self._memory(handle), minor=minor)
+
+    def _minor(self, handle: Any) -> int | None:
+        try:
+            return int(self._nvml.nvmlDeviceGetMinorNumber(handle))
+        except self._nvml.NVMLError:
+            return None
 
     def _name(self, handle: Any) -> str:
         try:

@@ -48,6 +48,8 @@ class Sight:
         GPU-hours that the person used in the last 24 hours.
     suspends
         Whether idle kernels are suspended here.
+    not_kept_apart
+        Why programs can open any GPU; None where Linux lets them open those of their leases only.
     now
         The time on the wall, in UTC.
     """
@@ -58,6 +60,7 @@ class Sight:
     reservations: Sequence[Reservation]
     day_hours: float
     suspends: bool
+    not_kept_apart: str | None
     now: datetime
 
 
@@ -107,6 +110,7 @@ def gpus_page(sight: Sight, filled: Filled, *, done: str = "", edited: str = "")
         folder=Path(__file__).parent,
         about=_about(sight),
         driver=books.beside.driver,
+        apart=_apart(sight),
         devices=[_device(device, sight) for device in books.devices],
         queue=queue,
         places=[(place, row) for place, row in enumerate(queue, start=1) if row.mine],
@@ -132,6 +136,16 @@ def _about(sight: Sight) -> str:
         "Who has used the least lately is served first. A kernel that has been idle for {idle} gives its GPU to "
         "whoever waits for it; what is in its memory is kept, and comes back when the next cell is run.",
         idle=duration_words(sight.books.situation.rules.idle_after),
+    )
+
+
+def _apart(sight: Sight) -> str:
+    """Return which GPUs a program can open."""
+    if sight.not_kept_apart is None:
+        return _("Linux lets a person’s program open the GPUs of its lease only.")
+    reason = reason_in_words(sight.not_kept_apart)
+    return _(
+        "A program can open any GPU: {reason}. What does so without a lease is found and shown here.", reason=reason
     )
 
 

@@ -134,5 +134,6 @@ class PageApi:
             reservations=[one for one in policy.reservations() if one.span(wall) is not None],
             day_hours=Reports(self.pool.store).day_hours(identity.name),
             suspends=self.pool.suspends,
+            not_kept_apart=self.pool.device_groups.problem,
             now=wall,
         )

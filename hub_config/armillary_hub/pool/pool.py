@@ -18,10 +18,11 @@ from armillary_kernels.texts import translator
 from armillary_kernels.together import Together
 
 from armillary_hub.apps.owner import AppOwner
-from armillary_hub.pool.admission import Admission
+from armillary_hub.pool.admission import Admission, wanted_at_once
 from armillary_hub.pool.audit_counts import AuditCounts
-from armillary_hub.pool.device_books import DeviceBooks
-from armillary_hub.pool.devices import Inventory, NvmlSilentError
+from armillary_hub.pool.device_groups import DeviceGroups, NoDeviceGroups
+from armillary_hub.pool.device_watch import DeviceWatch
+from armillary_hub.pool.devices import Inventory
 from armillary_hub.pool.enforcement import Enforcement
 from armillary_hub.pool.hearing import Heard
 from armillary_hub.pool.idleness import Idleness
@@ -76,11 +77,8 @@ class GpuPool:
         Whether processes of a uid are ended when they use a GPU without a lease; None to end none.
     owner_of
         The owner of the app that a hub user is, or None: an app's leases are its owner's.
-
-    Attributes
-    ----------
-    driver
-        The version of the NVIDIA driver; empty before it is known, and on pretend GPUs.
+    device_groups
+        What lets a process open the GPUs of its lease only; by default nothing does.
     """
 
     def __init__(
@@ -94,17 +92,17 @@ class GpuPool:
         start: Callable[[Callable[[], None]], None] | None = None,
         may_end: Callable[[int], bool] | None = None,
         owner_of: Callable[[str], AppOwner | None] = lambda user: None,
+        device_groups: DeviceGroups | NoDeviceGroups | None = None,
     ) -> None:
         self.store = store
-        self.driver = ""
         self.owner_of = owner_of
+        self.device_groups = device_groups or NoDeviceGroups()
         self.policy = PolicyStore(store.database)
         self.samples = SampleLog()
         self._sampler = Sampler(inventory, store, self.samples)
-        self._books = DeviceBooks(store)
+        self._gpus = DeviceWatch(inventory, store)
         self.counts = AuditCounts(Reports(store))
         self.pruning = Pruning(store, self.counts)
-        self._inventory = inventory
         self._machine = machine or ThisMachine()
         self._admission = Admission(self.policy, account_of, self._machine)
         self._suspender = suspender or NoSuspender()
@@ -113,7 +111,6 @@ class GpuPool:
         self._restarts = Restarts(store, self._suspensions)
         self.enforcement = Enforcement(store, self.samples, self._machine, may_end, start or in_a_thread)
         self._lock = threading.RLock()
-        self._looked, self._has_seen = False, False
         self._heard = Heard(store.clock.monotonic)
         self._missing: dict[str, Process] = {}
         self._given_up = GivenUp()
@@ -122,32 +119,22 @@ class GpuPool:
 
     def look_at_devices(self) -> None:
         """Ask which GPUs there are, and write it down. Where NVML gives no answer, no GPU is given to anybody."""
-        try:
-            found = self._inventory.devices()
-        except NvmlSilentError as error:
-            changes = self._books.fail_all(str(error))
-        else:
-            changes = self._books.see(found, anew=not self._has_seen)
-            self._has_seen = True
-            self.driver = next((device.driver for device in found if device.driver), "")
-        self._looked = True
-        for change in changes:
-            device = change.device
-            _log.log(
-                logging.INFO if device.state == "working" else logging.WARNING,
-                "GPU %d (%s, %s) is %s. %s",
-                *(device.index, device.uuid, device.name, device.state, device.trouble),
-            )
+        self._gpus.look()
 
     def devices(self) -> list[BookedDevice]:
         """Return the GPUs that the books know, those in trouble too."""
-        self._look_first()
-        return self._books.all()
+        return self._gpus.all()
+
+    @property
+    def driver(self) -> str:
+        """The version of the NVIDIA driver; empty before it is known, and on pretend GPUs."""
+        return self._gpus.driver
 
     def take_sample(self) -> None:
         """Note in `samples` what the GPUs do now, and in `enforcement` who does it without a lease."""
         self._sampler.take()
         self.enforcement.look()
+        self._keep_apart(everybody=True)
 
     @property
     def suspends(self) -> bool:
@@ -190,10 +177,8 @@ class GpuPool:
         if lease_id and self.store.get(lease_id) is not None:
             return self._repeated(lease_id, user, asked_by or user)
         self._admission.check_holder(user, asked_by or user, holder)
-        gpus = self._wanted_at_once(user, wanted, together)
-        self._admission.check_wanted(self.devices(), gpus, memory)
-        self._admission.check_apiece(self.devices(), wanted)
-        self._admission.check_quota(self.devices(), user, groups, gpus, memory)
+        at_once = wanted_at_once(user, wanted, together, self.store.active() if together else ())
+        self._admission.check_amount(self.devices(), user, groups, wanted, at_once, memory)
         asked = (user, purpose, label, wanted, holder, together)
         self._admission.check_waiting(user, self.store.waiting(user), self.store.rules.most_waiting)
         lease = self.store.ask(*asked, memory=memory, groups=groups, asked_by=asked_by, lease_id=lease_id)
@@ -223,6 +208,7 @@ class GpuPool:
             what = _("The lease is suspended or has ended, so nothing can be tied to it.")
             raise WebError(HTTPStatus.GONE, what, _("Ask again."))
         self._heard.hear(lease_id)
+        self._keep_apart(lease_id)
         return lease
 
     def note_activity(self, user: str, lease_id: str, busy: bool) -> Lease:
@@ -309,7 +295,8 @@ class GpuPool:
 
     def recover(self) -> None:
         """Finish what an earlier pool was killed in the middle of."""
-        self._look_first()
+        self._gpus.look_first()
+        self._keep_apart()
         self._suspensions.recover()
 
     def watch(self) -> None:
@@ -325,6 +312,7 @@ class GpuPool:
             self._missing.pop(lease.id, None)
             if not lease.in_use and self._heard.is_silent(lease.id):
                 self._end_if_held(lease, "its asker was not heard of any more")
+        self._keep_apart()
         with self._lock:  # what has just begun is not taken for left behind
             self._suspensions.recover()
         self.grant()
@@ -333,7 +321,7 @@ class GpuPool:
     def grant(self) -> None:
         """Give free GPUs to those who are next, and begin to suspend idle leases for those who get none."""
         with self._lock:
-            self._look_first()
+            self._gpus.look_first()
             standing = self.store.active()
             if all(lease.waiting_since is None for lease in standing):
                 return  # the most frequent case by far, twice a second
@@ -342,6 +330,7 @@ class GpuPool:
                 self._heard.hear(lease.id)
                 _log.info("%s got %s for %s %s", lease.user, lease.devices or "the CPU", lease.purpose, lease.label)
                 if lease.step == "restoring":
+                    self._keep_apart(lease.id)
                     self._suspensions.restore(lease)
             for lease in settled.suspending:
                 self._suspensions.suspend(lease)
@@ -357,14 +346,6 @@ class GpuPool:
             _log.info("The lease of %s for %s %s ended: %s", lease.user, lease.purpose, lease.label, reason)
 
     # Within ----------------------------------------------------------------------------------------------
-
-    def _wanted_at_once(self, user: str, wanted: int, together: Together | None) -> int:
-        """Return how many GPUs must be free at once for an ask: those of all that belong together with it, too."""
-        if together is None:
-            return wanted
-        group = (user, together.id)
-        waiting = (one for one in self.store.active() if one.state == "queued" and one.group == group)
-        return max(wanted * together.size, wanted + sum(one.wanted for one in waiting))
 
     def _end_if_lost(self, lease: Lease) -> None:
         lost = [str(one.index) for one in self.devices() if one.uuid in lease.devices and one.state == "lost"]
@@ -403,7 +384,5 @@ class GpuPool:
             raise WebError(HTTPStatus.NOT_FOUND, what, _("Only the holder and admins can do this."))
         return lease
 
-    def _look_first(self) -> None:
-        with self._lock:
-            if not self._looked:
-                self.look_at_devices()
+    def _keep_apart(self, *leases: str, everybody: bool = False) -> None:
+        self.device_groups.keep(self.store.active, self._gpus.minors, leases, everybody=everybody)

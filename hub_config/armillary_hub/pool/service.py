@@ -44,6 +44,7 @@ from armillary_hub.pool import openapi
 from armillary_hub.pool.bodies import ActivityBody, AskBody, BindBody
 from armillary_hub.pool.configuration import GpuSharing
 from armillary_hub.pool.cuda_suspender import CudaSuspender
+from armillary_hub.pool.device_groups import DeviceGroups, NoDeviceGroups, name_of
 from armillary_hub.pool.devices import Inventory, inventory_of
 from armillary_hub.pool.faults import answer_database_fault, fault_of
 from armillary_hub.pool.host_memory import HostMemory
@@ -284,6 +285,17 @@ def _suspender(settings: Settings, sharing: GpuSharing, inventory: Inventory) ->
     return CudaSuspender(inventory, HostMemory(int(sharing.host_memory_margin * 1024)), unwanted=unwanted)
 
 
+def _device_groups(settings: Settings, sharing: GpuSharing) -> DeviceGroups | NoDeviceGroups:
+    if settings.mode == "solo":
+        return NoDeviceGroups()
+    if not sharing.device_groups:
+        return NoDeviceGroups("the admin does not want it")
+    groups = DeviceGroups(name_of(settings.home), partial(is_persons, settings))
+    if groups.problem is not None:
+        _log.warning("Processes can open GPUs without a lease: %s", groups.problem)
+    return groups
+
+
 def main() -> None:
     """Serve the pool of the deployment that ``ARMILLARY_HOME`` names."""
     settings = Settings.load()
@@ -300,6 +312,7 @@ def main() -> None:
         suspender=_suspender(settings, sharing, inventory),
         may_end=partial(is_persons, settings) if sharing.stop_unleased else None,
         owner_of=partial(owner_of, settings.apps_dir),
+        device_groups=_device_groups(settings, sharing),
     )
     sign_in = HubIdentity(settings, SERVICE, public_paths={"health"})
     app = pool_app(pool, [sign_in.middleware()], sign_in.routes(), sharing.sample_interval)

@@ -14,6 +14,7 @@ from typing import Any
 
 from armillary_hub.pool.enforcement import UnleasedUse
 from armillary_hub.pool.estimate import estimate
+from armillary_hub.pool.reasons import reason_in_words
 from armillary_hub.pool.records import BookedDevice, Change, Lease
 from armillary_hub.pool.room import Room
 from armillary_hub.pool.samples import DeviceSample
@@ -150,6 +151,7 @@ class Books:
             "idle_since": lease.idle_since.isoformat() if lease.idle_since else None,
             "lost": [self._devices[uuid].index for uuid in lease.devices if self._devices[uuid].state == "lost"],
             "reason": lease.reason,
+            "why": reason_in_words(lease.reason),
         }
         if lease.id in self.beside.suspended_since:
             shown["suspended_since"] = self.beside.suspended_since[lease.id].isoformat()

@@ -19,6 +19,7 @@ import httpx
 from armillary_kernels.errors import ArmillaryError
 
 from armillary_hub.clusters.stop_all import stop_all
+from armillary_hub.pool import device_groups
 from armillary_hub.settings import Settings
 from armillary_hub.supervision.environment import DEPLOYMENT, PROGRAM, minimal_environment
 from armillary_hub.supervision.processes import end, environment_of, is_alive, programs_of, sweep
@@ -180,6 +181,7 @@ def stop(settings: Settings, report: Report) -> None:
         report(f"Ended {clusters} Dask schedulers and workers.")
     if left := sweep(settings.home):
         report(f"Ended {left} more processes.")
+    device_groups.remove(device_groups.name_of(settings.home))
 
 
 def stop_servers(settings: Settings, report: Report) -> None:

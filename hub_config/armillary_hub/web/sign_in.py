@@ -16,7 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from starlette.datastructures import MutableHeaders
+from armillary_kernels.texts import answering_in, language_of, translator
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
@@ -28,6 +29,8 @@ from armillary_hub.web.errors import WebError, error_response, wants_page
 
 if TYPE_CHECKING:
     from jupyterhub.services.auth import HubOAuth
+
+_ = translator(__file__)
 
 _TOKEN = re.compile(r"(?:token|bearer)\s+(\S+)", re.IGNORECASE)
 
@@ -130,7 +133,7 @@ class SignIn:
             return None
         expected = xsrf.token_for(session, self.auth.api_token)
         if not xsrf.is_genuine(connection, expected):
-            raise WebError(403, "The request lacks its XSRF token.", "Reload the page and try again.")
+            raise WebError(403, _("The request lacks its XSRF token."), _("Reload the page and try again."))
         return await self._ask_hub(session, connection.cookies.get("jupyterhub-session-id", ""), expected)
 
     def is_public(self, path: str) -> bool:
@@ -164,9 +167,9 @@ class SignIn:
         brought = request.cookies.get(self._state_cookie(state), "")
         verifier = self.auth.get_code_verifier(state)
         if not state or not hmac.compare_digest(state.encode(), brought.encode()) or not verifier:
-            return self._callback_failed(request, "The sign-in took too long or was begun in another window.")
+            return self._callback_failed(request, _("The sign-in took too long or was begun in another window."))
         if problem := request.query_params.get("error"):
-            return self._callback_failed(request, f"The hub refused the sign-in: {problem}.")
+            return self._callback_failed(request, _("The hub refused the sign-in: {problem}.", problem=problem))
         destination = self.auth.get_next_url(state)
         self.auth.clear_oauth_state(state)
         try:
@@ -174,14 +177,15 @@ class SignIn:
                 request.query_params.get("code", ""), code_verifier=verifier, sync=False
             )
         except HTTPError as error:
-            return self._callback_failed(request, f"The hub did not complete the sign-in: {error.log_message}.")
+            what = _("The hub did not complete the sign-in: {problem}.", problem=error.log_message)
+            return self._callback_failed(request, what)
         response = RedirectResponse(destination, 302)
         self._set_cookie(request, response, self.auth.cookie_name, token)
         response.delete_cookie(self._state_cookie(state), path=self.prefix)
         return response
 
     def _callback_failed(self, request: Request, what: str) -> Response:
-        return self.refusal(request, WebError(403, what, f"Open {self.prefix} again."))
+        return self.refusal(request, WebError(403, what, _("Open {address} again.", address=self.prefix)))
 
     def _state_cookie(self, state: str) -> str:
         return f"{self.auth.state_cookie_name}-{state[:8]}"
@@ -200,8 +204,8 @@ class SignIn:
         try:
             model: dict[str, Any] | None = await self.auth.user_for_token(token, session_id=session_id, sync=False)
         except HTTPError as error:
-            what = "The hub does not answer, so nobody can be signed in."
-            raise WebError(503, what, "Try again in a moment.", {"Retry-After": "3"}) from error
+            what = _("The hub does not answer, so nobody can be signed in.")
+            raise WebError(503, what, _("Try again in a moment."), {"Retry-After": "3"}) from error
         if model is None:
             return None
         return Identity(
@@ -232,6 +236,10 @@ class _SignInMiddleware:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, _loading_afterwards(send))
             return
+        with answering_in(language_of(Headers(scope=scope).get("accept-language"))):
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.sign_in.is_public(scope["path"]):
             await self.app(scope, receive, send)
             return
@@ -253,10 +261,12 @@ class _SignInMiddleware:
         if identity is None:
             if wants_page(connection) and "authorization" not in connection.headers:
                 return None
-            what = "This address needs a token of the hub." if _is_bare(connection) else "The token is not valid."
-            raise WebError(401, what, "Send `Authorization: Bearer <token>`.", {"WWW-Authenticate": "Bearer"})
+            bare = _is_bare(connection)
+            what = _("This address needs a token of the hub.") if bare else _("The token is not valid.")
+            raise WebError(401, what, _("Send `Authorization: Bearer <token>`."), {"WWW-Authenticate": "Bearer"})
         if not self.sign_in.may_enter(identity):
-            raise WebError(403, f"{identity.name} has no access to {self.sign_in.prefix}.", "Ask its owner for access.")
+            what = _("{user} has no access to {address}.", user=identity.name, address=self.sign_in.prefix)
+            raise WebError(403, what, _("Ask its owner for access."))
         return identity
 
     @staticmethod

@@ -99,3 +99,19 @@ def test_damage_in_the_middle_of_a_file_is_named_and_saves_nothing(store, tmp_pa
         datasets.import_arrow(tmp_path / "t.parquet", "texts")
     assert datasets.list() == []
     assert list((store / ".saving").iterdir()) == []
+
+
+def test_what_a_folder_has_besides_is_left_out_and_files_within_are_reported(store, tmp_path):
+    (tmp_path / "files" / "year=1").mkdir(parents=True)
+    for place in ("a.parquet", "year=1/b.parquet"):
+        pq.write_table(pa.table({"text": ["a", "b"]}), tmp_path / "files" / place)
+    (tmp_path / "files" / "._a.parquet").write_bytes(b"a file of macOS")
+    ds = datasets.import_arrow(tmp_path / "files", "texts", split=None)
+    assert len(ds) == 2
+    assert ds.report["ignored"] == [{"file": "year=1/b.parquet", "reason": "lies in a folder within"}]
+
+
+def test_two_columns_of_one_name_are_refused(store, tmp_path):
+    pq.write_table(pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]), tmp_path / "t.parquet")
+    with pytest.raises(DatasetError, match=r"Two columns are called 'a'"):
+        datasets.import_arrow(tmp_path / "t.parquet", "twice")

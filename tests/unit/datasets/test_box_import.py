@@ -6,6 +6,7 @@ import pytest
 from armillary import datasets
 from armillary.datasets import Boxes
 from armillary.errors import DatasetError
+from PIL import Image
 
 # Of each picture of 40 × 20 pixels: (x, y, width, height) and class.
 TRUTH = {"one.png": [((10.0, 5.0, 20.0, 10.0), "cat")], "two.png": [((0, 0, 40, 20), "dog"), ((4, 2, 8, 4), "cat")]}
@@ -107,6 +108,22 @@ def test_a_box_is_cut_at_the_edges(store, pictures):
         ),
         ("coco", "instances.json", b'{"images": []', r"instances.json is no COCO annotation"),
         ("coco", "instances.json", b'{"images": []}', r"is no COCO annotation \(KeyError\('categories'\)"),
+        (
+            "voc",
+            "one.xml",
+            b'<?xml version="1.0" encoding="none"?><annotation/>',
+            r"one.xml: it is no Pascal VOC annotation",
+        ),
+        ("voc", "one.xml", b"<annotation><object/></annotation>", r"one.xml: an object has no name"),
+        (
+            "voc",
+            "again.xml",
+            b"<annotation><filename>one.png</filename></annotation>",
+            "about the same image as again.xml",
+        ),
+        ("coco", "instances.json", b"[" * 100_000, r"is no COCO annotation \(RecursionError"),
+        ("yolo", "classes.txt", b"cat\n\ndog\n", r"classes.txt does not name the classes"),
+        ("yolo", "labels/one.txt", b"no box\n0 1 1 1 1\nnone", r"labels/one.txt, line 1: it is no box"),
         ("yolo", "a.yaml", b"names: [[cat], [dog]]", r"a.yaml does not name the classes \(TypeError\('list'\)"),
         ("yolo", "a.yaml", b"names: {cat", r"a.yaml does not name the classes"),
         ("yolo", "labels/one.txt", b"0 0.5 0.5 0.1", r"labels/one.txt, line 1: it is no box"),
@@ -144,6 +161,91 @@ def test_classes_named_in_a_yaml_file(store, pictures):
     for text in ("names: [cat, dog]", "names: {1: dog, 0: cat}"):
         (pictures / "data.yaml").write_text(text)
         assert datasets.import_boxes(pictures, "boxes", "yolo").features["objects"] == Boxes(("cat", "dog"))
+
+
+def test_numbers_of_classes_in_a_yaml_file_need_not_begin_with_0(store, pictures):
+    write_yolo(pictures, {"one.png": [((0, 0, 4, 2), "dog")]})
+    (pictures / "classes.txt").unlink()
+    (pictures / "a.yaml").write_text("other: settings")
+    (pictures / "data.yaml").write_text("names: {1: cat, 2: dog}")
+    ds = datasets.import_boxes(pictures, "boxes", "yolo", split=None)
+    assert [row["objects"]["category"] for row in ds.iterate()] == [["cat"], [], []]
+
+
+LAYOUTS_OF_SPLITS = {
+    "voc": ("{split}/JPEGImages", "{split}/Annotations"),
+    "coco": ("{split}", "{split}"),
+    "yolo": ("{split}/images", "{split}"),
+}
+
+
+@pytest.mark.parametrize("layout", WRITERS)
+def test_pictures_of_one_name_in_several_folders_keep_their_own_boxes(store, tmp_path, png, layout):
+    """The boxes of both went to the picture that came last."""
+    truth = {"train": ((0.0, 0.0, 4.0, 2.0), "cat"), "val": ((8.0, 4.0, 12.0, 6.0), "dog")}
+    for number, (split, box) in enumerate(truth.items()):
+        images, annotations = (tmp_path / "two" / place.format(split=split) for place in LAYOUTS_OF_SPLITS[layout])
+        for folder in (images, annotations):
+            folder.mkdir(parents=True, exist_ok=True)
+        (images / "one.png").write_bytes(png((40, 20), number))
+        WRITERS[layout](annotations, {"one.png": [box]})
+    ds = datasets.import_boxes(tmp_path / "two", "boxes", layout, split=None)
+    found = {row["image"].path.split("/")[0]: row["objects"] for row in ds.iterate()}
+    assert found == {split: {"bbox": [list(box)], "category": [label]} for split, (box, label) in truth.items()}
+
+
+def test_a_picture_that_an_annotation_may_mean_or_not_is_not_guessed_at(store, pictures, png):
+    (pictures / "more").mkdir()
+    (pictures / "more" / "one.png").write_bytes(png((40, 20)))
+    for layout, file in (("voc", "one.xml"), ("coco", "one.png")):
+        WRITERS[layout](pictures, TRUTH)
+        several = rf"1 of 2 .*{file}: there are several images called 'one.png': images/one.png, more/one.png"
+        with pytest.raises(DatasetError, match=several):
+            datasets.import_boxes(pictures, "boxes", layout)
+
+
+def test_what_no_annotation_is_about_and_what_is_about_no_picture_is_reported(store, pictures):
+    unused = {"file": "images/other.png", "reason": "no annotation is about it"}
+    for layout in ("voc", "coco"):
+        assert import_written(pictures, layout, TRUTH).report["ignored"] == [unused]
+    lost = import_written(pictures, "yolo", {**TRUTH, "gone.png": OTHER_BOX}).report["ignored"]
+    assert lost == [{"file": "labels/gone.txt", "reason": "there is no image for it"}]
+
+
+def test_annotations_of_pictures_that_are_not_listed_are_counted(store, pictures):
+    write_coco(pictures, TRUTH)
+    described = json.loads((pictures / "instances.json").read_text())
+    described["annotations"][0]["image_id"] = "0"
+    (pictures / "instances.json").write_text(json.dumps(described))
+    ds = datasets.import_boxes(pictures, "boxes", "coco", split=None)
+    said = {"file": "instances.json", "reason": "1 annotations are of images that it does not list"}
+    assert said in ds.report["ignored"]
+    for annotation in described["annotations"]:
+        annotation["image_id"] = "1"
+    (pictures / "instances.json").write_text(json.dumps(described))
+    with pytest.raises(DatasetError, match=r"instances.json is no COCO annotation .*image_id '1'"):
+        datasets.import_boxes(pictures, "boxes", "coco")
+
+
+def test_one_bad_annotation_of_a_coco_file_costs_one_picture(store, pictures):
+    write_coco(pictures, TRUTH)
+    described = json.loads((pictures / "instances.json").read_text())
+    described["annotations"][0]["bbox"] = ["left", 1, 1, 1]
+    (pictures / "instances.json").write_text(json.dumps(described))
+    ds = datasets.import_boxes(pictures, "boxes", "coco", on_error="skip", split=None)
+    assert (len(ds), ds.skipped["reason"].tolist()) == (1, ["annotation 1 has no box or category"])
+
+
+def test_boxes_of_a_turned_photo_are_those_of_the_upright_one(store, tmp_path):
+    turned = Image.new("RGB", (40, 20))
+    exif = turned.getexif()
+    exif[0x0112] = 6  # to be turned by a quarter: 20 wide and 40 high
+    (tmp_path / "photo").mkdir()
+    turned.save(tmp_path / "photo" / "one.jpg", exif=exif)
+    (tmp_path / "photo" / "one.txt").write_text("0 0.5 0.75 1 0.5")
+    (tmp_path / "photo" / "classes.txt").write_text("cat")
+    row = next(datasets.import_boxes(tmp_path / "photo", "boxes", split=None).iterate())
+    assert (row["image"].image().size, row["objects"]["bbox"]) == ((20, 40), [[0, 20, 20, 20]])
 
 
 def test_a_picture_without_boxes_is_an_example_too(store, pictures):

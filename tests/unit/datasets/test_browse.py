@@ -1,5 +1,6 @@
 """Pages of examples: which rows pass which filters, how far is read for them, and what is said of their values."""
 
+import math
 import os
 
 import numpy as np
@@ -8,6 +9,8 @@ from armillary import datasets
 from armillary.datasets import Boxes, ClassLabel, Image, Sequence, Struct, TokenLabels, Translation, Value
 from armillary.datasets.browse import ANY_COLUMN, PAGE, Filters, Pages, page
 from armillary.datasets.browse.cells import LONGEST_TEXT, cells_of, columns_of
+from armillary.datasets.browse.charts import chart
+from armillary.datasets.browse.histograms import histogram
 from armillary.datasets.reading.row_groups import RowGroups
 from armillary.errors import DatasetError
 
@@ -244,3 +247,31 @@ def test_a_sample_is_whole_row_groups_from_all_over(numbers):
     assert (found.looked_at, found.examples) == (488, 1000)
     assert found.edges[0] == 0
     assert found.edges[-1] == 999
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        ("int64", [1_500_000_000_000_000_000] * 3),
+        ("int64", [1_500_000_000_000_000_001, 1_500_000_000_000_000_009, 1_500_000_000_000_000_300]),
+        ("int64", [2**63 - 1, -(2**63), 0]),
+        ("uint64", [2**64 - 1, 0, 1]),
+        ("float64", [1e308, -1e308, 0.0]),
+        ("float64", [1e300] * 3),
+        ("float64", [1.0, math.nextafter(1, 2), 1.0]),
+        ("float64", [0.1, math.inf, math.nan, 0.1, 0.1]),
+    ],
+)
+def test_a_histogram_of_numbers_of_any_size_counts_all_that_are_finite(store, dtype, values):
+    rows = [{"x": value} for value in values]
+    found = histogram(datasets.import_examples(rows, {"x": Value(dtype)}, "made", split=None), "x")
+    assert (sum(found.counts), found.missing) == (3, len(values) - 3)
+    assert "nan" not in chart(found)
+    assert "inf" not in chart(found)
+
+
+def test_texts_that_arrow_keeps_as_views_are_searched_and_measured(store):
+    rows = [{"x": "one needle"}, {"x": "hay"}]
+    ds = datasets.import_examples(rows, {"x": Value("string_view")}, "made", split=None)
+    assert page(ds, filters=Filters(text="NEEDLE")).rows == (0,)
+    assert sum(histogram(ds, "x").counts) == 2

@@ -164,6 +164,58 @@ def test_few_examples_are_checked_like_many(store, rows):
     assert report._repr_html_()
 
 
+KIND = {"kind": datasets.ClassLabel(("a", "b", "c"))}
+
+
+@pytest.mark.parametrize("different", [1, 2, 4])
+def test_classes_of_few_different_examples_are_not_learnt(store, different):
+    """Copies stay on one side of a split: there were fewer examples than sides, which ended in a traceback."""
+    examples = [{"text": f"the same text always, {row % different}", "kind": "ab"[row % 2]} for row in range(60)]
+    ds = datasets.import_examples(
+        examples, {"text": datasets.Value("string"), **KIND}, "few", target="kind", split=None
+    )
+    report = datasets.check(ds)
+    assert "label_error" not in report.kinds
+    assert "Wrong classes were not looked for: fewer than two have 5 different examples." in report.notes
+
+
+def test_a_class_of_copies_alone_is_not_taken_for_wrong(store):
+    """No model had seen it when it was asked for it, so that every copy seemed to be of another class."""
+    plain = [
+        {"text": f"{word} " * 5 + str(row), "kind": kind}
+        for row in range(30)
+        for word, kind in (("x", "a"), ("y", "b"))
+    ]
+    copies = [{"text": "x x x x x y", "kind": "c"}] * 20
+    features = {"text": datasets.Value("string"), **KIND}
+    ds = datasets.import_examples(plain + copies, features, "copies", target="kind", split=None)
+    report = datasets.check(ds)
+    assert "label_error" in report.kinds
+    assert report.findings("label_error") == []
+
+
+def test_features_of_examples_that_have_nothing_else(store):
+    rows = [{"id": row, "kind": "ab"[row % 2]} for row in range(60)]
+    ds = datasets.import_examples(rows, {"id": datasets.Value("int64"), **KIND}, "ids", target="kind", split=None)
+    told = np.random.default_rng(0).normal(size=(60, 2)) + 9 * np.arange(60)[:, None] % 2
+    assert "label_error" in datasets.check(ds, features=told).kinds
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"features": [[np.nan]] * 123}, "Some of the features are no finite numbers"),
+        ({"features": [[1e300]] * 123}, "Some of the features are no finite numbers"),
+        ({"features": [["x"]] * 123}, "Some of the features are no finite numbers"),
+        ({"probabilities": [[np.nan] * 10] * 123}, "Some of the probabilities are negative, or no finite numbers"),
+        ({"probabilities": [[-0.1] * 10] * 123}, "Some of the probabilities are negative, or no finite numbers"),
+    ],
+)
+def test_numbers_of_ones_own_that_are_none_are_refused(copied, options, said):
+    with pytest.raises(DatasetError, match=said):
+        datasets.check(copied, **options)
+
+
 def test_words_with_labels_and_boxes_are_checked_for_copies(store, png):
     features = {
         "words": datasets.Sequence(datasets.Value("string")),

@@ -123,3 +123,12 @@ def test_one_picture_with_two_captions_in_two_splits_is_a_leak(store):
     assert all(finding.suggestions == () for finding in shared.values())
     kind = "leak" if splits[whole[0]] != splits[whole[1]] else "duplicate"
     assert whole in {finding.rows for finding in report.findings(kind)}
+
+
+def test_a_sound_of_no_numbers_is_broken_and_not_called_silent(store):
+    tone = np.sin(np.arange(8000) / 10).astype(np.float32) / 2
+    odd = [tone, np.where(np.arange(8000) == 5, np.nan, tone), np.where(np.arange(8000) == 5, np.inf, tone)]
+    rows = [{"sound": flac(samples, 8000, "WAV", "FLOAT")} for samples in odd]
+    report = datasets.check(datasets.import_examples(rows, {"sound": datasets.Audio()}, "odd", split=None))
+    assert [finding.rows for finding in report.findings("broken")] == [(1,), (2,)]
+    assert report.findings("blank") == []

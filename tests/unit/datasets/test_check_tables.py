@@ -51,6 +51,14 @@ def test_copies_are_found_though_their_numbers_differ(store, tmp_path, penguins)
     assert found == {(20, 344), (30, 345), (40, 346)}
 
 
+def test_rows_that_few_categories_make_alike_are_not_taken_for_copies(store, tmp_path, penguins):
+    report = checked(penguins[["species", "island", "sex"]].dropna(), tmp_path)
+    assert report.findings("leak") == []
+    (finding,) = report.findings("duplicate")
+    assert (len(finding.rows), finding.suggestions) == (333, ())
+    assert "333 of 333 rows look like another" in finding.explanation
+
+
 def test_columns_that_tell_the_class_are_found_and_honest_ones_are_not(store, tmp_path, penguins):
     telling = penguins.assign(
         latin=penguins["species"].str[:3], code=penguins["species"].map({"Adelie": 0.5, "Gentoo": 7.25, "Chinstrap": 3})
@@ -110,3 +118,24 @@ def test_what_is_of_no_use_to_a_model_does_no_harm(store):
     assert {finding.column for finding in report.findings("target_leak")} == {"yes"}
     assert report.findings("duplicate") == report.findings("leak") == []
     assert report._repr_html_()
+
+
+def test_long_whole_numbers_are_told_apart(store):
+    """As floats, numbers that differ in their last digits are the same."""
+    rows = [{"id": 10**18 + row, "size": row // 2, "kind": "ab"[row % 2]} for row in range(40)]
+    features = {"id": datasets.Value("int64"), "size": datasets.Value("int64"), "kind": datasets.ClassLabel(("a", "b"))}
+    ds = datasets.import_examples(rows, features, "ids", split=None)
+    assert {finding.rows for finding in datasets.check(ds, kinds=["duplicate"]).findings()} == set()
+    ds = datasets.import_examples([{"id": row["id"]} for row in rows] * 2, {"id": features["id"]}, "twice", split=None)
+    assert [f.rows for f in datasets.check(ds, kinds=["duplicate"]).findings()] == [
+        (row, row + 40) for row in range(40)
+    ]
+
+
+def test_arrays_with_infinite_numbers_are_checked_like_others(store):
+    random = np.random.default_rng(0)
+    rows = [{"grid": (random.normal(size=(2, 2)) + 9 * (row % 2)).tolist(), "kind": "ab"[row % 2]} for row in range(60)]
+    rows[7]["grid"][0][0] = np.inf
+    features = {"grid": datasets.Array((2, 2), "float64"), "kind": datasets.ClassLabel(("a", "b"))}
+    ds = datasets.import_examples(rows, features, "grids", target="kind", split=None)
+    assert datasets.check(ds).findings("label_error") == []

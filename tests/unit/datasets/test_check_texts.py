@@ -1,11 +1,16 @@
 """The check of texts, on film reviews, speeches and translations with faults put in."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from armillary import datasets
+from armillary.datasets.checking import texts
+from armillary.datasets.checking.columns import leaves
+from armillary.datasets.checking.parts import Scope
 from support.real_data import inside
 
 
@@ -106,3 +111,32 @@ def test_translations_not_in_the_declared_language_are_found(store):
     again = datasets.import_examples([{"translation": pair} for pair in pairs], ds.features, "swapped", split=None)
     found = {(finding.rows[0], finding.column) for finding in datasets.check(again).findings("language")}
     assert found == {(swapped, "translation.en"), (swapped, "translation.zh")}
+
+
+def test_languages_that_the_check_does_not_know_are_not_called_others(store):
+    """Every text in Serbian seemed to be in Macedonian."""
+    texts = {
+        "en": "This is a sentence in English, and it is number {} of many that follow.",
+        "nb": "Dette er en norsk setning som er skrevet på bokmål, og den er nummer {}.",
+        "sr": "Ово је једна реченица на српском језику која је написана ћирилицом, број {}.",
+    }
+    pairs = [{"pair": {code: text.format(row) for code, text in texts.items()}} for row in range(20)]
+    ds = datasets.import_examples(pairs, {"pair": datasets.Translation(("en", "nb", "sr"))}, "pairs", split=None)
+    report = datasets.check(ds, kinds=["language"])
+    assert report.findings() == []
+    note = "pair.sr: the language sr is not known to the check, so texts in others were not looked for."
+    assert report.notes == (note,)
+
+
+def test_no_more_of_long_texts_is_counted_than_fits_into_memory(store, monkeypatch):
+    """20,000 Chinese texts of 4,000 characters would have taken some 30 GB."""
+    monkeypatch.setattr(texts, "_BY_CHARACTER", 50_000)
+    letters = [chr(0x4E00 + number) for number in range(300)]
+    random = np.random.default_rng(0)
+    rows = [{"text": "".join(random.choice(letters, 3000))} for _row in range(100)]
+    ds = datasets.import_examples(rows, {"text": datasets.Value("string")}, "long", split=None)
+    with ThreadPoolExecutor(1) as pool:
+        part = texts.TextPart(leaves(ds.features)[0], Scope(ds, np.arange(100), 0, pool, frozenset({"outlier"})))
+        part.see(0, pa.array([row["text"] for row in rows]))
+    assert part.block().shape[0] == 100
+    assert part._counted()[0].sum(axis=1).max() <= 3 * 500

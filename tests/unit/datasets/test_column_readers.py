@@ -155,6 +155,12 @@ def test_what_is_no_tensor_is_refused_before_the_first_batch(store, feature, val
     assert only(dataset, columns="n").tolist() == [1]
 
 
+def test_a_missing_list_in_a_list_is_named_and_not_left_out(store):
+    boxes = save([{"n": [[1, 2], None, [3, 4]]}], {"n": Sequence(Sequence(Value("float32"), 2))})
+    with pytest.raises(DatasetError, match=r"'n' in row 0 of made@1 cannot be read: there is no value"):
+        only(boxes)
+
+
 @pytest.mark.parametrize("feature", [Value("int64"), Sequence(Value("int64"))])
 def test_a_missing_whole_number_is_named(store, feature):
     values = [None if feature == Value("int64") else [1, None]]

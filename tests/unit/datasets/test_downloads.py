@@ -5,8 +5,10 @@ import io
 import socket
 import tarfile
 import tempfile
+import traceback
 import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
 import fsspec
 import numpy as np
@@ -153,9 +155,17 @@ def test_a_download_is_gone_after_the_import(server, nothing_left):
 
 
 def test_paths_are_given_as_they_are(tmp_path):
-    for address in (tmp_path, str(tmp_path), f"file://{tmp_path}"):
+    for address in (tmp_path, str(tmp_path), f"file://{tmp_path}", f"FILE://localhost{tmp_path}"):
         with local_copy(address) as local:
             assert (local.path, local.source) == (tmp_path, str(tmp_path))
+    with local_copy((tmp_path / "a file with 名.csv").as_uri()) as local:
+        assert local.path == tmp_path / "a file with 名.csv"
+
+
+def test_a_name_longer_than_the_disk_takes_is_cut(store, few_digits):
+    name = "名" * 90 + ".csv"
+    with serving({quote(name): ROWS.encode(), name: ROWS.encode()}, {}) as running:
+        assert len(datasets.import_table(f"{running.url}/file/{quote(name)}", "rows", "kind")) == 40
 
 
 # Object stores ----------------------------------------------------------------------------------------------
@@ -209,3 +219,20 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(store, bucket, monkeypat
         with pytest.raises(DatasetError, match=r"in '../../../evil.png', the path leads out"):
             datasets.import_images("memory://bucket/digits", "digits")
     assert not list(Path(tempfile.gettempdir()).rglob("evil*"))
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("nosuch://user:secret@host/x.csv", r"nosuch://host/x.csv cannot be reached: Unsupported filesystem"),
+        ("webdav://user:secret@host/x.csv", r"webdav://host/x.csv cannot be reached"),
+        ("ftp://user:secret@127.0.0.1:{port}/x.csv", r"ftp://127.0.0.1:\d+/x.csv cannot be fetched: .*refused"),
+    ],
+)
+def test_secrets_of_other_stores_get_nowhere_either(store, address, said):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        with pytest.raises(DatasetError, match=said) as caught:
+            datasets.import_table(address.format(port=free.getsockname()[1]), "rows")
+    assert "secret" not in "".join(traceback.format_exception_only(caught.value))
+    assert "secret" not in str(caught.value.__cause__)

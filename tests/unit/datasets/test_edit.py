@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from armillary import datasets
-from armillary.datasets import Boxes, ClassLabel, Image, Sequence, TokenLabels, Value
+from armillary.datasets import Boxes, ClassLabel, Image, Sequence, TokenLabels, Value, steps
 from armillary.errors import DatasetError
 from support.full_disk import file_size_limit
 
@@ -250,6 +250,32 @@ def test_a_tables_normalisation_follows_its_training_rows(store, tmp_path):
     edits.remove(range(20))
     assert ds.input_spec.mean == (19.5,)
     assert edits.save().input_spec.mean == (29.5,)
+
+
+def test_what_a_recipe_did_with_raw_rows_travels_on_with_the_edited_table(store):
+    rows = [{"x": float(number), "k": "uv"[number % 2], "y": "ab"[number % 2]} for number in range(10)]
+    features = {"x": Value("float64"), "k": Value("string"), "y": ClassLabel(("a", "b"))}
+    given = datasets.import_examples(rows, features, "given", target="y", split=None)
+    made = datasets.prepare(given, [steps.Scale(), steps.Encode()], "made")
+    edits = datasets.edit(made)
+    edits.relabel(0, "b")
+    assert edits.save().input_spec.preparation == made.input_spec.preparation
+    edits = datasets.edit("made@2")
+    edits.add_column("size", ClassLabel(("small", "large")))
+    edits.set(range(10), {"size": "large"})
+    wider = edits.save("wider").input_spec
+    assert [(field.name, field.choices) for field in wider.preparation.fields] == [
+        ("x", ()),
+        ("k", ("u", "v")),
+        ("size", ("small", "large")),
+    ]
+
+
+def test_rows_are_called_by_whatever_lists_them(digits):
+    edits = datasets.edit(digits)
+    for rows in ({1, 2}, (row for row in (3, 4)), range(5, 7), np.array([7]), 8):
+        edits.remove(rows)
+    assert edits.removed == set(range(1, 9))
 
 
 def test_a_removed_examples_long_video_goes_with_it(store, monkeypatch, png):

@@ -73,6 +73,7 @@ BAD = [
     ("pair", {"en": "bird"}, "no text in 'zh'"),
     ("pair", {"en": "bird", "zh": "鸟", "fr": "oiseau"}, "unknown language 'fr'"),
     ("pair", "bird", "'bird' is no text for each language"),
+    ("pair", {"en": 5, "zh": "鸟"}, "is no text for each language"),
     ("matrix", [[1, 2, 3]], r"an array \(1, 3\) instead of \(None, 2\)"),
     ("matrix", [["x", "y"]], "is no array of float32"),
     ("part", {"b": [1, 2, 3]}, "'b': 3 values instead of 2"),
@@ -85,6 +86,32 @@ def test_a_value_that_does_not_fit_is_named(store, column, value, reason):
     with pytest.raises(DatasetError, match=rf"1 of 2 examples .*: example 2: '{column}': .*({reason})"):
         save(GOOD, {**GOOD, column: value})
     assert len(save(GOOD, {**GOOD, column: value}, on_error="skip")) == 1
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "reason"),
+    [
+        (
+            Translation(("en", "zh"), variable=True),
+            {"language": ["en"], "translation": ["a", "b"]},
+            "is no text for each",
+        ),
+        (Translation(("en", "zh"), variable=True), {"language": None, "translation": ["a"]}, "is no text for each"),
+        (Array((None, 2), "uint8"), [[1, 300]], "is no array of uint8"),
+        (Array((None, 2), "int32"), [[1, 1.5]], "is no array of int32"),
+        (Array((None, 2), "int32"), [[1, float("nan")]], "is no array of int32"),
+    ],
+)
+def test_a_value_is_neither_cut_to_fit_nor_ends_the_import_in_a_traceback(store, feature, value, reason):
+    with pytest.raises(DatasetError, match=rf"example 1: 'x': .*{reason}"):
+        datasets.import_examples([{"x": value}], {"x": feature}, "odd")
+
+
+def test_what_is_no_example_is_named_and_what_comes_from_no_file_is_set_aside_too(store):
+    examples = [5, {None: 1}, {"text": 7}, {"text": "good"}]
+    ds = datasets.import_examples(examples, {"text": Value("string")}, "odd", split=None, on_error="set_aside")
+    assert ds.skipped["reason"].tolist() == ["5 has no named parts", "unknown column None", "'text': 7 is no string"]
+    assert ds.skipped["data"].tolist() == [b"5", b"{None: 1}", b"{'text': 7}"]
 
 
 def test_columns_that_no_feature_names_and_missing_classes_are_named(store):
@@ -117,3 +144,12 @@ def test_row_groups_are_small_in_bytes_too(store, monkeypatch, png):
     shard = pq.ParquetFile(ds.folder / ds.manifest.shards[0].file)
     assert 10 < shard.num_row_groups < 30
     assert len(list(ds.iterate())) == 100
+
+
+def test_row_groups_of_long_texts_are_small_too(store, monkeypatch):
+    import pyarrow.parquet as pq
+    from armillary.datasets.importing import examples
+
+    monkeypatch.setattr(examples, "ROW_GROUP_BYTES", 5000)
+    ds = save(*({"text": "long " * 200} for _row in range(60)), features={"text": Value("string")})
+    assert pq.ParquetFile(ds.folder / ds.manifest.shards[0].file).num_row_groups == 10

@@ -1,6 +1,7 @@
 """Features: the descriptions and Arrow types of Hugging Face's library, both ways."""
 
 import datasets as hf
+import pyarrow as pa
 import pytest
 from armillary.datasets import Array, Boxes, ClassLabel, Image, Sequence, Struct, TokenLabels, Translation, Value
 from armillary.datasets.features import (
@@ -94,3 +95,21 @@ def test_the_kind_of_examples_is_named():
     assert kinds_of({"image": Image(), "text": Value("string")}) == ("image", "text")
     assert kinds_of({"age": Value("int64"), "text": Value("string"), "label": label}, "label") == ("table",)
     assert kinds_of({"pair": Translation(("en", "zh"))}) == ("translation",)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        b"{",
+        b"[]",
+        b"[" * 100_000,
+        b'{"info": 5}',
+        b'{"info": {"features": {"a": []}}}',
+        b'{"info": {"features": {"a": 5}}}',
+        b'{"info": {"features": {"a": {"_type": "ClassLabel"}}}}',
+        b'{"info": {"features": {"a": {"_type": "Value", "dtype": 5}}}}',
+    ],
+)
+def test_damaged_metadata_of_a_strangers_file_are_named(metadata):
+    with pytest.raises(ValueError):
+        features_of_schema(pa.schema({"a": pa.string()}, metadata={b"huggingface": metadata}))

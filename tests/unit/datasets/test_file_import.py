@@ -1,6 +1,10 @@
 """Files that are empty, cut, mislabelled or hostile: each is named, and stops, is skipped or set aside."""
 
 import io
+import json
+import os
+import resource
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -119,6 +123,65 @@ def test_more_is_known_of_each_file_from_a_metadata_file(store, folder):
         datasets.import_files(folder, "things", {"audio": ".wav"})
 
 
+MOODS = "file_name,mood\ngood0.wav,calm\ngood1.wav,glad\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (MOODS + "good2.wav\n", r"1 of 3 examples .*: good2.wav: no value for 'label'"),
+        (
+            MOODS + "good2.wav,calm,loud\n",
+            r"metadata.csv cannot be read: line 4 has more values",
+        ),
+        (MOODS + "./good1.wav,calm\n", r"metadata.csv cannot be read: there are two rows about good1.wav"),
+        (MOODS + '"good2.wav,calm\n', r"metadata.csv cannot be read: unexpected end of data"),
+        (
+            MOODS.replace("file_name", "file_name,audio").replace("v,", "v,x,"),
+            r"has a column 'audio', and so has the import",
+        ),
+        (
+            MOODS.replace("file_name", "file_name,label").replace("v,", "v,x,"),
+            r"has a column 'label', and so has the import",
+        ),
+    ],
+)
+def test_rows_of_a_metadata_file_that_do_not_fit_are_named(store, folder, rows, message):
+    """A class that was missing became the class "None", and a column took the place of the sounds."""
+    (folder / "metadata.csv").write_text(rows)
+    with pytest.raises(DatasetError, match=message):
+        datasets.import_files(folder, "things", {"audio": ".wav"}, label="mood")
+    assert datasets.list() == []
+
+
+def test_rows_of_a_metadata_file_about_no_file_are_reported_and_missing_values_stay_missing(store, folder):
+    rows = [{"file_name": f"good{number}.wav", "mood": None if number else "calm"} for number in range(4)]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ds = datasets.import_files(folder, "things", {"audio": ".wav"}, split=None)
+    assert [row["mood"] for row in ds.iterate()] == ["calm", None, None]
+    reason = "the metadata file has a row for it, but it is not there"
+    assert ds.report["ignored"] == [{"file": "good3.wav", "reason": reason}]
+
+
+def test_an_archive_of_a_folder_keeps_what_its_metadata_file_says(store, folder, tmp_path):
+    (folder / "metadata.csv").write_text(MOODS + "good2.wav,calm\n")
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, folder.name)
+    ds = datasets.import_files(tmp_path / "packed.zip", "things", {"audio": ".wav"}, label="mood", split=None)
+    assert [row["label"] for row in ds.iterate()] == ["calm", "glad", "calm"]
+
+
+def test_an_example_with_two_files_for_one_part_is_not_guessed_at(store, folder):
+    (folder / "good1.flac").write_bytes(FLAC.read_bytes())
+    several = r"good1.txt: there are several files for 'sound': good1.flac, good1.wav"
+    with pytest.raises(DatasetError, match=several):
+        datasets.import_files(folder, "pairs", {"text": "text", "sound": "audio"})
+
+
+def test_a_label_that_a_pattern_finds_empty_is_missing(store, folder):
+    with pytest.raises(DatasetError, match=r"1 of 3 examples .*: good0.wav: no value for 'label'"):
+        datasets.import_files(folder, "things", {"audio": ".wav"}, label=r"(?P<label>[12]?)\.wav$")
+
+
 @pytest.mark.parametrize(
     ("parts", "options", "message"),
     [
@@ -144,6 +207,45 @@ def test_a_link_that_leads_out_of_the_folder_is_reported_and_not_followed(store,
     ds = datasets.import_files(folder, "texts", {"text": ".txt"}, split=None)
     assert [row["text"] for row in ds.iterate()] == ["text 0", "text 1", "text 2", "text 0"]
     assert ds.report["ignored"] == [{"file": "link.txt", "reason": "a link that leads out of the folder"}]
+
+
+def test_links_that_are_not_followed_are_reported(store, folder, tmp_path):
+    """A class folder that was a link went missing without a word; a link to itself ended in a traceback."""
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "class").symlink_to(tmp_path / "elsewhere")
+    (folder / "self.txt").symlink_to("self.txt")
+    (folder / "lost.txt").symlink_to("nowhere.txt")
+    (folder / "twice").symlink_to(folder)
+    ds = datasets.import_files(folder, "texts", {"text": ".txt"}, split=None)
+    assert len(ds) == 3
+    assert {entry["file"]: entry["reason"] for entry in ds.report["ignored"]} == {
+        "class": "a link that leads out of the folder",
+        "lost.txt": "a link that leads nowhere",
+        "self.txt": "a link that leads nowhere",
+        "twice": "a link to a folder",
+    }
+
+
+def test_a_folder_that_cannot_be_listed_is_named(folder):
+    """What lay in it went missing without a word."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = os.open(folder, os.O_RDONLY)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 1, before[1]))
+        with pytest.raises(DatasetError, match=r"files cannot be read: Too many open files"), open_source(folder):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        os.close(taken)
+
+
+@pytest.mark.parametrize(("raw", "name"), [("狗".encode("gb18030"), "狗"), (b"caf\xe9", "café")])
+def test_files_whose_names_are_not_in_utf_8(store, folder, raw, name):
+    (folder / os.fsdecode(raw + b".txt")).write_text("named otherwise")
+    (folder / os.fsdecode(raw + b"-empty.txt")).write_text("")
+    ds = datasets.import_files(folder, "texts", {"text": ".txt"}, on_error="skip", split=None)
+    assert {row["text"] for row in ds.iterate()} == {"text 0", "text 1", "text 2", "named otherwise"}
+    assert ds.skipped["place"].tolist() == [f"{name}-empty.txt"]
 
 
 # Archives ---------------------------------------------------------------------------------------------------
@@ -223,6 +325,54 @@ def test_a_cut_tar_is_named(store, tmp_path, ending, keep):
     with pytest.raises(DatasetError, match=rf"files{ending} is no whole tar file|cannot be used"):
         datasets.import_files(path, "texts", {"text": ".txt"})
     assert datasets.list() == []
+
+
+def test_a_tar_whose_end_is_missing_is_never_taken_for_whole(store, tmp_path):
+    """tarfile takes a damaged or a cut header for the end, and what comes after it went missing."""
+    path = tar_of(tmp_path / "files.tar", [(f"{number}.txt", b"text") for number in range(9)])
+    whole = path.read_bytes()
+    header = 5 * 1024  # of the sixth member
+    damaged = whole[: header + 150] + b"9" + whole[header + 151 :]
+    for data in (damaged, whole[: header + 100], whole[:header]):
+        path.write_bytes(data)
+        with pytest.raises(DatasetError, match=r"files.tar is no whole tar file \(it is cut or damaged at byte 5,120"):
+            datasets.import_files(path, "texts", {"text": ".txt"})
+
+
+def test_a_bomb_in_a_header_of_a_tar_is_not_read(tmp_path):
+    info = tarfile.TarInfo("long")
+    info.type = tarfile.XHDTYPE
+    path = tar_of(tmp_path / "files.tar.gz", [(info, bytes(2**21))], "w:gz")
+    with pytest.raises(DatasetError, match=r"is no whole tar file \(a header of 2,097,152 bytes"), open_source(path):
+        pass
+
+
+def test_names_in_a_tar_are_read_in_the_encoding_they_were_written_in(tmp_path):
+    names = ["狗/一.txt", "猫/一.txt"]  # 猫 in GBK could be UTF-8, too
+    for encoding in ("gb18030", "utf-8"):
+        with tarfile.open(tmp_path / "files.tar", "w", format=tarfile.GNU_FORMAT, encoding=encoding) as archive:
+            for name in names:
+                archive.addfile(tarfile.TarInfo(name))
+        with open_source(tmp_path / "files.tar") as source:
+            assert source.paths() == sorted(names)
+
+
+def test_a_zip_with_any_damage_is_named_or_has_all_its_members(tmp_path):
+    path = tmp_path / "files.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(3):
+            archive.writestr(f"é{number}.txt", b"text" * 20)
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    for _turn in range(300):
+        data = bytearray(whole)
+        data[random.integers(len(data))] = random.integers(256)
+        path.write_bytes(data)
+        try:
+            with open_source(path) as source:
+                for name in source.paths():
+                    assert source.read(name) == b"text" * 20
+        except (DatasetError, sources.BadFileError):
+            pass
 
 
 class NamedInBytes(zipfile.ZipInfo):

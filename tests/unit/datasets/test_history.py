@@ -7,6 +7,7 @@ import pytest
 from armillary import datasets
 from armillary.datasets import ClassLabel, Value
 from armillary.errors import DatasetError
+from support.full_disk import file_size_limit
 
 FEATURES = {"text": Value("string"), "label": ClassLabel(("no", "yes"))}
 
@@ -96,3 +97,26 @@ def test_a_card_describes_all_versions_and_may_change(digits, store):
         datasets.describe("flowers", "x")
     (store / "digits/card.json").write_text("{")
     assert digits.card == datasets.Card()
+
+
+@pytest.mark.parametrize("reference", ["digits@1", "digits@01"])
+def test_however_it_is_written_a_version_with_a_child_stays(digits, reference):
+    digits.split(seed=1)
+    with pytest.raises(DatasetError, match=r"digits@1 cannot be deleted: digits@2 refer to it"):
+        datasets.delete(reference)
+
+
+def test_deleting_frees_a_full_disk_and_a_card_says_that_it_is_full(digits, store):
+    digits.split(seed=1)
+    with pytest.raises(DatasetError, match=r"The card of digits cannot be written: File too large"), file_size_limit(0):
+        datasets.describe("digits", "Ten digits.")
+    with file_size_limit(0):
+        datasets.delete("digits@2")
+    assert [path.name for path in (store / "digits/2").iterdir()] == ["deleted.json"]
+    assert sorted(path.name for path in (store / "digits").iterdir()) == ["1", "2"]
+    assert digits.split(seed=1).reference == "digits@3"
+
+
+def test_a_word_is_no_list_of_tags(digits):
+    with pytest.raises(DatasetError, match=r"The tags are 'ocr'. Give words in a list"):
+        datasets.describe("digits", tags="ocr")

@@ -8,6 +8,7 @@ import pytest
 from armillary import datasets
 from armillary.errors import DatasetError
 from PIL import Image
+from support.full_disk import file_size_limit
 from support.real_data import STAMPS
 
 
@@ -55,6 +56,8 @@ def test_what_came_from_hugging_face_goes_back_unchanged(store):
             "parts": {"a": hf.Value("int8"), "b": hf.List(hf.Value("float64"), length=2)},
             "four": hf.List(hf.Value("int32"), length=4),
             "when": hf.Value("timestamp[us, tz=UTC]"),
+            "view": hf.Value("string_view"),
+            "raw": hf.Value("binary_view"),
             "label": hf.ClassLabel(names=["no", "yes"]),
         }
     )
@@ -68,6 +71,8 @@ def test_what_came_from_hugging_face_goes_back_unchanged(store):
             "parts": {"a": number, "b": [0.5, None]},
             "four": [1, 2, 3, 4] if number % 3 else None,
             "when": None,
+            "view": f"view {number}",
+            "raw": b"\xff" if number % 2 else None,
             "label": number % 2,
         }
         for number in range(30)
@@ -83,6 +88,30 @@ def test_what_came_from_hugging_face_goes_back_unchanged(store):
     for split in theirs:
         assert again[split].features == theirs[split].features
         assert undecoded(again[split]) == undecoded(theirs[split])
+
+
+def test_splits_whose_classes_differ_are_refused(store):
+    train = hf.Dataset.from_dict({"text": ["1", "2", "3"], "label": ["ant", "bee", "cat"]})
+    test = hf.Dataset.from_dict({"text": ["4", "5"], "label": ["bee", "cat"]})
+    theirs = hf.DatasetDict({"train": train, "test": test})
+    with pytest.raises(DatasetError, match=r"Column 'label' is another in train than in test"):
+        datasets.from_huggingface(theirs.class_encode_column("label"), "insects")
+    same = theirs.cast_column("label", hf.ClassLabel(names=["ant", "bee", "cat"]))
+    ours = datasets.from_huggingface(same, "insects")
+    assert [row["label"] for row in ours.iterate("test")] == ["bee", "cat"]
+
+
+@pytest.mark.parametrize("given", [hf.DatasetDict(), hf.Dataset.from_dict({"a": [1]}).to_iterable_dataset(), 5])
+def test_what_is_no_dataset_with_rows_is_refused(store, given):
+    with pytest.raises(DatasetError, match=rf"{type(given).__name__} is no dataset of Hugging Face's with rows"):
+        datasets.from_huggingface(given, "nothing")
+
+
+def test_a_full_disk_of_the_cache_is_named(birds, cache):
+    said = pytest.raises(DatasetError, match=rf"{cache}/armillary/\w+ cannot be written: .*Free space")
+    with said, file_size_limit(0):
+        datasets.to_huggingface(birds)
+    assert not [path for path in cache.rglob("*") if path.is_file()]
 
 
 def test_a_dataset_without_splits_is_divided(store):

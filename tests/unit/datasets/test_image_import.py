@@ -86,6 +86,12 @@ def test_a_turned_photo_stands_upright(store, tmp_path):
     assert datasets.import_images(tmp_path / "turned", "turned", split=None).input_spec.shape == (30, 20, 3)
 
 
+def test_a_photo_that_says_nonsense_of_how_it_was_turned_is_taken_as_it_is(store, class_folders):
+    words = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x02ab\0\0\0\0\0\0"  # an orientation in words
+    Image.new("L", (28, 28)).save(class_folders / "3" / "odd.jpg", exif=words)
+    assert len(datasets.import_images(class_folders, "digits")) == 121
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [

@@ -163,6 +163,8 @@ def test_text_labels_floats_and_colours(store):
         (np.zeros((4, 8, 8)), [0, 1, 0], {}, r"y has shape \(3,\) for 4 examples"),
         (np.zeros(4), [0, 1, 0, 1], {}, r"X has shape \(4,\)"),
         (np.zeros((0, 8, 8)), [], {}, "at least one example"),
+        (np.zeros((4, 0, 8)), [0, 1, 0, 1], {}, r"X has shape \(4, 0, 8\)"),
+        (pd.DataFrame({"a": [*map(str, range(29)), "x"]}), [0, 1] * 15, {}, "row 30: 'x' in column 'a'"),
         (np.zeros((4, 3, 8, 8)), [0, 1, 0, 1], {}, "X has 8 channels"),
         (np.full((4, 8, 8), -1), [0, 1, 0, 1], {}, "not numbers from 0 to 255"),
         (np.full((4, 8, 8), np.nan), [0, 1, 0, 1], {}, "not numbers from 0 to 255"),
@@ -183,6 +185,13 @@ def test_arrays_that_do_not_fit_are_refused(store, x, y, options, message):
     with pytest.raises(DatasetError, match=message):
         datasets.import_arrays(x, y, name="bad", **options)
     assert not store.exists()
+
+
+def test_a_frame_with_any_index_and_names_in_bytes_are_understood(store):
+    frame = pd.DataFrame({"a": [*"123456"]}, index=[0, 0, 1, 1, 2, 2])
+    ds = datasets.import_arrays(frame, np.array([b"x", b"y"] * 3), name="rows", split=None)
+    assert ds.class_names == ("x", "y")
+    assert ds.to_pandas()["a"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
 def test_an_unknown_split_is_named(digits):

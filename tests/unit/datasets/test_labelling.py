@@ -114,6 +114,35 @@ def test_a_later_answer_stands_and_none_takes_it_back(digits, as_person):
     assert project.consensus().unfinished == (0,)
 
 
+def test_a_name_with_dashes_is_nobody_elses(digits, as_person):
+    labelling.create("digits", people=["mary", "mary--ann"], overlap=2, rows=range(3))
+    as_person("mary--ann").answer(0, "1")
+    assert {who: given.given for who, given in as_person("mary").answers().items()} == {"mary--ann": {0: "1"}}
+
+
+def test_a_line_nested_without_end_is_none_and_harms_nobody(digits, as_person):
+    project = labelling.create("digits", rows=range(3))
+    project.answer(0, "1")
+    with (project.folder / "answers" / "ada.jsonl").open("a") as file:
+        file.write('{"row": 0, "answer": ' + "[" * 200_000 + "\n")
+    assert project.answers()["ada"].given == {0: "1"}
+
+
+@pytest.mark.parametrize("side", [1e308, float("inf"), float("nan"), 2.0**31])
+def test_boxes_beyond_all_pictures_are_refused(side):
+    with pytest.raises(DatasetError, match="is no answer to 'trees'"):
+        Task("boxes", "trees", ("tree",), "image").checked([{"label": "tree", "box": [0, 0, side, side]}])
+
+
+def test_an_answer_that_does_not_fit_leaves_the_edits_as_they_were(store, as_person):
+    ds = datasets.import_examples([{"words": ["a", "b"]}], {"words": Sequence(Value("string"))}, "words", split=None)
+    project = labelling.create(ds, column="names", classes=["person"], kind="spans")
+    project.answer(0, [{"label": "person", "start": 1, "end": 9}])
+    with pytest.raises(DatasetError, match="'names': there is no token 9"):
+        project.to_edits()
+    assert not datasets.edit(ds).summary
+
+
 def test_an_answer_cut_off_by_the_end_is_none_and_the_next_is_whole(digits, as_person):
     project = labelling.create(digits)
     project.answer(0, "1")

@@ -135,6 +135,27 @@ def test_boxes_and_spans_are_kept_as_their_columns_store_them(store, png):
     assert "there is no token 3" in refused["message"]
 
 
+def test_stored_boxes_that_nobody_could_draw_keep_no_example_from_being_labelled(store, png):
+    boxes = {"bbox": [(1, 1, 0.003, 4), (2, 2, 3, 3)], "category": [0, 0]}
+    row = {"image": png((9, 9)), "trees": boxes}
+    browser, edits = editing(
+        datasets.import_examples([row], {"image": Image(), "trees": Boxes(("tree",))}, "trees", split=None)
+    )
+    item, _buffers = browser.item(0)
+    assert item["answer"] == [{"label": "tree", "box": [2.0, 2.0, 3.0, 3.0]}]
+    browser.say("answer", place=0, answer=item["answer"])
+    assert not edits.summary, "what was accepted as it is changes nothing"
+
+
+def test_an_example_that_cannot_be_had_is_told_by_its_place(digits):
+    browser, _edits = editing(digits)
+    for shard in digits.manifest.shards:
+        (digits.folder / shard.file).unlink()
+    refused, _ = browser.say("item", place=3)
+    assert (refused["type"], refused["place"]) == ("refused", 3)
+    assert "shard-00000.parquet" in refused["message"]
+
+
 def test_others_answers_are_not_shown_and_ties_are(digits, person):
     person("ada")
     project = labelling.create(digits, overlap=2, rows=range(3))

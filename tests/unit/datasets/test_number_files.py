@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -66,3 +67,13 @@ def test_python_objects_in_a_numpy_file_are_refused(store, tmp_path):
     with pytest.raises(DatasetError, match=r"x.npz cannot be read: File is not a zip file"):
         datasets.import_numpy(tmp_path / "x.npz", "x")
     assert not store.exists()
+
+
+def test_a_numpy_file_whose_header_says_more_than_memory_holds_is_refused(store, tmp_path):
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({10**15},)}}".ljust(117) + "\n"
+    array = np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little") + header.encode()
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("x.npy", array)
+        archive.writestr("y.npy", array)
+    with pytest.raises(DatasetError, match=r"x.npz cannot be read: Unable to allocate"):
+        datasets.import_numpy(tmp_path / "x.npz", "x")

@@ -8,6 +8,7 @@ import pytest
 from armillary import datasets
 from armillary.datasets import Image, Value
 from armillary.errors import DatasetError
+from fsspec.implementations.memory import MemoryFileSystem
 
 
 @pytest.fixture
@@ -112,3 +113,36 @@ def test_a_url_of_an_unknown_kind_is_named(monkeypatch):
     monkeypatch.setenv("ARMILLARY_DATASETS", "nonsense://bucket")
     with pytest.raises(DatasetError, match=r"nonsense://bucket cannot be reached: .*Install the fsspec library"):
         datasets.list()
+
+
+class ListingsKept(MemoryFileSystem):
+    """The same store for a process that remembers listings, as s3fs does."""
+
+    protocol = "kept"
+
+    def ls(self, path, detail=True, **options):
+        path = self._strip_protocol(path)
+        if path not in self.dircache:
+            self.dircache[path] = super().ls(path, detail=True, **options)
+        listed = self.dircache[path]
+        return listed if detail else [entry["name"] for entry in listed]
+
+    def invalidate_cache(self, path=None):
+        self.dircache.clear()
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(str(path).removeprefix("kept:/"))
+
+
+@pytest.mark.filterwarnings("ignore:UPath 'kept'")
+def test_what_others_save_is_seen_although_listings_are_remembered(remote, few_digits, monkeypatch):
+    fsspec.register_implementation("kept", ListingsKept, clobber=True)
+    first = datasets.import_arrays(*few_digits, name="digits")
+    monkeypatch.setenv("ARMILLARY_DATASETS", "kept://bucket/datasets")
+    assert datasets.list()[0].versions == (1,)
+    monkeypatch.setenv("ARMILLARY_DATASETS", "memory://bucket/datasets")
+    first.split(seed=1)
+    monkeypatch.setenv("ARMILLARY_DATASETS", "kept://bucket/datasets")
+    assert datasets.list()[0].versions == (1, 2)
+    assert datasets.open("digits@1").split(seed=2).reference == "digits@3"

@@ -149,6 +149,13 @@ def test_a_text_becomes_the_tokens_that_training_saw(store):
         datasets.prepared_example(recipe.afresh(), rows[0], features)
 
 
+def test_a_raw_picture_becomes_what_the_dataset_holds(store, digits):
+    ds = datasets.prepare(digits, [steps.Resize(14, 14), steps.Normalise()], "small")
+    raw = PillowImage.fromarray(digits.arrays("train")[0][0][..., 0]).resize((56, 56)).convert("RGB")
+    made = datasets.prepared_example(Recipe.of(ds), {"image": raw}, digits)["image"].image()
+    np.testing.assert_array_equal(np.asarray(made), ds.input_spec.image_array(raw)[..., 0])
+
+
 def test_a_recipe_is_tried_on_some_examples(store, digits, png):
     trials = datasets.try_recipe(digits, [steps.Resize(14, 14), steps.Normalise()], examples=5)
     assert len(trials) == 5

@@ -39,6 +39,24 @@ def test_steps_are_chosen_ordered_and_removed(view):
     assert [line.children[0].disabled for line in view.listed.children] == [True, False]
 
 
+def test_lines_stay_where_they_are_and_what_was_learned_stays_known(store):
+    given = datasets.import_examples([{"x": 1.0}, {"x": 3.0}], {"x": Value("float64")}, "given", split=None)
+    known = Recipe.of(datasets.prepare(given, steps.Scale(), "made"))
+    view = datasets.recipe_panel(given, recipe=known)
+    view.add(steps.Filter("x", at_most=1))
+    assert view.recipe.learned == (*known.learned, None)
+    lines = view.listed.children
+    lines[0].children[1].click()
+    assert view.listed.children == lines, "or a keyboard would lose its place"
+    assert [line.children[3].value for line in lines] == [
+        "<code>1. filter(column=&#x27;x&#x27;, at_most=1)</code>",
+        "<code>2. scale()</code>",
+    ]
+    assert [[button.disabled for button in line.children[:2]] for line in lines] == [[True, False], [False, True]]
+    lines[1].children[2].click()
+    assert view.listed.children == lines[:1]
+
+
 def test_wrong_parameters_are_said_beside_the_step(view):
     add(view, "resize", height=0)
     assert 'role="alert"' in view.steps.message.value

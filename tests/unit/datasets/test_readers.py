@@ -146,6 +146,9 @@ def test_a_damaged_picture_is_named(store, monkeypatch):
     "options",
     [
         {"batch_size": 0},
+        {"batch_size": 2.0},
+        {"seed": -1},
+        {"epoch": -1},
         {"rank": 2, "world_size": 2},
         {"rank": -1},
         {"start_step": 99},

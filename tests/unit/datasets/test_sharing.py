@@ -3,9 +3,13 @@
 That the file system keeps others out and nobody but the owner writes is in tests/integration/test_isolation.py.
 """
 
+import hashlib
+import json
+
+import datasets as hf
 import pytest
 from armillary import datasets
-from armillary.datasets import Value
+from armillary.datasets import Value, sharing
 from armillary.errors import DatasetError
 from armillary_hub.accounts.shared_folders import keep_in_step
 from armillary_hub.settings import Settings
@@ -149,3 +153,118 @@ def test_who_leaves_a_group_no_longer_sees_its_datasets(be, tmp_path):
     keep_in_step(Settings(tmp_path / "home"), "cleo", ["everyone"])
     be("cleo")
     assert datasets.shared() == []
+
+
+def test_who_has_withdrawn_all_and_leaves_a_group_is_out_of_it(be, tmp_path):
+    datasets.share(texts(), with_="group:vision")
+    datasets.share("texts", with_="nobody")
+    keep_in_step(Settings(tmp_path / "home"), "ann", ["everyone"])
+    with pytest.raises(DatasetError, match=r"You do not belong to the group 'vision'; your groups: everyone"):
+        datasets.share("texts", with_="group:vision")
+
+
+def forge(folder, **changes):
+    """Rewrite the manifest of a shared version, as its owner can."""
+    path = folder / "manifest.json"
+    path.chmod(0o644)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_forged_manifest_writes_no_file_of_whoever_uses_it(be, tmp_path):
+    datasets.share(texts(), with_="everyone")
+    version = datasets.open("ann/texts@1").folder
+    inner = tmp_path / "of-ann/a/b/c"
+    inner.mkdir(parents=True)
+    (inner / "x").write_bytes(b"x")
+    (tmp_path / "of-ann/planted").write_bytes(b"echo planted")
+    (version / "sub").symlink_to(inner)
+    paths = ("sub/x", "sub/../../../planted")
+    assert (version / paths[1]).is_file()
+    media = [
+        {"file": path, "rows": 1, "bytes": 1, "sha256": hashlib.sha256((version / path).read_bytes()).hexdigest()}
+        for path in paths
+    ]
+    forge(version, media=media)
+    be("bob")
+    with pytest.raises(DatasetError, match=r"manifest.json is damaged: 'sub/../../../planted' is no file of a version"):
+        datasets.open("ann/texts@1").split(seed=3)
+    assert not list(tmp_path.rglob("bob/**/planted"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"target": "nosuch"},
+        {"name": "../texts"},
+        {"version": "1"},
+        {"splits": [20]},
+        {"created": None},
+        {"split_file": {"file": "split.parquet", "rows": 20, "bytes": 1, "sha256": "../../x"}},
+    ],
+)
+def test_one_damaged_manifest_does_not_spoil_the_list_of_all(be, damage):
+    datasets.share(texts(), with_="everyone")
+    datasets.share(texts("others"), with_="everyone")
+    forge(datasets.open("ann/texts@1").folder, **damage)
+    be("bob")
+    assert [line.reference for line in datasets.shared()] == ["ann/others@1"]
+    with pytest.raises(DatasetError, match=r"manifest.json is damaged"):
+        datasets.open("ann/texts@1")
+
+
+def test_a_split_with_the_name_of_a_path_stays_in_the_cache(be, tmp_path, monkeypatch):
+    monkeypatch.setattr(hf.config, "HF_DATASETS_CACHE", tmp_path / "hf-cache")
+    rows = hf.Dataset.from_dict({"text": ["a", "b"]})
+    mine = datasets.from_huggingface(hf.DatasetDict({"../../../planted": rows, "train": rows}), "texts")
+    assert sorted(datasets.to_huggingface(mine)) == ["../../../planted", "train"]
+    assert not (tmp_path / "planted.arrow").exists()
+
+
+def test_a_card_that_changed_is_shared_again(be):
+    mine = texts()
+    datasets.share(mine, with_="everyone")
+    datasets.describe("texts", "Twenty texts.")
+    datasets.share(mine, with_="everyone")
+    be("bob")
+    theirs = datasets.open("ann/texts")
+    assert theirs.card.description == "Twenty texts."
+    assert [path.name for path in theirs.folder.parent.glob("*card*")] == ["card.json"]
+
+
+def test_withdrawing_leaves_a_version_that_has_just_come(be, monkeypatch):
+    first = texts()
+    second = first.split(seed=5)
+    datasets.share(first, with_="everyone")
+    folder = datasets.open("ann/texts@1").folder.parent
+    seen = sharing.versions
+
+    def publish_meanwhile(*place):
+        found = seen(*place)
+        monkeypatch.setattr(sharing, "versions", seen)
+        datasets.share(second, with_="everyone")
+        return found
+
+    monkeypatch.setattr(sharing, "versions", publish_meanwhile)
+    datasets.share(first, with_="nobody")
+    assert (folder / "2/manifest.json").is_file()
+
+
+def test_the_lineage_of_a_shared_version_is_its_owners_and_ones_own(be):
+    second = texts().split(seed=5)
+    for version in ("texts@1", "texts@2"):
+        datasets.share(version, with_="everyone")
+    own = datasets.open("ann/texts@2").split(seed=6)
+    assert datasets.lineage(own).ancestors == (second.reference, "texts@1")
+    be("bob")
+    made = datasets.open("ann/texts@2").split(seed=7)
+    found = datasets.lineage("ann/texts@2")
+    assert (found.ancestors, found.descendants) == (("ann/texts@1",), (made.reference,))
+
+
+def test_what_was_made_of_the_shared_copy_of_ones_own_keeps_it(be):
+    texts()
+    datasets.share("texts@1", with_="everyone")
+    datasets.open("ann/texts@1").split(seed=5)
+    datasets.share("texts@1", with_="nobody")
+    with pytest.raises(DatasetError, match=r"texts@1 cannot be deleted: texts@2 refer to it"):
+        datasets.delete("texts@1")

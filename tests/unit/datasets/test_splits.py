@@ -9,6 +9,7 @@ from armillary import datasets
 from armillary.datasets import ClassLabel, Image, Value
 from armillary.datasets.kept_together import divided
 from armillary.datasets.sameness import joined
+from armillary.datasets.splits import apportioned
 from armillary.errors import DatasetError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,6 +56,10 @@ def test_units_are_whole_every_split_has_some_and_it_is_the_same_again(sizes, cl
     assert found.codes.tolist() == divided(labels, names, SHARES, seed, units).codes.tolist()
 
 
+def test_shares_that_miss_a_millionth_still_give_every_row_a_split():
+    assert sum(apportioned(50_000_000, [0.3333333] * 3)) == 50_000_000
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_groups_come_near_the_shares_of_each_class(seed):
     random = np.random.default_rng(seed)
@@ -80,6 +85,9 @@ def test_a_group_is_in_one_split(store):
     assert sum(parted.splits.values()) == 200
     assert parted.splits["train"] == pytest.approx(160, abs=10)
     assert parted.manifest.recipe == ({"step": "split", **SHARES, "seed": 3, "group": "speaker"},)
+    other = dataset.split(group="speaker", seed=3, name="others")
+    assert (other.reference, other.manifest.parent) == ("others@1", dataset.reference)
+    assert (other.assignment.codes == parted.assignment.codes).all()
 
 
 def test_several_columns_make_a_group(store):

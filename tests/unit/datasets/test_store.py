@@ -3,8 +3,10 @@
 import errno
 import json
 import os
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -92,6 +94,40 @@ def test_a_damaged_shard_is_found_on_the_first_read(digits, store):
     shard.write_bytes(data)
     with pytest.raises(DatasetError, match=r"shard-00000.parquet is damaged: its SHA-256"):
         datasets.open("digits@1").arrays("train")
+
+
+def test_importing_anew_repairs_what_is_damaged(digits, store, few_digits):
+    shard = store / "digits/1/shard-00000.parquet"
+    data = shard.read_bytes()
+    shard.chmod(0o644)
+    shard.write_bytes(data[:-1] + b"x")
+    again = datasets.import_arrays(*few_digits, name="digits")
+    assert again.reference == "digits@2"
+    np.testing.assert_array_equal(again.arrays(None)[0][..., 0], few_digits[0])
+    assert datasets.import_arrays(*few_digits, name="digits").reference == "digits@2"
+
+
+def test_a_version_without_a_readable_manifest_can_be_deleted(digits, store, few_digits):
+    path = store / "digits/1/manifest.json"
+    path.chmod(0o644)
+    path.write_text("{")
+    with pytest.raises(
+        DatasetError, match=r"manifest.json is damaged: .* delete this version and import the data anew"
+    ):
+        datasets.import_arrays(*few_digits, name="digits")
+    datasets.delete("digits@1")
+    assert datasets.import_arrays(*few_digits, name="digits").reference == "digits@2"
+
+
+@pytest.mark.parametrize("use", [lambda ds: ds.arrays(None), lambda ds: ds.split(seed=1, duplicates=False)])
+@pytest.mark.parametrize("put", [lambda path: None, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_named_and_not_waited_for(digits, store, use, put):
+    shard = store / "digits/1/shard-00000.parquet"
+    shard.unlink()
+    put(shard)
+    with pytest.raises(DatasetError, match=r"shard-00000.parquet (cannot be read: No such file|is damaged)"):
+        use(digits)
+    assert datasets.list()[0].versions == (1,)
 
 
 def test_a_damaged_manifest_is_named_and_does_not_hide_the_rest(digits, store, few_digits):
@@ -250,3 +286,30 @@ def test_opening_is_quick_and_reads_no_shard(digits, store):
     assert len(ds) == 120
     with pytest.raises(DatasetError, match=r"shard-00000.parquet cannot be read"):
         ds.arrays()
+
+
+def test_a_version_is_read_only_before_it_is_visible(digits, store, monkeypatch):
+    modes = []
+    rename = Path.rename
+
+    def looked_at(folder, destination):
+        modes.extend(stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir())
+        return rename(folder, destination)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", looked_at)
+        digits.split(seed=1)
+    assert modes == [0o444] * 3
+
+
+def test_rows_and_columns_that_are_not_there_are_named(digits):
+    columns = r"digits@1 has no column 'picture'; columns: 'image', 'label'. Name one of these"
+    with pytest.raises(DatasetError, match=columns):
+        digits.take([0], ["picture"])
+    with pytest.raises(DatasetError, match=columns):
+        next(digits.iterate(columns=["picture"]))
+    with pytest.raises(DatasetError, match=columns):
+        datasets.to_pandas(digits, columns=["picture"])
+    for row in (-1, 120):
+        with pytest.raises(DatasetError, match=rf"digits@1 has no row {row}. Rows are numbered from 0 to 119"):
+            digits.take([row])

@@ -152,3 +152,115 @@ def test_columns_that_a_parquet_file_declares_keep_their_types(store, tmp_path):
     ds = datasets.import_table(tmp_path / "t.parquet", "table", "kind")
     assert ds.features["when"] == Value("timestamp[ms]")
     assert [row["parts"]["x"] for row in ds.iterate()] == list(range(20))
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "feather"])
+def test_an_index_of_pandas_neither_repeats_rows_nor_is_lost(store, tmp_path, suffix):
+    """Rows were told apart by the index, which need not be unique: 30 rows became 450, or a good one was left out."""
+    frame = pd.DataFrame({"size": range(30), "kind": ["a", "b"] * 15}, index=pd.Index([*range(15)] * 2, name="group"))
+    write = frame.to_parquet if suffix == "parquet" else frame.reset_index().to_feather
+    write(tmp_path / f"t.{suffix}")
+    found = datasets.import_table(tmp_path / f"t.{suffix}", "table").to_pandas()
+    assert found.sort_index(axis=1).drop(columns="split", errors="ignore").to_dict("list") == {
+        "group": [*range(15)] * 2,
+        "kind": ["a", "b"] * 15,
+        "size": [*range(30)],
+    }
+    frame = frame.rename_axis(None)
+    frame.loc[3, "kind"] = None
+    frame.to_parquet(tmp_path / "nameless.parquet")
+    ds = datasets.import_table(tmp_path / "nameless.parquet", "nameless", "kind", on_error="skip")
+    assert (list(ds.features), ds.skipped["place"].tolist(), len(ds)) == (["size", "kind"], ["row 4", "row 19"], 28)
+
+
+def test_bytes_in_a_parquet_file_are_not_made_text(store, tmp_path, png):
+    pq.write_table(pa.table({"image": [png()], "kind": ["a"]}), tmp_path / "t.parquet")
+    with pytest.raises(DatasetError, match=r"Column 'image' of t.parquet holds bytes. Import .* import_arrow"):
+        datasets.import_table(tmp_path / "t.parquet", "table")
+
+
+def misread_table(rows=4):
+    """Texts of which the second is in Latin-1, as Arrow reads them without looking."""
+    texts = [b"one", b"caf\xe9", *[b"more"] * (rows - 2)]
+    column = pa.array(texts, pa.binary())
+    text = pa.Array.from_buffers(pa.string(), rows, column.buffers())
+    return pa.table({"text": text, "size": range(rows)})
+
+
+@pytest.mark.parametrize("importer", [datasets.import_table, datasets.import_arrow])
+def test_a_text_that_is_no_utf_8_is_named_in_parquet_too(store, tmp_path, importer):
+    pq.write_table(misread_table(), tmp_path / "t.parquet")
+    with pytest.raises(DatasetError, match=r"1 of 4 examples .*row 2: 'text': it is not encoded in UTF-8"):
+        importer(tmp_path / "t.parquet", "table")
+    ds = importer(tmp_path / "t.parquet", "table", on_error="skip")
+    assert [row["size"] for row in ds.iterate()] == [0, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("a\\u0000b", "there is a NUL byte in it"), ("\\ud800", "there is half a character in it")]
+)
+def test_what_a_json_text_hides_behind_an_escape_is_found(store, tmp_path, text, reason):
+    lines = ['{"a": "good"}', f'{{"a": ["{text}"]}}', f'{{"{text}": 1}}']
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    (tmp_path / "t.json").write_text(f"[{','.join(lines)}]")
+    for file in ("t.jsonl", "t.json"):
+        with pytest.raises(DatasetError, match=rf"2 of 3 .*(line|row) 2: {reason}; (line|row) 3: {reason}"):
+            datasets.import_table(tmp_path / file, "table")
+
+
+def test_whole_numbers_of_a_json_file_keep_their_digits_where_some_are_missing(store, tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"id": 9007199254740993}\n{"id": null}\n')
+    assert [row["id"] for row in datasets.import_table(tmp_path / "t.jsonl", "table").iterate()] == [2**53 + 1, None]
+
+
+def test_values_of_several_kinds_are_refused_by_their_column(store, tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"a": [1, 2]}\n{"a": "x"}\n')
+    with pytest.raises(DatasetError, match=r"The values of column 'a' are not all of one kind"):
+        datasets.import_table(tmp_path / "t.jsonl", "table")
+
+
+def test_rows_without_columns_are_no_table(store, tmp_path):
+    (tmp_path / "t.jsonl").write_text("{}\n{}\n")
+    with pytest.raises(DatasetError, match=r"t.jsonl has no rows"):
+        datasets.import_table(tmp_path / "t.jsonl", "table")
+    (tmp_path / "t.jsonl").write_text('{"a": 1}\n')
+    with pytest.raises(DatasetError, match=r"has no column 'b'; columns: 'a'\. "):
+        datasets.import_table(tmp_path / "t.jsonl", "table", "b")
+
+
+def test_a_line_far_too_long_is_left_out_without_being_held(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(table_files, "MAX_LINE", 2000)
+    path = csv_with(tmp_path, "1," + "x" * 7000)
+    with pytest.raises(DatasetError, match=r"1 of 31 .*line 17: .*more than the allowed 2,000 characters"):
+        datasets.import_table(path, "table", "kind")
+    ds = datasets.import_table(path, "table", "kind", on_error="skip")
+    assert (len(ds), ds.to_pandas()["size"].tolist()) == (30, [*range(30)])
+    (tmp_path / "t.jsonl").write_text('{"a": 1}\n{"a": "' + "x" * 7000 + '"}\n{"a": 3}\n')
+    ds = datasets.import_table(tmp_path / "t.jsonl", "lines", on_error="skip")
+    assert (ds.to_pandas()["a"].tolist(), ds.skipped["place"].tolist()) == ([1, 3], ["line 2"])
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.jsonl.gz", "t.json.gz"])
+def test_a_table_that_unpacks_to_far_too_much_is_refused(store, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(table_files, "MAX_UNPACKED_BYTES", 10_000)
+    content = {"t.csv.gz": "a\n" + "1\n" * 9999, "t.jsonl.gz": '{"a": 1}\n' * 9999, "t.json.gz": "[" + "1," * 9999}
+    (tmp_path / name).write_bytes(gzip.compress(content[name].encode()))
+    with pytest.raises(DatasetError, match=r"unpacks to .* bytes; the limit is 10,000"):
+        datasets.import_table(tmp_path / name, "bomb", on_error="skip")
+
+
+def test_all_lines_that_an_open_quote_takes_with_it_are_named(store, tmp_path):
+    ds = datasets.import_table(csv_with(tmp_path, '1,"a'), "table", on_error="skip")
+    assert (len(ds), ds.skipped["place"].tolist()) == (15, ["lines 17 to 32"])
+
+
+def test_a_comma_in_a_columns_name_does_not_divide_columns_by_tabs(store, tmp_path):
+    (tmp_path / "t.tsv").write_text("price, EUR\tkind\n1,5\ta\n2,5\tb\n")
+    assert list(datasets.import_table(tmp_path / "t.tsv", "table").features) == ["price, EUR", "kind"]
+
+
+def test_classes_keep_the_zeros_that_they_begin_with(store, tmp_path):
+    ds = datasets.import_table(csv_with(tmp_path, *["1,07", "2,08"] * 15, head="size,kind"), "table", "kind")
+    assert {"07", "08"} < set(ds.class_names)
+    (tmp_path / "t.csv").write_text("size,kind\n" + "1,01\n2,02\n" * 10)
+    assert datasets.import_table(tmp_path / "t.csv", "padded", "kind").class_names == ("01", "02")

@@ -62,7 +62,7 @@ def test_a_tmx_file_and_a_folder_with_both(store, tmp_path):
     (tmp_path / "both").mkdir()
     (tmp_path / "both/a.tmx").write_text(TMX.format(more=""), encoding="utf-8")
     (tmp_path / "both/b.po").write_text(PO, encoding="utf-8")
-    assert pairs(tmp_path / "both/a.tmx")[0] == [("bird", "鸟b"), ("owl", "猫头鹰")]
+    assert pairs(tmp_path / "both/a.tmx")[0] == [("bird", "鸟"), ("owl", "猫头鹰")]
     assert len(pairs(tmp_path / "both")[0]) == 6
 
 
@@ -74,6 +74,9 @@ def test_a_tmx_file_and_a_folder_with_both(store, tmp_path):
         ("x.po", PO.encode()[:-16], "x.po, line 28: it is cut"),
         ("x.po", PO.encode() + b'msgid "a\0b"\nmsgstr "c"\n', "x.po, line 30: there is a NUL byte in it"),
         ("x.po", PO.encode() + b'msgid broken"\nmsgstr "c"\n', "x.po, line 30: a text without quotes"),
+        ("x.po", b"PNG, no text", "x.po, line 1: a text without quotes"),
+        ("x.po", PO.encode().replace(b"UTF-8", b"zlib"), "x.po: it is not in the encoding that the file declares"),
+        ("x.po", PO.encode().replace(b"UTF-8", b"utf-16"), "x.po: it is not in the encoding that"),
         ("x.tmx", b"", "x.tmx: it is no TMX"),
         ("x.tmx", b"<tmx><tu>", "x.tmx: it is no TMX"),
         ("x.tmx", b'<!DOCTYPE a [<!ENTITY b "b">]><tmx>&b;</tmx>', "x.tmx: it is no TMX .*Entities"),
@@ -89,7 +92,7 @@ def test_a_damaged_entry_is_named_and_may_be_left_out(store, tmp_path, name, con
     with pytest.raises(DatasetError, match=message):
         pairs(tmp_path / name)
     assert datasets.list() == []
-    if b"bird" in content:
+    if b"bird" in content and "x.po: " not in message:
         found, ds = pairs(tmp_path / name, on_error="set_aside")
         assert len(found) >= 2
         assert len(ds.skipped) == 1
@@ -103,3 +106,23 @@ def test_nothing_to_find_is_named(store, tmp_path):
         pairs(tmp_path / "gone.po")
     with pytest.raises(DatasetError, match=r"The languages are \('en', 'en'\)"):
         datasets.import_translations(tmp_path, "x", ("en", "en"))
+
+
+def test_files_of_a_folder_that_are_in_another_language_are_left_out_and_reported(store, tmp_path):
+    """Their translations were taken for Chinese ones."""
+    folder = tmp_path / "po"
+    folder.mkdir()
+    for code, text in (("de", "Vogel"), ("zh_CN", "鸟"), ("zh_TW", "鳥")):
+        header = f'msgid ""\nmsgstr ""\n"Language: {code}\\n"\n\n'
+        (folder / f"{code}.po").write_text(f'{header}msgid "bird"\nmsgstr "{text}"\n', encoding="utf-8")
+    found, ds = pairs(folder)
+    assert found == [("bird", "鸟"), ("bird", "鳥")]
+    assert ds.report["ignored"] == [{"file": "de.po", "reason": "it is in 'de'"}]
+    assert datasets.import_translations(folder, "taiwan", ("en", "zh-TW"), split=None).to_pandas().shape[0] == 1
+    assert pairs(folder / "de.po")[0] == [("bird", "Vogel")]  # who names one file means it
+
+
+def test_an_entry_after_a_doubtful_obsolete_one_is_not_doubtful(store, tmp_path):
+    text = '#, fuzzy\n#~ msgid "old"\n#~ msgstr "旧"\n\nmsgid "new"\nmsgstr "新"\n'
+    (tmp_path / "zh.po").write_text(text, encoding="utf-8")
+    assert pairs(tmp_path / "zh.po")[0] == [("new", "新")]

@@ -205,6 +205,32 @@ def test_a_disk_that_fills_up_keeps_what_is_there_and_takes_the_rest_later(uploa
     assert uploader.file.read_bytes() == DATA
 
 
+def test_a_disk_without_room_for_the_rest_keeps_what_has_arrived(uploads):
+    large = Announced("large.zip", 10**18, 0)
+    (uploads / large.key).mkdir(parents=True)
+    (uploads / large.key / "part").write_bytes(DATA)
+    with pytest.raises(DatasetError, match=r"MB are free"):
+        Upload(large)
+    assert (uploads / large.key / "part").read_bytes() == DATA
+
+
+def test_a_page_that_another_has_taken_over_from_removes_nothing_by_cancelling(uploads):
+    older = Upload(FILE)
+    older.write(0, DATA[:1000])
+    newer = Upload(FILE)
+    older.cancel()
+    newer.write(1000, DATA[1000:])
+    assert newer.finish().read_bytes() == DATA
+    newer.cancel()
+    assert list(uploads.iterdir()) == []
+
+
+def test_a_piece_without_its_bytes_is_refused_in_words(uploader):
+    browser = Browser(uploader)
+    browser.begin()
+    assert browser.send("piece", offset=0)["message"] == "The upload broke off. Try again."
+
+
 def test_more_than_was_announced_is_refused(uploader):
     browser = Browser(uploader)
     browser.begin()

@@ -12,6 +12,7 @@ from armillary_hub.pool.service import PREFIX, PoolApi
 from armillary_hub.pool.situation import Rules
 from armillary_hub.pool.suspension import FIRST_RETRY
 from armillary_hub.pool.together import PATIENCE
+from armillary_kernels.leases import LeaseLostError, read_lease
 from support.pool_world import World
 
 ADMIN = "admin:root"
@@ -393,6 +394,11 @@ def test_why_a_lease_ended_or_stays_is_said_in_their_language(world):
     world.request("DELETE", f"leases/{lease}", ADMIN)
     ended = world.request("POST", f"leases/{lease}/resume", "alice", headers=chinese).json()["error"]
     assert ended == {"what": "该租约已结束：被 root 收回。", "remedy": "请重启内核。"}
+    shown = world.request("GET", f"leases/{lease}", "alice", headers=chinese).json()
+    assert (shown["reason"], shown["why"]) == ("released by root", "被 root 收回")
+    with pytest.raises(LeaseLostError) as lost:
+        read_lease(shown)
+    assert (lost.value.reason, lost.value.why) == ("released by root", "被 root 收回")
 
 
 def test_the_description_is_of_every_route_and_nothing_else(world):

@@ -72,6 +72,9 @@ class Driver:
     def nvmlDeviceGetHandleByIndex(self, index):  # noqa: N802
         return self._answer("handle", index, index)
 
+    def nvmlDeviceGetMinorNumber(self, handle):  # noqa: N802
+        return self._answer("minor", handle, handle + 4)
+
     def nvmlDeviceGetMigMode(self, handle):  # noqa: N802
         return self._answer("mig", handle, (int(handle in self.divided), 0))
 
@@ -93,7 +96,7 @@ class Driver:
         return self._answer("memory", handle, SimpleNamespace(total=80 * GIB))
 
 
-FIRST, SECOND = (Device(f"GPU-{n}", n, "NVIDIA H100", 80 * GIB, driver="580.65.06") for n in range(2))
+FIRST, SECOND = (Device(f"GPU-{n}", n, "NVIDIA H100", 80 * GIB, driver="580.65.06", minor=n + 4) for n in range(2))
 
 
 class Here:
@@ -106,9 +109,15 @@ class Here:
         return tuple(self.nvml.devices())
 
 
-class Silent:
+class HangsLater(Here):
+    """One that gives no answer from a moment on."""
+
+    hangs = False
+
     def devices(self):
-        raise NvmlSilentError("NVML has not answered for 3 s")
+        if self.hangs:
+            raise NvmlSilentError("NVML has not answered for 3 s")
+        return super().devices()
 
 
 @pytest.mark.parametrize(
@@ -281,9 +290,10 @@ def test_a_device_in_trouble_is_given_to_nobody(store, trouble, state):
 
 
 def test_while_nvml_hangs_nothing_is_given_and_nothing_is_taken(store):
-    pool = pool_of(store, Here(Driver()))
+    nvml = HangsLater(Driver())
+    pool = pool_of(store, nvml)
     held = ask(pool)
-    pool._inventory = Silent()
+    nvml.hangs = True
     pool.look_at_devices()
     assert ask(pool, "bob").state == "queued"
     assert store.get(held.id).devices == ("GPU-0",)

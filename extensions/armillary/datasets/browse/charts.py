@@ -49,7 +49,7 @@ def _labels(histogram: Histogram) -> list[str]:
     if len(edges) > 1 and edges[0] % 1 == 0.5 and edges[1] - edges[0] == 1:  # a bin for each whole number
         return [_number(edge + 0.5) for edge in edges[:-1]]
     if len(edges) == 2:
-        return [_number((edges[0] + edges[1]) / 2)]
+        return [_number(edges[0] / 2 + edges[1] / 2)]
     return [f"{_number(low)} – {_number(high)}" for low, high in pairwise(edges)]
 
 

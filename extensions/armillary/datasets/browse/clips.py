@@ -69,7 +69,7 @@ def small_picture(medium: Medium, side: int = SMALL) -> Picture:
     picture = _reduced(data, side)
     if picture is None:
         picture = pictures.decode(data)
-    width, height = _size(data)
+    width, height = pictures.upright_size(data)
     return Picture(_encoded(_shrunk(pictures.upright(picture), side)), width, height)
 
 
@@ -86,13 +86,6 @@ def _reduced(data: bytes, side: int) -> PillowImage.Image | None:
     except Exception:  # Pillow's decoders raise many kinds; decoding the whole then says what is wrong
         return None
     return picture
-
-
-def _size(data: bytes) -> tuple[int, int]:
-    """Return width and height as one sees the picture."""
-    with PillowImage.open(io.BytesIO(data), formats=pictures.FORMATS) as picture:
-        turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        return (picture.height, picture.width) if turned else picture.size
 
 
 def _shrunk(picture: PillowImage.Image, side: int) -> PillowImage.Image:

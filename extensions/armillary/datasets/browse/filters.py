@@ -190,8 +190,13 @@ def _with_text(column: Any, feature: Feature, text: str) -> Mask:
     if isinstance(feature, Sequence):
         return _in_lists(column, feature.feature, text)
     if isinstance(feature, Value):
-        return _filled(pc.match_substring(column, text, ignore_case=True))
+        return _filled(pc.match_substring(plain_texts(column), text, ignore_case=True))
     return _any([_with_text(part, kind, text) for part, kind in _parts(column, feature)], len(column))
+
+
+def plain_texts(column: Any) -> Any:
+    """Return texts as Arrow's functions of texts take them: they know no views."""
+    return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column
 
 
 def _in_lists(column: Any, feature: Feature, text: str) -> Mask:

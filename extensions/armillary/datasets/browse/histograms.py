@@ -14,6 +14,7 @@ from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
+from armillary.datasets.browse.filters import plain_texts
 from armillary.datasets.dataset import Dataset, open_dataset
 from armillary.datasets.features import (
     MEDIA,
@@ -41,6 +42,8 @@ MEDIA_SAMPLE = 2_000
 BINS = 20
 #: More different whole numbers than this are put into bins.
 _FEW = 24
+#: From here on, there is no float between two whole numbers.
+_HALVES_END = 2.0**52
 Numbers = NDArray[np.float64]
 
 
@@ -161,7 +164,7 @@ def _measure(feature: Feature) -> Measure | None:
     """Return what is measured of a column, None where there is nothing."""
     if isinstance(feature, Value):
         if "string" in feature.dtype:
-            return Measure("characters", lambda texts: _floats(pc.utf8_length(texts)))
+            return Measure("characters", lambda texts: _floats(pc.utf8_length(plain_texts(texts))))
         numeric = feature.dtype.startswith(("int", "uint", "float", "bool", "decimal"))
         return Measure("value", _floats) if numeric else None
     kinds: dict[type, Measure] = {
@@ -213,11 +216,13 @@ def _binned(values: Numbers) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Return counts and borders: of few different whole numbers one bin each, else of twenty equal parts."""
     if not len(values):
         return (), ()
-    low, high = values.min(), values.max()
+    low, high = float(values.min()), float(values.max())
     whole = bool((values == np.round(values)).all())
-    if low == high or (whole and high - low < _FEW):
-        edges = np.arange(low - 0.5, high + 1)
-    else:
+    if low == high or (whole and high - low < _FEW and max(-low, high) < _HALVES_END):
+        edges = np.arange(low - 0.5, high + 1) if abs(low) < _HALVES_END else np.nextafter(low, (-np.inf, np.inf))
+    elif np.isfinite(high - low):
         edges = np.linspace(low, high, BINS + 1)
+    else:
+        edges = np.linspace(low / 2, high / 2, BINS + 1) * 2
     counts, edges = np.histogram(values, edges)
     return tuple(int(count) for count in counts), tuple(float(edge) for edge in edges)

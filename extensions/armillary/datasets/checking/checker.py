@@ -212,9 +212,10 @@ class _Check:
         if self._labels is None:
             return self._cannot_tell(_("the dataset has no column with the class."))
         rows, labels = self.scope.sample, self._labels[self.scope.sample]
-        names, usable = _learnable(labels, len(self.dataset.class_names))
+        copies = np.arange(len(rows)) if self._probabilities is not None else _copies(parts, rows)
+        names, usable = _learnable(labels, copies, len(self.dataset.class_names))
         if len(names) < 2:
-            return self._cannot_tell(_("fewer than two have {n} examples.", n=label_errors.FEWEST))
+            return self._cannot_tell(_("fewer than two have {n} different examples.", n=label_errors.FEWEST))
         rows, codes = rows[usable], np.searchsorted(names, labels[usable])
         class_names = [self.dataset.class_names[name] for name in names]
         if self._probabilities is not None:
@@ -224,7 +225,7 @@ class _Check:
         learnt = self._learnt(parts, usable)
         if learnt is None:
             return self._cannot_tell(_("no column has features to learn from."))
-        told = label_errors.probabilities(learnt, codes, together(compared(parts))[rows], self.scope.seed)
+        told = label_errors.probabilities(learnt, codes, copies[usable], self.scope.seed)
         right, kappa = label_errors.agreement(codes, told)
         if kappa < label_errors.LEAST_KAPPA:
             weak = _("a small model says only {right:.0%} of them rightly. Give features= or probabilities=.")
@@ -270,11 +271,27 @@ def _refuse_unfit(dataset: Dataset, features: Any, probabilities: Any, limit: in
         raise DatasetError(
             _("The features have the shape {shape}.", shape=np.shape(features)), _("Give ({n}, d).", n=rows)
         )
+    if features is not None and not _are_numbers(features, np.float32):
+        raise DatasetError(
+            _("Some of the features are no finite numbers."), _("Leave those columns out, or fill them.")
+        )
     if probabilities is not None and np.shape(probabilities) != (rows, classes):
         what = _("The probabilities have the shape {shape}.", shape=np.shape(probabilities))
         raise DatasetError(what, _("Give ({n}, {classes}).", n=rows, classes=classes))
+    if probabilities is not None and not (_are_numbers(probabilities, np.float64) and np.min(probabilities) >= 0):
+        raise DatasetError(
+            _("Some of the probabilities are negative, or no finite numbers."), _("Give those of a softmax.")
+        )
     if limit < 1:
         raise DatasetError(_("The limit is {limit}.", limit=limit), _("Give 1 or more."))
+
+
+def _are_numbers(values: Any, kind: type[np.floating[Any]]) -> bool:
+    try:
+        with np.errstate(over="ignore"):
+            return bool(np.isfinite(np.asarray(values, kind)).all())
+    except (TypeError, ValueError):
+        return False
 
 
 def _sample(rows: int, limit: int, seed: int) -> NDArray[np.int64]:
@@ -283,9 +300,24 @@ def _sample(rows: int, limit: int, seed: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
 
 
-def _learnable(labels: NDArray[np.int64], classes: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the classes with enough examples to learn from, and which rows have one of these."""
-    counts = np.bincount(labels[labels >= 0], minlength=classes)
+def _copies(parts: Sequence[Part], rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Return what is equal for those of the rows that are the same."""
+    chosen = compared(parts)
+    return together(chosen)[rows] if chosen else rows
+
+
+def _learnable(
+    labels: NDArray[np.int64], copies: NDArray[Any], classes: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the classes with enough different examples to learn from, and which rows have one of these.
+
+    Copies stay on one side: of a class with copies alone, a model would have seen nothing.
+    """
+    known = np.flatnonzero(labels >= 0)
+    _same, first = np.unique(
+        np.stack([labels[known], np.unique(copies[known], return_inverse=True)[1]]), axis=1, return_index=True
+    )
+    counts = np.bincount(labels[known[first]], minlength=classes)
     names = np.flatnonzero(counts >= label_errors.FEWEST)
     return names, np.isin(labels, names)
 

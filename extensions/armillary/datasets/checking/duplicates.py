@@ -19,6 +19,10 @@ _ = translator(__file__)
 #: Of several examples the one in the first of these splits stays: what is measured on must not change.
 _KEPT_FIRST = ("test", "validation", "train")
 _LISTED = 8
+
+#: A table in which at least so many rows look like others, so many on average and such a part of all, has columns that
+#: tell too little: copies come in twos and threes.
+_MANY, _EACH, _PART = 50, 5, 0.1
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -64,6 +68,10 @@ def duplicates(parts: Sequence[Part], marks: Marks) -> Iterator[Finding]:
         return
     exact = together(chosen)
     groups = same_groups(exact)
+    alike = [row for rows in groups for row in rows]
+    if not chosen[0].is_content and len(alike) >= max(_MANY, _EACH * len(groups), _PART * len(exact)):
+        yield _too_little_told(sorted(alike), len(exact))
+        return
     yield from (_finding(rows, marks, near=False) for rows in groups)
     yield from (_finding(rows, marks, near=True) for rows in near_groups(chosen, groups))
     if len(chosen) > 1:
@@ -117,6 +125,16 @@ def _finding(rows: Sequence[int], marks: Marks, *, near: bool) -> Finding:
         what += _(", with different classes: {classes}", classes=", ".join(classes))
     advice, suggestions = _suggested(rows, marks, len(classes) > 1)
     return Finding(kind, tuple(rows), 0.9 if near else 1.0, _("{what}.", what=what), advice, suggestions)
+
+
+def _too_little_told(rows: Sequence[int], total: int) -> Finding:
+    what = _(
+        "{n} of {total} rows look like another: the columns tell too little to say which are copies.",
+        n=len(rows),
+        total=total,
+    )
+    advice = _("Add a column that tells examples apart, if there is one.")
+    return Finding("duplicate", tuple(rows), 0.3, what, advice, ())
 
 
 def _suggested(rows: Sequence[int], marks: Marks, differ: bool) -> tuple[str, tuple[Suggestion, ...]]:

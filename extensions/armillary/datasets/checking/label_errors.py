@@ -27,7 +27,7 @@ MARGIN = 0.6
 _MANY = 5000
 
 
-def probabilities(features: Any, labels: NDArray[np.int64], copies: NDArray[np.uint64], seed: int) -> NDArray[Any]:
+def probabilities(features: Any, labels: NDArray[np.int64], copies: NDArray[Any], seed: int) -> NDArray[Any]:
     """Return the probability of each class ``(n, classes)`` by models that did not see the example.
 
     Parameters

@@ -29,6 +29,10 @@ _CODES = frozenset(
 )
 
 
+#: Languages that go by another code here, or that cannot be told from one another.
+_SAME = {"nb": "no", "nn": "no", "iw": "he", "in": "id"}
+
+
 @cache
 def _identifier() -> Any:
     try:
@@ -74,12 +78,27 @@ class Languages:
         if told is not None:
             self.found[row] = told
 
+    @property
+    def expected(self) -> str | None:
+        """The declared language as it is told apart here; None where none was declared or it is not."""
+        base = (self.declared or "").split("_")[0].split("-")[0].lower()
+        code = _SAME.get(base, base)
+        return code if code in _CODES else None
+
+    def notes(self) -> Iterator[str]:
+        """Yield that the declared language is none of those that are told apart."""
+        if self.declared and self.expected is None:
+            text = _("{column}: the language {code} is not known to the check, so texts in others were not looked for.")
+            yield text.format(column=self.column, code=self.declared)
+
     def findings(self) -> Iterator[Finding]:
         """Yield each text in a language that few others are in, or that was not declared; and the mix, if it is one."""
+        if self.declared and self.expected is None:
+            return
         counts = Counter(code for code, _sure in self.found.values())
         usual = {code for code, count in counts.items() if count >= _USUAL * len(self.found)}
-        if self.declared:
-            usual = {self.declared.split("_")[0].split("-")[0].lower()}
+        if self.expected:
+            usual = {self.expected}
         elif len(usual) > 1:
             yield self._mix(counts)
         expected = ", ".join(name(code) for code, _count in counts.most_common() if code in usual) or self.declared

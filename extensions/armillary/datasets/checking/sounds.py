@@ -42,10 +42,15 @@ class _Tracker:
         self._rest = np.empty(0, np.float32)
         self._peak, self._frames, self._rate, self._channels = 0.0, 0, 0, 0
         self._runs: dict[float, int] = {}
+        self._odd = 0
 
     def see(self, block: NDArray[np.float32], rate: int) -> None:
         """Look at the next frames ``(frames, channels)``."""
         self._rate, self._channels = rate, block.shape[1]
+        odd = ~np.isfinite(block)
+        if odd.any():
+            self._odd += int(odd.sum())
+            block = np.where(odd, 0, block)
         self._frames += len(block)
         peak = float(np.abs(block).max(initial=0))
         self._peak = max(self._peak, peak)
@@ -82,6 +87,8 @@ class _Tracker:
         )
 
     def _faults(self) -> Iterator[Fault]:
+        if self._odd:
+            yield Fault("broken", 1.0, _("{n} of its samples are no numbers.", n=f"{self._odd:,}"))
         if self._peak < _SILENT:
             loudest = _("silence") if self._peak == 0 else f"{20 * np.log10(self._peak):.0f} dB"
             yield Fault("blank", 1.0, _("There is nothing to hear (loudest: {level}).", level=loudest))

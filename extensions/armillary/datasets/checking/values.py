@@ -44,7 +44,7 @@ class ValuePart(Part):
             numbers = _as_numbers(values)
             empty = np.isnan(numbers) | ((numbers < 0) & isinstance(self._feature, ClassLabel))
             self._numbers[places] = np.where(empty, np.nan, numbers)[sampled]
-            bits = (numbers + 0.0).view(np.uint64)  # -0 and 0 are the same
+            bits = _bits(values, numbers)
         else:
             words = [None if word is None else str(word) for word in values.to_pylist()]
             empty = np.array([word is None or not word.strip() for word in words], bool)
@@ -139,9 +139,10 @@ class NumbersPart(Part):
 
     def _keep(self, place: int, value: Any) -> None:
         try:
-            numbers = np.asarray(value, np.float32).ravel()
+            numbers = np.array(value, np.float32).ravel()
         except (TypeError, ValueError):  # no numbers, or lists of several lengths
             return
+        numbers[~np.isfinite(numbers)] = np.nan
         if self._block is None and 0 < numbers.size <= _MOST_NUMBERS:
             self._block = np.full((len(self.scope.sample), numbers.size), np.nan, np.float32)
         if self._block is not None and numbers.size == self._block.shape[1]:
@@ -158,6 +159,14 @@ class NumbersPart(Part):
 def _is_number(feature: Value) -> bool:
     kind = feature.arrow_type
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+
+
+def _bits(values: pa.Array, numbers: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Return 64 bits that tell numbers apart: whole ones by themselves, for as floats long ones would be the same."""
+    if pa.types.is_integer(values.type):
+        whole = pc.cast(pc.fill_null(values, 0), pa.int64(), safe=False)
+        return whole.to_numpy(zero_copy_only=False).view(np.uint64)
+    return (numbers + 0.0).view(np.uint64)  # -0 and 0 are the same
 
 
 def _as_numbers(values: pa.Array) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ _ = translator(__file__)
 
 @dataclass(frozen=True)
 class Summary:
-    """What is changed, all told: a row that was changed and changed back does not count.
+    """What is changed, all told: a class that was changed and changed back does not count.
 
     Attributes
     ----------

@@ -31,7 +31,7 @@ def checked_rows(dataset: Dataset, rows: int | Iterable[int]) -> tuple[int, ...]
     DatasetError
         When one is none or there is no such row.
     """
-    given = [rows] if isinstance(rows, (int, np.integer)) else list(np.asarray(rows).ravel().tolist())  # type: ignore[list-item]
+    given = [rows] if isinstance(rows, (int, np.integer)) else np.asarray(_listed(rows)).ravel().tolist()
     for row in given:
         if isinstance(row, bool) or not isinstance(row, (int, np.integer)) or not 0 <= row < len(dataset):
             raise DatasetError(
@@ -39,6 +39,11 @@ def checked_rows(dataset: Dataset, rows: int | Iterable[int]) -> tuple[int, ...]
                 _("Rows are numbered from 0 to {last}.", last=len(dataset) - 1),
             )
     return tuple(int(row) for row in given)
+
+
+def _listed(rows: Any) -> Any:
+    """Return row numbers as NumPy takes them: it makes one object of a set."""
+    return rows if isinstance(rows, (np.ndarray, Sequence)) or not isinstance(rows, Iterable) else list(rows)
 
 
 def one_for_each(given: Any, rows: Sequence[int]) -> list[Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from armillary.datasets.splits import Assignment, given
 from armillary.datasets.verified_files import verified_file
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import InputSpec, table_spec
+from armillary.inputs.preparation import Preparation, RawField
 
 _ = translator(__file__)
 
@@ -220,7 +221,19 @@ def _input_spec(
     inputs = {name: feature for name, feature in features.items() if name != target}
     values, columns = stacked_columns(read_files(folder, shards, list(inputs)).to_pandas(), inputs)
     train = assignment.rows("train") if "train" in assignment.names else np.arange(len(values))
-    return table_spec(values[train], columns)
+    preparation = _with_fields(spec.preparation, dataset, inputs)
+    return replace(table_spec(values[train], columns), preparation=preparation)
+
+
+def _with_fields(
+    preparation: Preparation | None, dataset: Dataset, inputs: Mapping[str, Feature]
+) -> Preparation | None:
+    """Return the steps that travel with a model of the table, which is asked for added columns, too."""
+    if preparation is None:
+        return None
+    new = {name: feature for name, feature in inputs.items() if name not in dataset.features}
+    fields = (RawField(name, getattr(feature, "names", ())) for name, feature in new.items())
+    return replace(preparation, fields=(*preparation.fields, *fields))
 
 
 def _write(

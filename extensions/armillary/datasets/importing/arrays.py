@@ -111,7 +111,7 @@ def _as_array(X: ArrayLike) -> NDArray[Any]:  # noqa: N803 (scikit-learn's name 
 
 
 def _check_shapes(array: NDArray[Any], labels: NDArray[Any]) -> None:
-    if array.ndim not in (2, 3, 4) or len(array) == 0:
+    if array.ndim not in (2, 3, 4) or array.size == 0:
         raise DatasetError(
             _("X has shape {shape}.", shape=array.shape),
             _("Give images (n, height, width[, channels]) or a table (n, features), with at least one example."),

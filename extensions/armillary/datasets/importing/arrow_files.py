@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -14,6 +15,7 @@ from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import Feature, features_of_schema
 from armillary.datasets.importing.downloads import local_copy
 from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
+from armillary.datasets.importing.rejects import BadExampleError, first_of
 from armillary.datasets.shards import ROW_GROUP
 from armillary.errors import DatasetError
 
@@ -21,6 +23,7 @@ _ = translator(__file__)
 
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
 ARROW_SUFFIXES = frozenset({".arrow", ".feather", ".ipc"})
+_KNOWN = PARQUET_SUFFIXES | ARROW_SUFFIXES
 
 
 def import_arrow(path: str | Path, name: str, *, target: str | None = None, **options: Unpack[SaveOptions]) -> Dataset:
@@ -32,7 +35,8 @@ def import_arrow(path: str | Path, name: str, *, target: str | None = None, **op
     Parameters
     ----------
     path
-        A file, or a folder of such files of one schema, which are read in the order of their names; or its URL.
+        A file, or a folder of such files of one schema, which are read in the order of their names; or its URL. Folders
+        within are left out, and reported.
     name
         The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
     target
@@ -55,7 +59,8 @@ def import_arrow(path: str | Path, name: str, *, target: str | None = None, **op
             what = _("{file} has other columns than {first}.", file=other.name, first=files[0].name)
             raise DatasetError(what, _("Import it by itself."))
         rows = (row for file in files for row in _rows(file, features))
-        return save_rows(rows, features, name, target, {"step": "import_arrow"}, **options)
+        ignored = first_of(_within(local.path)) if local.path.is_dir() else []
+        return save_rows(rows, features, name, target, {"step": "import_arrow"}, ignored=ignored, **options)
 
 
 def first_examples(path: Path, number: int) -> tuple[dict[str, Feature], list[dict[str, Any]]]:
@@ -72,18 +77,34 @@ def first_examples(path: Path, number: int) -> tuple[dict[str, Feature], list[di
 
 
 def _files(path: Path) -> list[Path]:
-    known = PARQUET_SUFFIXES | ARROW_SUFFIXES
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in known) if path.is_dir() else [path]
-    if not files or files[0].suffix.lower() not in known:
+    files = sorted(file for file in path.iterdir() if _is_known(file)) if path.is_dir() else [path]
+    if not files or files[0].suffix.lower() not in _KNOWN:
         raise DatasetError(
             _("{place} is no Parquet or Arrow file, nor a folder of them.", place=path.name), _("Check the path.")
         )
     return files
 
 
+def _is_known(file: Path) -> bool:
+    return file.suffix.lower() in _KNOWN and not file.name.startswith(".")
+
+
+def _within(folder: Path) -> list[dict[str, str]]:
+    """Return the files of folders in a folder, such as those of partitions, whose columns stand in their names."""
+    files = sorted(file for file in folder.rglob("*") if _is_known(file) and file.parent != folder)
+    reason = _("lies in a folder within")
+    return [{"file": file.relative_to(folder).as_posix(), "reason": reason} for file in files]
+
+
 def _features(file: Path) -> dict[str, Feature]:
+    schema = next(_batches(file, schema_alone=True)).schema
+    repeated = next((name for name in schema.names if schema.names.count(name) > 1), None)
+    if repeated is not None:
+        raise DatasetError(
+            _("Two columns are called {name!r}.", name=repeated), _("Give each column one name of its own.")
+        )
     try:
-        return features_of_schema(next(_batches(file, schema_alone=True)).schema)
+        return features_of_schema(schema)
     except ValueError as error:
         raise _unreadable(file, error) from error
 
@@ -91,13 +112,30 @@ def _features(file: Path) -> dict[str, Feature]:
 def _rows(file: Path, features: Mapping[str, Feature]) -> Iterator[Row]:
     number = 0
     for batch in _batches(file):
-        for example in batch.to_pylist():
+        for read in _readers(batch):
             number += 1
-            yield Row(_("{file}, row {row}", file=file.name, row=number), _reader(example))
+            yield Row(_("{file}, row {row}", file=file.name, row=number), read)
 
 
-def _reader(example: dict[str, Any]) -> Any:
-    return lambda: example
+def _readers(batch: pa.RecordBatch) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Yield what gives each row; where a text is no UTF-8, which Arrow does not look for, each is read by itself."""
+    try:
+        examples = batch.to_pylist()
+    except UnicodeDecodeError:
+        yield from (partial(_read_alone, batch, row) for row in range(len(batch)))
+    else:
+        yield from (partial(dict, example) for example in examples)
+
+
+def _read_alone(batch: pa.RecordBatch, row: int) -> dict[str, Any]:
+    values = {}
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        try:
+            values[name] = column[row].as_py()
+        except UnicodeDecodeError as error:
+            reason = _("{column!r}: it is not encoded in {encoding}", column=name, encoding="UTF-8")
+            raise BadExampleError(reason) from error
+    return values
 
 
 def _batches(file: Path, schema_alone: bool = False) -> Iterator[pa.RecordBatch]:

@@ -1,6 +1,7 @@
 """Import of images with boxes around their objects: Pascal VOC, COCO and YOLO.
 
-All of them become ``(x, y, width, height)`` in pixels from the upper left corner, cut at the edges of the picture.
+All of them become ``(x, y, width, height)`` in pixels from the upper left corner, cut at the edges of the picture,
+which is taken upright, as it is shown and read.
 Corners in VOC files are taken as they stand: the tools of today write them so, though VOC itself counted from 1.
 """
 
@@ -8,9 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import repeat
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Unpack
 from xml.etree.ElementTree import Element, ParseError
@@ -22,10 +24,12 @@ from defusedxml.ElementTree import fromstring
 
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import Boxes, Feature, Image
+from armillary.datasets.importing.annotated_images import AnnotatedImages
 from armillary.datasets.importing.downloads import local_copy
 from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
-from armillary.datasets.importing.rejects import BadExampleError
+from armillary.datasets.importing.rejects import BadExampleError, first_of
 from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
+from armillary.datasets.importing.split_folders import FOLDERS, splits_of
 from armillary.errors import DatasetError
 from armillary.inputs import pictures
 
@@ -36,12 +40,22 @@ Layout = Literal["voc", "coco", "yolo"]
 
 @dataclass
 class BoxedPicture:
-    """A picture and its boxes; ``fault`` says why they cannot be used."""
+    """A picture and its boxes; ``fault`` says why they cannot be used, ``called`` what an annotation calls it."""
 
     path: str
     boxes: list[tuple[str, tuple[float, float, float, float]]] = field(default_factory=list)
     relative: bool = False
     fault: str = ""
+    called: str = ""
+
+
+@dataclass
+class Annotations:
+    """What the annotations of a layout say: pictures, the names of the classes, and what was left out and why."""
+
+    pictures: list[BoxedPicture] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    left_out: list[dict[str, str]] = field(default_factory=list)
 
 
 def import_boxes(path: str | Path, name: str, layout: Layout | None = None, **options: Unpack[SaveOptions]) -> Dataset:
@@ -60,6 +74,11 @@ def import_boxes(path: str | Path, name: str, layout: Layout | None = None, **op
     options
         See `SaveOptions`.
 
+    Notes
+    -----
+    Images that all lie in folders named ``train``, ``validation`` (or ``val``) and ``test`` keep that division, unless
+    ``split`` is given.
+
     Returns
     -------
     Dataset
@@ -75,30 +94,33 @@ def import_boxes(path: str | Path, name: str, layout: Layout | None = None, **op
         chosen = layout or _layout_of(source, local.path.name)
         if chosen not in _READERS:
             raise DatasetError(_("The layout is {layout!r}.", layout=chosen), _('Use "voc", "coco" or "yolo".'))
-        found, names = read_annotations(source, chosen)
-        if not found:
+        images = AnnotatedImages(source)
+        found = read_annotations(source, chosen, images)
+        if not found.pictures:
             raise DatasetError(
                 _("{place} has no annotations in the layout {layout}.", place=local.path.name, layout=chosen),
                 _('Name the layout: "voc", "coco" or "yolo".'),
             )
-        features: dict[str, Feature] = {"image": Image(), "objects": Boxes(tuple(names))}
+        features: dict[str, Feature] = {"image": Image(), "objects": Boxes(tuple(found.names))}
+        of_folder = None if "split" in options else splits_of([picture.path for picture in found.pictures])
         rows = [
-            Row(picture.path, partial(boxed_example, source, picture), partial(source.read, picture.path))
-            for picture in found
+            Row(picture.path, partial(boxed_example, source, picture), partial(source.read, picture.path), split)
+            for picture, split in zip(found.pictures, of_folder or repeat(None), strict=False)
         ]
-        step = {"step": "import_boxes", "layout": chosen}
-        return save_rows(rows, features, name, None, step, total=len(rows), ignored=source.ignored(), **options)
+        ignored = [*source.ignored(), *first_of(found.left_out), *first_of(_without_annotation(images, found))]
+        step = {"step": "import_boxes", "layout": chosen, **(FOLDERS if of_folder else {})}
+        return save_rows(rows, features, name, None, step, total=len(rows), ignored=ignored, **options)
 
 
-def read_annotations(source: FileSource, layout: Layout) -> tuple[list[BoxedPicture], list[str]]:
-    """Return the pictures with what is annotated of each, and the names of all classes.
+def _without_annotation(images: AnnotatedImages, found: Annotations) -> list[dict[str, str]]:
+    known = {picture.path for picture in found.pictures}
+    reason = _("no annotation is about it")
+    return [{"file": path, "reason": reason} for path in images.paths if path not in known]
 
-    Raises
-    ------
-    DatasetError
-        When a file that is about all of them cannot be used.
-    """
-    return _READERS[layout](source)
+
+def read_annotations(source: FileSource, layout: Layout, images: AnnotatedImages | None = None) -> Annotations:
+    """Return what is annotated; raises DatasetError when a file that is about all images cannot be used."""
+    return _READERS[layout](source, images or AnnotatedImages(source))
 
 
 def _layout_of(source: FileSource, place: str) -> Layout:
@@ -118,7 +140,7 @@ def boxed_example(source: FileSource, picture: BoxedPicture) -> dict[str, Any]:
         raise BadExampleError(picture.fault)
     try:
         data = source.read(picture.path)
-        width, height = pictures.decode(data).size
+        width, height = pictures.upright(pictures.decode(data)).size
     except (BadFileError, pictures.BadPictureError) as error:
         raise BadExampleError(str(error)) from error
     scale = (width, height) if picture.relative else (1, 1)
@@ -140,37 +162,41 @@ def _within(
     return left, top, right - left, bottom - top
 
 
-def _images(source: FileSource) -> list[str]:
-    return [path for path in source.paths() if PurePosixPath(path).suffix.lower() in pictures.SUFFIXES]
-
-
 # Pascal VOC -------------------------------------------------------------------------------------------------
 
 
-def _read_voc(source: FileSource) -> tuple[list[BoxedPicture], list[str]]:
-    images = _images(source)
-    by_name = {PurePosixPath(path).stem: path for path in reversed(images)}
-    by_name |= {PurePosixPath(path).name: path for path in images}
+def _read_voc(source: FileSource, images: AnnotatedImages) -> Annotations:
     annotations = [path for path in source.paths() if path.lower().endswith(".xml")]
-    found = [_voc_picture(source, path, by_name) for path in annotations]
-    return found, _names(found)
+    found = [_voc_picture(source, path, images) for path in annotations]
+    first: dict[str, str] = {}
+    for path, picture in zip(annotations, found, strict=True):
+        other = first.setdefault(picture.path, path)
+        if other != path:
+            picture.fault = picture.fault or _("{file} is about the same image as {other}", file=path, other=other)
+    return Annotations(found, sorted({name for picture in found for name, _box in picture.boxes}))
 
 
-def _voc_picture(source: FileSource, path: str, by_name: Mapping[str, str]) -> BoxedPicture:
+def _voc_picture(source: FileSource, path: str, images: AnnotatedImages) -> BoxedPicture:
     try:
         root = fromstring(source.read(path))
-        named = PurePosixPath((root.findtext("filename") or path).replace("\\", "/"))
-        image = by_name.get(named.name) or by_name.get(PurePosixPath(path).stem) or by_name.get(named.stem)
+        named = (root.findtext("filename") or path).replace("\\", "/")
+        stem = PurePosixPath(path).stem
+        image = images.find(named, path) or images.find(stem, path) or images.find(PurePosixPath(named).stem, path)
         if image is None:
             return BoxedPicture(path, fault=_("there is no image for it"))
         return BoxedPicture(image, [_voc_box(element) for element in root.iter("object")])
-    except (ParseError, DefusedXmlException, BadFileError, ValueError, TypeError) as error:
+    except BadExampleError as error:
+        return BoxedPicture(path, fault=str(error))
+    except (ParseError, DefusedXmlException, BadFileError, ValueError, TypeError, LookupError) as error:
         return BoxedPicture(path, fault=_("it is no Pascal VOC annotation ({error})", error=error))
 
 
 def _voc_box(element: Element) -> tuple[str, tuple[float, float, float, float]]:
+    name = (element.findtext("name") or "").strip()
+    if not name:
+        raise BadExampleError(_("an object has no name"))
     left, top, right, bottom = (float(element.findtext(f"bndbox/{side}") or "nan") for side in _VOC_SIDES)
-    return str(element.findtext("name")).strip(), (left, top, right - left, bottom - top)
+    return name, (left, top, right - left, bottom - top)
 
 
 _VOC_SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -178,72 +204,100 @@ _VOC_SIDES = ("xmin", "ymin", "xmax", "ymax")
 # COCO -------------------------------------------------------------------------------------------------------
 
 
-def _read_coco(source: FileSource) -> tuple[list[BoxedPicture], list[str]]:
-    found: dict[str, BoxedPicture] = {}
-    names: list[str] = []
-    images = {PurePosixPath(path).name: path for path in _images(source)} | {path: path for path in _images(source)}
+def _read_coco(source: FileSource, images: AnnotatedImages) -> Annotations:
+    by_path: dict[str, BoxedPicture] = {}
+    found = Annotations()
     for path in (path for path in source.paths() if path.lower().endswith(".json")):
         try:
             described = json.loads(source.read(path))
-            names += [name for name in _coco_names(described).values() if name not in names]
-            _add_coco(described, images, found)
-        except (BadFileError, ValueError, KeyError, TypeError, AttributeError) as error:
+            names = _coco_names(described)
+            found.names += [name for name in dict.fromkeys(names.values()) if name not in found.names]
+            by_id = {
+                image["id"]: _coco_picture(image["file_name"], path, images, by_path) for image in described["images"]
+            }
+            strays = [each for each in described["annotations"] if not _add_coco_box(each, names, by_id)]
+            if strays and len(strays) == len(described["annotations"]):
+                raise ValueError(f"image_id {strays[0].get('image_id')!r}")
+        except (BadFileError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise DatasetError(
                 _("{file} is no COCO annotation ({error!r}).", file=path, error=error),
                 _("It needs images, annotations and categories."),
             ) from error
-    return list(found.values()), names
+        if strays:
+            reason = _("{n} annotations are of images that it does not list", n=len(strays))
+            found.left_out.append({"file": path, "reason": reason})
+    found.pictures = list(by_path.values())
+    return found
 
 
 def _coco_names(described: Mapping[str, Any]) -> dict[int, str]:
-    return {category["id"]: str(category["name"]) for category in described["categories"]}
+    return {category["id"]: _name(category["name"]) for category in described["categories"]}
 
 
-def _add_coco(described: Mapping[str, Any], images: Mapping[str, str], found: dict[str, BoxedPicture]) -> None:
-    names = _coco_names(described)
-    by_id: dict[Any, BoxedPicture] = {}
-    for image in described["images"]:
-        file = image["file_name"]
-        path = images.get(file) or images.get(PurePosixPath(file).name)
-        missing = "" if path else _("there is no such image")
-        by_id[image["id"]] = found.setdefault(path or file, BoxedPicture(path or file, fault=missing))
-    for annotation in described["annotations"]:
-        picture = by_id.get(annotation["image_id"])
-        if picture is None:
-            continue  # of an image that this file does not list
-        category, box = annotation["category_id"], annotation["bbox"]
-        if category not in names or len(box) != 4:
-            picture.fault = picture.fault or _("annotation {id} has no box or category", id=annotation.get("id"))
-            continue
-        picture.boxes.append((names[category], tuple(map(float, box))))  # type: ignore[arg-type]
+def _coco_picture(
+    called: str, annotation: str, images: AnnotatedImages, by_path: dict[str, BoxedPicture]
+) -> BoxedPicture:
+    """Return the picture that an annotation file names, which several of these files may do."""
+    try:
+        path = images.find(called, annotation)
+        fault = "" if path else _("there is no such image")
+    except BadExampleError as error:
+        path, fault = None, str(error)
+    picture = by_path.setdefault(path or called, BoxedPicture(path or called, fault=fault, called=called))
+    if picture.called != called:
+        both = _("{one} and {other} are both taken for it", one=picture.called, other=called)
+        picture.fault = picture.fault or both
+    return picture
+
+
+def _add_coco_box(annotation: Mapping[str, Any], names: Mapping[int, str], by_id: Mapping[Any, BoxedPicture]) -> bool:
+    """Add a box to its picture; return False where that is not listed."""
+    picture = by_id.get(annotation["image_id"])
+    if picture is None:
+        return False
+    try:
+        x, y, width, height = map(float, annotation["bbox"])
+        picture.boxes.append((names[annotation["category_id"]], (x, y, width, height)))
+    except (KeyError, TypeError, ValueError):
+        what = _("annotation {id} has no box or category", id=annotation.get("id"))
+        picture.fault = picture.fault or what
+    return True
 
 
 # YOLO -------------------------------------------------------------------------------------------------------
 
 
-def _read_yolo(source: FileSource) -> tuple[list[BoxedPicture], list[str]]:
+def _read_yolo(source: FileSource, images: AnnotatedImages) -> Annotations:
     names = _yolo_names(source)
-    paths = set(source.paths())
-    found = []
-    for image in _images(source):
+    texts = {path for path in source.paths() if path.endswith(".txt")}
+    found = Annotations(names=list(dict.fromkeys(names.values())))
+    used = set()
+    for image in images.paths:
         beside = str(PurePosixPath(image).with_suffix(".txt"))
         folded = "/".join("labels" if part == "images" else part for part in beside.split("/"))
-        annotation = next((path for path in (beside, folded) if path in paths), None)
-        found.append(_yolo_picture(source, image, annotation, names))
-    return found, names
+        annotation = next((path for path in (beside, folded) if path in texts), None)
+        used.add(annotation)
+        found.pictures.append(_yolo_picture(source, image, annotation, names))
+    lost = sorted(path for path in texts - used if PurePosixPath(path).name not in _CLASSES)
+    found.left_out = [{"file": path, "reason": _("there is no image for it")} for path in lost]
+    return found
 
 
-def _yolo_names(source: FileSource) -> list[str]:
+def _yolo_names(source: FileSource) -> dict[int, str]:
+    """Return the name of each class by its number, which a YAML file need not begin with 0."""
     for path in source.paths():
         file = PurePosixPath(path)
         try:
-            if file.name in ("classes.txt", "obj.names"):
-                return source.read(path).decode("utf-8-sig").rstrip().splitlines()
+            if file.name in _CLASSES:
+                lines = source.read(path).decode("utf-8-sig").rstrip().splitlines()
+                return dict(enumerate(map(_name, map(str.strip, lines))))
             if file.suffix in (".yaml", ".yml"):
-                names = yaml.safe_load(source.read(path))["names"]
-                listed = [names[key] for key in sorted(names)] if isinstance(names, dict) else names
-                return [_name(name) for name in listed]
-        except (BadFileError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+                described = yaml.safe_load(source.read(path))
+                if isinstance(described, dict) and "names" in described:
+                    names = described["names"]
+                    numbered = names.items() if isinstance(names, dict) else enumerate(names)
+                    return {int(number): _name(name) for number, name in sorted(numbered)}
+        except (BadFileError, ValueError, yaml.YAMLError, TypeError, RecursionError) as error:
             what = _("{file} does not name the classes ({error!r}).", file=path, error=error)
             raise DatasetError(what, _("Write one name a line into classes.txt.")) from error
     raise DatasetError(
@@ -255,39 +309,37 @@ def _yolo_names(source: FileSource) -> list[str]:
 def _name(name: Any) -> str:
     if not isinstance(name, (str, int, float)):  # what a YAML file repeats by reference may be endless as text
         raise TypeError(type(name).__name__)
+    if not str(name).strip():
+        raise ValueError(name)
     return str(name)
 
 
-def _yolo_picture(source: FileSource, image: str, annotation: str | None, names: list[str]) -> BoxedPicture:
+def _yolo_picture(source: FileSource, image: str, annotation: str | None, names: Mapping[int, str]) -> BoxedPicture:
     picture = BoxedPicture(image, relative=True)
     if annotation is None:
         return picture  # YOLO's way to say that there is nothing in it
     try:
-        lines = source.read(annotation).decode().splitlines()
+        lines = source.read(annotation).decode("utf-8-sig").splitlines()
     except (BadFileError, UnicodeDecodeError) as error:
         picture.fault = _("{file} cannot be read: {error}", file=annotation, error=error)
         return picture
     for number, line in enumerate(lines, 1):
         try:
             picture.boxes += [_yolo_box(line, names)] if line.strip() else []
-        except (ValueError, IndexError) as error:
+        except (ValueError, KeyError) as error:
             picture.fault = _("{file}, line {line}: it is no box ({error})", file=annotation, line=number, error=error)
+            break
     return picture
 
 
-def _yolo_box(line: str, names: list[str]) -> tuple[str, tuple[float, float, float, float]]:
+def _yolo_box(line: str, names: Mapping[int, str]) -> tuple[str, tuple[float, float, float, float]]:
     category, x, y, width, height = line.split()
-    if int(category) < 0:
-        raise ValueError(category)
     centre_x, centre_y, wide, high = float(x), float(y), float(width), float(height)
     return names[int(category)], (centre_x - wide / 2, centre_y - high / 2, wide, high)
 
 
-def _names(found: Iterable[BoxedPicture]) -> list[str]:
-    return sorted({name for picture in found for name, _box in picture.boxes})
-
-
-_READERS: dict[str, Callable[[FileSource], tuple[list[BoxedPicture], list[str]]]] = {
+_CLASSES = ("classes.txt", "obj.names")
+_READERS: dict[str, Callable[[FileSource, AnnotatedImages], Annotations]] = {
     "voc": _read_voc,
     "coco": _read_coco,
     "yolo": _read_yolo,

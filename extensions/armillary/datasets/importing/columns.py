@@ -57,8 +57,11 @@ def typed_columns(
         raise DatasetError(
             _("Two columns are called {name!r}.", name=repeated), _("Give each column one name of its own.")
         )
+    frame = frame.reset_index(drop=True)  # rows are told apart by their number, whatever index they came with
     places = frame.pop(PLACE) if PLACE in frame else _numbered(frame)
     parsed = {name: frame[name] if name in (*text, *declared) else _parsed(frame[name]) for name in frame.columns}
+    if target is not None and target in parsed and _is_padded(frame[target]):
+        parsed[target] = frame[target]
     frame = _without_bad_rows(frame, parsed, places, rejects, target)
     features: dict[str, Feature] = {}
     stored: dict[str, pd.Series] = {}
@@ -69,7 +72,7 @@ def typed_columns(
         elif name in text:
             features[name], stored[name] = Value("string"), kept.astype("string")
         else:
-            features[name], stored[name] = _typed(kept)
+            features[name], stored[name] = _typed(name, kept)
     return features, pd.DataFrame(stored).reset_index(drop=True)
 
 
@@ -101,6 +104,11 @@ def _parsed(column: pd.Series) -> pd.Series:
     return column
 
 
+def _is_padded(column: pd.Series) -> bool:
+    """Tell whether some of a column's numbers begin with zeros: as names of classes they are to keep them."""
+    return pd.api.types.is_string_dtype(column.dtype) and bool(column.str.match(r"[+-]?0\d").any())
+
+
 def _without_bad_rows(
     frame: pd.DataFrame, parsed: dict[str, pd.Series], places: pd.Series, rejects: Rejects, target: str | None
 ) -> pd.DataFrame:
@@ -125,18 +133,20 @@ def _raw(frame: pd.DataFrame, row: Any) -> bytes:
     return json.dumps({**values, **missing}, ensure_ascii=False, default=str).encode()
 
 
-def _typed(column: pd.Series) -> tuple[Feature, pd.Series]:
+def _typed(name: str, column: pd.Series) -> tuple[Feature, pd.Series]:
     kinds = pd.api.types
     if kinds.is_bool_dtype(column.dtype):
         return Value("bool"), column.astype("boolean")
-    if kinds.is_integer_dtype(column.dtype) and not column.max() > np.iinfo(np.int64).max:
+    if kinds.is_integer_dtype(column.dtype) and not (column.dropna() > np.iinfo(np.int64).max).any():
         return Value("int64"), column.astype("Int64")
     if kinds.is_numeric_dtype(column.dtype):
         return Value("float64"), column.astype("float64").replace([np.inf, -np.inf], np.nan)
-    if kinds.is_datetime64_any_dtype(column.dtype):
-        return feature_of_arrow_type(pa.array(column, from_pandas=True).type), column
-    if _holds_lists(column):
-        return feature_of_arrow_type(pa.array(column, from_pandas=True).type), column
+    if kinds.is_datetime64_any_dtype(column.dtype) or _holds_lists(column):
+        try:
+            return feature_of_arrow_type(pa.array(column, from_pandas=True).type), column
+        except (pa.ArrowException, ValueError) as error:
+            what = _("The values of column {name!r} are not all of one kind: {error}.", name=name, error=error)
+            raise DatasetError(what, _("Give them one form, or leave the column out.")) from error
     return _category_or_text(column)
 
 

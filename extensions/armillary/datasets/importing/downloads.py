@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import httpx
 from armillary_kernels.texts import translator
 
-from armillary.datasets.importing.sources import MAX_MEMBERS
+from armillary.datasets.importing.archive_check import MAX_MEMBERS
 from armillary.datasets.places import place_of
 from armillary.errors import DatasetError
 
@@ -29,7 +29,7 @@ _ = translator(__file__)
 MAX_DOWNLOAD_BYTES = 64 * 2**30
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _BLOCK = 2**20
-_LONGEST_NAME = 200
+_LONGEST_NAME = 200  # bytes
 #: Seconds without an answer or a byte.
 _CONNECT, _READ = 15.0, 60.0
 
@@ -74,8 +74,11 @@ def local_copy(
         yield Local(address, address.source)
         return
     text = str(address)
-    if text.startswith("file://") or not (isinstance(address, str) and _URL.match(text)):
-        path = Path(text.removeprefix("file://")).expanduser()
+    if not (isinstance(address, str) and _URL.match(text)):
+        yield Local(Path(text).expanduser(), str(Path(text).expanduser()))
+        return
+    if text.lower().startswith("file://"):
+        path = Path(unquote(text[len("file://") :].removeprefix("localhost"))).expanduser()
         yield Local(path, str(path))
         return
     with tempfile.TemporaryDirectory(prefix="armillary-download-", ignore_cleanup_errors=True) as folder:
@@ -119,12 +122,16 @@ class _Counter:
 
     def write(self, blocks: Iterable[bytes], path: Path) -> None:
         """Write the blocks of a file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
+        with _stored(self.url):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("xb")
+        with file:
             for block in blocks:
                 self._done += len(block)
                 self._check(self._done)
-                _write(file, block, self.url)
+                with _stored(self.url):
+                    file.write(block)
+                    file.flush()
                 if self._progress:
                     self._progress(self._done, self._total)
 
@@ -134,10 +141,11 @@ class _Counter:
             raise DatasetError(what, _("Raise max_download_bytes if it is meant to be this large."))
 
 
-def _write(file: Any, block: bytes, url: str) -> None:
+@contextmanager
+def _stored(url: str) -> Iterator[None]:
+    """Say in words why a download cannot be written."""
     try:
-        file.write(block)
-        file.flush()
+        yield
     except OSError as error:
         folder, reason = tempfile.gettempdir(), error.strerror
         what = _("{url} cannot be stored in {folder}: {reason}.", url=url, folder=folder, reason=reason)
@@ -191,15 +199,15 @@ def _file_name(response: httpx.Response) -> str:
 
 def _last_part(path: str) -> str:
     name = path.replace("\\", "/").rstrip("/").rpartition("/")[2].replace("\0", "")
-    return "" if name in (".", "..") else name[-_LONGEST_NAME:]
+    return "" if name in (".", "..") else name.encode("utf-8", "replace")[-_LONGEST_NAME:].decode("utf-8", "ignore")
 
 
 # Other stores -----------------------------------------------------------------------------------------------
 
 
 def _from_store(url: str, folder: Path, counter: _Counter) -> Path:
-    remote: Any = place_of(url)
     try:
+        remote: Any = place_of(url)
         files, path = _listed(remote, folder)
         if not files:
             raise DatasetError(_("There is nothing at {url}.", url=counter.url), _("Check the address."))
@@ -208,11 +216,21 @@ def _from_store(url: str, folder: Path, counter: _Counter) -> Path:
             with remote.fs.open(source, "rb") as opened:
                 counter.write(iter(lambda opened=opened: opened.read(_BLOCK), b""), destination)  # type: ignore[misc]
         return path
-    except DatasetError:
-        raise
+    except DatasetError as error:
+        raise DatasetError(_without_secrets(error.what, url), error.remedy) from None
     except Exception as error:  # each store's library raises its own kinds
-        what = _("{url} cannot be fetched: {reason}.", url=counter.url, reason=str(error) or type(error).__name__)
-        raise DatasetError(what, _("Check the address, the connection and your credentials for it.")) from error
+        said = str(error) or type(error).__name__
+        reason = _without_secrets(said, url)
+        what = _("{url} cannot be fetched: {reason}.", url=counter.url, reason=reason)
+        remedy = _("Check the address, the connection and your credentials for it.")
+        raise DatasetError(what, remedy) from (error if reason == said else None)
+
+
+def _without_secrets(text: str, url: str) -> str:
+    """Return what a library says of a URL without what may be secret in it."""
+    text = text.replace(url, shown(url))
+    user = url.partition("://")[2].rpartition("@")[0]
+    return text.replace(user, "***") if user else text
 
 
 def _listed(remote: Any, folder: Path) -> tuple[list[tuple[str, Path, int]], Path]:

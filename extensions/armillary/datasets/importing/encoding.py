@@ -44,7 +44,9 @@ def encode_example(features: Mapping[str, Feature], example: Mapping[str, Any], 
     BadExampleError
         When a value does not fit its feature, or there is a column that no feature names.
     """
-    unknown = sorted(set(example) - set(features))
+    if not isinstance(example, Mapping):
+        raise BadExampleError(_("{value} has no named parts", value=_shown(example)))
+    unknown = sorted(set(example) - set(features), key=str)
     if unknown:
         raise BadExampleError(_("unknown column {name!r}", name=unknown[0]))
     stored = {}
@@ -72,7 +74,7 @@ def encode(feature: Feature, value: Any, keep: Keep) -> Any:
     if value is None:
         return None
     if isinstance(feature, Value):
-        return _plain(feature, value)
+        return encode_value(feature, value)
     if isinstance(feature, ClassLabel):
         return _class_index(feature.names, value)
     if isinstance(feature, (Image, Audio, Video)):
@@ -86,10 +88,19 @@ def encode(feature: Feature, value: Any, keep: Keep) -> Any:
     return _translation(feature, value) if isinstance(feature, Translation) else _array(feature, value)
 
 
-def _plain(feature: Value, value: Any) -> Any:
+def encode_value(feature: Value, value: Any) -> Any:
+    """Return the stored form of one number, text or time.
+
+    Raises
+    ------
+    BadExampleError
+        When its column cannot hold it.
+    """
     if isinstance(value, np.generic):
         value = value.item()
     try:
+        if isinstance(value, float) and feature.dtype.startswith(("int", "uint")) and not value.is_integer():
+            raise ValueError(value)  # Arrow would cut it off
         pa.scalar(value, feature.arrow_type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise BadExampleError(_("{value} is no {dtype}", value=_shown(value), dtype=feature.dtype)) from error
@@ -141,8 +152,6 @@ def _sequence(feature: Sequence, value: Any, keep: Keep) -> list[Any]:
 
 
 def _struct(feature: Struct, value: Any, keep: Keep) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise BadExampleError(_("{value} has no named parts", value=_shown(value)))
     return encode_example(dict(feature.parts), value, keep)
 
 
@@ -161,14 +170,17 @@ def _boxes(feature: Boxes, value: Any, keep: Keep) -> dict[str, Any]:
 def _translation(feature: Translation, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise BadExampleError(_("{value} is no text for each language", value=_shown(value)))
-    if feature.variable and set(value) == {"language", "translation"}:
-        pairs = list(zip(value["language"], value["translation"], strict=True))
-    else:
-        pairs = [(language, text) for language, texts in value.items() for text in _texts(texts)]
-    unknown = sorted({language for language, _text in pairs} - set(feature.languages))
+    try:
+        if feature.variable and set(value) == {"language", "translation"}:
+            pairs = list(zip(value["language"], value["translation"], strict=True))
+        else:
+            pairs = [(language, text) for language, texts in value.items() for text in _texts(texts)]
+    except (TypeError, ValueError) as error:
+        raise BadExampleError(_("{value} is no text for each language", value=_shown(value))) from error
+    unknown = sorted({language for language, _text in pairs} - set(feature.languages), key=str)
     if unknown:
         raise BadExampleError(_("unknown language {code!r}", code=unknown[0]))
-    pairs = [(language, _plain(Value("string"), text)) for language, text in pairs]
+    pairs = [(language, encode_value(Value("string"), text)) for language, text in pairs]
     if feature.variable:
         pairs.sort()
         return {"language": [language for language, _text in pairs], "translation": [text for _lang, text in pairs]}
@@ -184,8 +196,11 @@ def _texts(texts: Any) -> list[Any]:
 
 def _array(feature: Array, value: Any) -> Any:
     try:
+        given = np.asarray(value)
+        if given.dtype.kind == "f" and np.dtype(feature.dtype).kind in "iu" and not (given == np.round(given)).all():
+            raise ValueError("not whole")
         array = np.asarray(value, dtype=feature.dtype)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise BadExampleError(_("{value} is no array of {dtype}", value=_shown(value), dtype=feature.dtype)) from error
     fits = array.ndim == len(feature.shape) and all(
         wanted in (None, size) for wanted, size in zip(feature.shape, array.shape, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypedDict, Unpack
 
@@ -88,7 +89,7 @@ class Row:
     read
         Returns its values by column; raises BadExampleError.
     raw
-        Returns what is set aside when it cannot be used.
+        Returns what is set aside when it cannot be used; its values as text unless given.
     split
         The split that the source gives it.
     """
@@ -166,7 +167,7 @@ def save_rows(
         features=form,
         target=target,
         place=lambda folder: writer.place(folder, rows, split, seed, options.get("progress"), total, list(ignored)),
-        recipe=({**step, "target": target, "split": dict(split) if split else None, "seed": seed},),
+        recipe=({"target": target, "split": dict(split) if split else None, "seed": seed, **step},),
         source=source,
         licence=options.get("licence", ""),
     )
@@ -182,6 +183,11 @@ def _check_target(features: Mapping[str, Feature], target: str | None) -> None:
             _("The target {target!r} is no column with classes; these are: {listed}.", target=target, listed=listed),
             _("Name one of these, or none."),
         )
+
+
+def _as_text(row: Row) -> bytes:
+    """Return the values of a row that comes from no file, to be set aside."""
+    return repr(row.read()).encode("utf-8", "backslashreplace")
 
 
 @dataclass
@@ -242,6 +248,7 @@ class _Writer:
             example = self._encoded(row, folder)
             if example is not None:
                 batch.append(example)
+                self._bytes += sum(len(value) for value in example.values() if isinstance(value, str))
             if len(batch) == ROW_GROUP or self._bytes > ROW_GROUP_BYTES:
                 yield pa.RecordBatch.from_pylist(batch, schema=schema)
                 batch, self._bytes = [], 0
@@ -260,7 +267,7 @@ class _Writer:
                 self.labels.append(example[self.target])
         except BadExampleError as error:
             self._drop(folder, list(self.media)[kept:])
-            self.rejects.add(row.place, str(error), row.raw)
+            self.rejects.add(row.place, str(error), row.raw or partial(_as_text, row))
             return None
         self.splits.append(row.split)
         return example

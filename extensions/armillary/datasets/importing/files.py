@@ -6,8 +6,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
@@ -18,8 +18,9 @@ from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import Audio, ClassLabel, Feature, Image, Value, Video
 from armillary.datasets.importing.downloads import local_copy
 from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
-from armillary.datasets.importing.rejects import BadExampleError
+from armillary.datasets.importing.rejects import BadExampleError, first_of
 from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
+from armillary.datasets.importing.split_folders import FOLDERS, splits_of
 from armillary.datasets.media import SUFFIXES
 from armillary.errors import DatasetError
 
@@ -33,6 +34,7 @@ _SUFFIXES = {kind.__name__.lower(): suffixes for kind, suffixes in SUFFIXES.item
 #: Hugging Face's names of the file that says more of each file of a folder.
 METADATA = ("metadata.csv", "metadata.jsonl")
 _FILE_NAME = "file_name"
+_Metadata = Mapping[str, Mapping[str, str | None]]
 
 
 def import_files(
@@ -74,8 +76,12 @@ def import_files(
 
     Notes
     -----
-    A ``metadata.csv`` or ``metadata.jsonl`` at the top, or in the one folder there, with a column ``file_name`` (the
-    path of the first part, from there), adds its other columns as text to each example, as in Hugging Face's folders.
+    A ``metadata.csv`` or ``metadata.jsonl`` at the top (or in the one folder that all files lie in), with a column
+    ``file_name`` (the path of the first part from there), adds its other columns as text to each example, as in Hugging
+    Face's folders.
+
+    Files that all lie in folders named ``train``, ``validation`` (or ``val``) and ``test`` keep that division, unless
+    ``split`` is given.
 
     Raises
     ------
@@ -94,21 +100,27 @@ def import_files(
             )
         metadata = finder.metadata()
         columns = sorted({key for values in metadata.values() for key in values})
-        labels = [class_of(label, group.first, metadata) for group in groups]
+        _check_columns(columns, parts, label)
+        labels = [class_of(label, group.first, metadata, columns) for group in groups]
         features = _features(parts, columns, label, labels)
-        rows = [finder.row(group, metadata, labels[index], label) for index, group in enumerate(groups)]
+        splits = {} if "split" in options else finder.splits(groups, 1 if label == FOLDER_LABEL else 0)
+        rows = [
+            replace(finder.row(group, metadata, labels[index], label), split=splits.get(group.first))
+            for index, group in enumerate(groups)
+        ]
         return save_rows(
             rows, features, name, "label" if label is not None else None,
-            {"step": "import_files", "parts": dict(parts)}, total=len(rows), ignored=source.ignored(), **options,
+            {"step": "import_files", "parts": dict(parts), **(FOLDERS if splits else {})}, total=len(rows),
+            ignored=[*source.ignored(), *finder.not_there(metadata)], **options,
         )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class FileGroup:
-    """The files of one example: by column, None for one that is not there."""
+    """The files of one example: by column those of its stem, of which there should be one each."""
 
     first: str
-    files: dict[str, str | None]
+    files: dict[str, list[str]]
 
 
 def _check_parts(parts: Mapping[str, str]) -> None:
@@ -120,6 +132,17 @@ def _check_parts(parts: Mapping[str, str]) -> None:
             )
     if not parts:
         raise DatasetError(_("There are no parts."), _("Give for instance {example}.", example='{"image": ".png"}'))
+
+
+def _check_columns(columns: Sequence[str], parts: Mapping[str, str], label: Any) -> None:
+    """Refuse columns of the metadata file that would take the place of a part or of the class."""
+    taken = [*parts, *(["label"] if label not in (None, "label") else [])]
+    twice = next((column for column in columns if column in taken), None)
+    if twice is not None:
+        raise DatasetError(
+            _("The metadata file has a column {column!r}, and so has the import.", column=twice),
+            _("Rename the column, or the part; a class that stands in a column is named as the label."),
+        )
 
 
 def kind_of_file(path: str) -> str | None:
@@ -165,14 +188,14 @@ def _features(
     return features
 
 
-def class_of(label: str | re.Pattern[str] | None, path: str, metadata: Mapping[str, Mapping[str, str]]) -> str | None:
+def class_of(label: str | re.Pattern[str] | None, path: str, metadata: _Metadata, columns: Sequence[str]) -> str | None:
     """Return the class of a file, as `import_files` is told where it comes from; None where it has none."""
     if label is None:
         return None
     if label == FOLDER_LABEL:
         parent = PurePosixPath(path).parent.name
         return parent or None
-    if any(label in values for values in metadata.values()):
+    if label in columns:
         return metadata.get(path, {}).get(str(label)) or None
     pattern = _compiled(label)
     if "label" not in pattern.groupindex:
@@ -184,15 +207,14 @@ def class_of(label: str | re.Pattern[str] | None, path: str, metadata: Mapping[s
             _("Write it for instance as {example}.", example=r"(?P<label>[a-z]+)_[^/]*$"),
         )
     found = pattern.search(path)
-    return found["label"] if found else None
+    return (found["label"] or None) if found else None
 
 
 def metadata_file(paths: Sequence[str]) -> str | None:
-    """Return the file that says more of each file: at the top, or in the one folder that all of them lie in."""
-    tops = {path.partition("/")[0] for path in paths}
-    inside = f"{next(iter(tops))}/" if len(tops) == 1 else ""
-    places = [f"{folder}{name}" for folder in ("", inside) for name in METADATA]
-    return next((place for place in places if place in paths), None)
+    """Return the file that says more of each file: in the one folder that all of them lie in, or at the top."""
+    tops = {path.partition("/")[0] if "/" in path else "" for path in paths}
+    top = f"{next(iter(tops))}/" if len(tops) == 1 and "" not in tops else ""
+    return next((place for folder in (top, "") for name in METADATA if (place := folder + name) in paths), None)
 
 
 class FileGroups:
@@ -208,52 +230,78 @@ class FileGroups:
     ) -> None:
         self._source, self._parts, self._select = source, parts, select
         self._encoding, self._text_from = encoding, text_from
+        self._paths = source.paths()
+        self._known = frozenset(self._paths)
 
     def groups(self) -> list[FileGroup]:
         """Return the files of each example, by the path of the first."""
         first, *others = self._parts
-        by_stem = {column: dict(self._stems(self._parts[column])) for column in others}
+        by_stem = {column: self._by_stem(self._parts[column]) for column in others}
         groups = []
         for stem, path in self._stems(self._parts[first]):
-            files: dict[str, str | None] = {column: by_stem[column].get(stem) for column in others}
+            files = {column: by_stem[column].get(stem, []) for column in others}
             if self._select.search(path):
-                groups.append(FileGroup(path, {first: path, **files}))
+                groups.append(FileGroup(path, {first: [path], **files}))
         return groups
+
+    def _by_stem(self, end: str) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for stem, path in self._stems(end):
+            found.setdefault(stem, []).append(path)
+        return found
 
     def _stems(self, end: str) -> list[tuple[str, str]]:
         """Return the files with an end, each after what stands before it, in order."""
-        paths = [path for path in self._source.paths() if PurePosixPath(path).name not in METADATA]
-        return [(stem, path) for path in paths if (stem := _stem(path, end)) is not None]
+        return [(stem, path) for path in self._paths if (stem := _stem(path, end)) is not None]
 
-    def metadata(self) -> dict[str, dict[str, str]]:
+    def metadata(self) -> _Metadata:
         """Return the columns of a metadata file by the path of the file that they are about."""
-        name = metadata_file(self._source.paths())
+        name = metadata_file(self._paths)
         if name is None:
             return {}
-        folder = PurePosixPath(name).parent
+        found = name.removesuffix(PurePosixPath(name).name)
+        about: dict[str, dict[str, str | None]] = {}
         try:
             text = self._source.read(name).decode(self._encoding)
-            rows = list(csv.DictReader(io.StringIO(text))) if name.endswith(".csv") else _json_lines(text)
-            return {str(folder / row.pop(_FILE_NAME)): {key: str(value) for key, value in row.items()} for row in rows}
-        except (BadFileError, ValueError, KeyError, csv.Error, AttributeError) as error:
+            for row in _csv_rows(text) if name.endswith(".csv") else _json_lines(text):
+                path = found + str(PurePosixPath(row.pop(_FILE_NAME).replace("\\", "/")))
+                if path in about:
+                    raise ValueError(_("there are two rows about {file}", file=path))
+                about[path] = {key: None if value is None else str(value) for key, value in row.items()}
+        except (BadFileError, ValueError, KeyError, csv.Error, AttributeError, RecursionError) as error:
             raise DatasetError(
                 _("{file} cannot be read: {error}.", file=name, error=error),
                 _("It needs a column {column!r} and one row for each file.", column=_FILE_NAME),
             ) from error
+        return about
 
-    def row(self, group: FileGroup, metadata: Mapping[str, Mapping[str, str]], label: str | None, wanted: Any) -> Row:
+    def splits(self, groups: Sequence[FileGroup], folders_below: int) -> dict[str, str]:
+        """Return the split of each group by the path of its first file, where folders say it of all."""
+        firsts = [group.first for group in groups]
+        return dict(zip(firsts, splits_of(firsts, folders_below) or (), strict=False))
+
+    def not_there(self, metadata: _Metadata) -> list[dict[str, str]]:
+        """Return the files that the metadata file is about, but which are missing."""
+        reason = _("the metadata file has a row for it, but it is not there")
+        return first_of([{"file": path, "reason": reason} for path in metadata if path not in self._known])
+
+    def row(self, group: FileGroup, metadata: _Metadata, label: str | None, wanted: Any) -> Row:
         """Return the row of one example."""
 
         def read() -> dict[str, Any]:
-            values = {column: self._value(column, file) for column, file in group.files.items()}
+            values = {column: self._value(column, files) for column, files in group.files.items()}
             values |= {key: value for key, value in metadata.get(group.first, {}).items() if key != wanted}
             return values if wanted is None else {**values, "label": label}
 
         return Row(group.first, read, partial(self._source.read, group.first))
 
-    def _value(self, column: str, file: str | None) -> Any:
-        if file is None:
+    def _value(self, column: str, files: Sequence[str]) -> Any:
+        if not files:
             raise BadExampleError(_("there is no file for {column!r} ({end})", column=column, end=self._parts[column]))
+        if len(files) > 1:
+            listed = ", ".join(files)
+            raise BadExampleError(_("there are several files for {column!r}: {listed}", column=column, listed=listed))
+        file = files[0]
         try:
             data = self._source.read(file)
         except BadFileError as error:
@@ -273,6 +321,14 @@ class FileGroups:
         if "\0" in text:
             raise BadExampleError(_("there is a NUL byte in {file}", file=file))
         return text
+
+
+def _csv_rows(text: str) -> Iterator[dict[str, Any]]:
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    for row in reader:
+        if None in row:
+            raise ValueError(_("line {line} has more values than there are columns", line=reader.line_num))
+        yield row
 
 
 def _json_lines(text: str) -> list[dict[str, Any]]:

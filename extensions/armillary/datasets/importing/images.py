@@ -16,14 +16,16 @@ from numpy.typing import NDArray
 
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import ClassLabel, Feature, Image, arrow_schema
+from armillary.datasets.importing.archive_check import MAX_MEMBERS, MAX_UNPACKED_BYTES
 from armillary.datasets.importing.downloads import MAX_DOWNLOAD_BYTES, local_copy
 from armillary.datasets.importing.rejects import OnError, Rejects
-from armillary.datasets.importing.sources import MAX_MEMBERS, MAX_UNPACKED_BYTES, BadFileError, FileSource, open_source
+from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
+from armillary.datasets.importing.split_folders import FOLDERS, splits_of
 from armillary.datasets.kept_together import divided
 from armillary.datasets.sameness import RowKeys, Units
 from armillary.datasets.saving import Content, Placed, save
 from armillary.datasets.shards import ROW_GROUP, write_shards
-from armillary.datasets.splits import DEFAULT_SHARES, Assignment, checked_shares, stratified
+from armillary.datasets.splits import DEFAULT_SHARES, Assignment, checked_shares, given, stratified
 from armillary.datasets.store import check_name
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import image_spec
@@ -92,7 +94,9 @@ def import_images(
         ``(height, width)`` of all examples. Without it pictures of one size keep it, and others are resized to
         their median height and width, at most 224 each.
     split
-        Share of each split, stratified by class; ``None`` puts everything into train.
+        Share of each split, stratified by class; ``None`` puts everything into train. Unless it is given, pictures that
+        all lie in folders named ``train``, ``validation`` (or ``val``) and ``test``, above those of their classes, keep
+        that division.
     on_error
         A damaged picture stops the import (``"stop"``), is left out and reported (``"skip"``), or kept for repair in
         `Dataset.skipped` (``"set_aside"``).
@@ -198,12 +202,15 @@ class _Plan:
         if len(names) < 2:
             what = _("There is one class folder, {name!r}; a classifier needs two.", name=names[0])
             raise DatasetError(what, _("Add another class."))
-        labels = np.array([names.index(member.class_name) for member in self.scan.members], np.int64)
+        given_splits = splits_of([member.path for member in self.scan.members], 1) if split is DEFAULT_SHARES else None
+        number = {name: index for index, name in enumerate(names)}
+        labels = np.array([number[member.class_name] for member in self.scan.members], np.int64)
         features: dict[str, Feature] = {"image": Image(), "label": ClassLabel(names)}
-        stratified(labels, names, split, seed)  # what is wrong with it is said before all is read
+        if given_splits is None:
+            stratified(labels, names, split, seed)  # what is wrong with it is said before all is read
 
         def divide(units: Units) -> Assignment:
-            return divided(labels, names, split, seed, units)
+            return divided(labels, names, split, seed, units) if given_splits is None else given(given_splits)
 
         height, width = self.size
         resized = len(set(self.scan.sizes) | {self.size}) > 1
@@ -212,7 +219,8 @@ class _Plan:
             target="label",
             place=partial(self._placed, features=features, labels=labels, divide=divide),
             recipe=(
-                {"step": "import_images", "split": dict(split) if split else None, "seed": seed},
+                {"step": "import_images", "split": dict(split) if split else None, "seed": seed}
+                | (FOLDERS if given_splits else {}),
                 *([{"step": "resize", "height": height, "width": width}] if resized else []),
             ),
             source=source,

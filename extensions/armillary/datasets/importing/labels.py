@@ -64,7 +64,12 @@ def _discrete(series: pd.Series, what: str) -> pd.Series:
         return series.astype(np.int64)
     if pd.api.types.is_integer_dtype(series) or pd.api.types.is_bool_dtype(series):
         return series
-    return series.map(str)
+    return series.map(_as_text)
+
+
+def _as_text(value: Any) -> str:
+    """Return a name; NumPy's arrays of bytes hold them as such."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _by_name(series: pd.Series, names: tuple[str, ...], what: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:

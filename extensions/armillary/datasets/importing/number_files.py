@@ -23,6 +23,8 @@ _ = translator(__file__)
 MAX_BYTES = 16 * 2**30
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _BLOCK = 2**24
+#: What zipfile and NumPy raise for a damaged, an encrypted or an odd archive.
+_DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
 
 def read_idx(path: str | Path, max_bytes: int = MAX_BYTES) -> NDArray[Any]:
@@ -153,7 +155,7 @@ def read_arrays(path: Path, names: tuple[str, str], max_bytes: int = MAX_BYTES) 
                 )
                 raise DatasetError(what, _("Name them with x and y."))
             return arrays[names[0]], arrays[names[1]]
-    except (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile) as error:
+    except (*_DAMAGED, MemoryError) as error:  # a header may say that there is more than any memory holds
         raise _unreadable(path, error) from error
 
 

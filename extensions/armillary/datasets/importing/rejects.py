@@ -40,6 +40,13 @@ class Reject:
     raw: Callable[[], bytes] | None = None
 
 
+def first_of(left_out: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return as many files that were left out as a manifest lists, and how many more there are."""
+    more = len(left_out) - LISTED_IN_MANIFEST
+    rest = [{"file": "…", "reason": _("and {n} more", n=more)}] if more > 0 else []
+    return left_out[:LISTED_IN_MANIFEST] + rest
+
+
 class Rejects:
     """The examples of one import that cannot be used.
 
@@ -69,7 +76,7 @@ class Rejects:
 
     def add(self, place: str, reason: str, raw: Callable[[], bytes] | None = None) -> None:
         """Note an example; ends an import that is to stop as soon as enough is wrong to be reported."""
-        self._found.append(Reject(place, reason, raw))
+        self._found.append(Reject(place, reason, raw if self._on_error == "set_aside" else None))
         if self._on_error == "stop" and len(self._found) >= ENOUGH_TO_STOP:
             self.check(None)
 
@@ -126,7 +133,7 @@ class Rejects:
             yield pa.RecordBatch.from_pylist(rows, schema=_SCHEMA)
 
     def _data(self, reject: Reject) -> bytes | None:
-        if self._on_error != "set_aside" or reject.raw is None:
+        if reject.raw is None:
             return None
         try:
             return reject.raw()

@@ -14,22 +14,28 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol
+from typing import IO, Any, Protocol, Self
 
 from armillary_kernels.texts import translator
 
+from armillary.datasets.importing.archive_check import MAX_MEMBERS, MAX_UNPACKED_BYTES, ArchiveCheck, too_large
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
 
-MAX_UNPACKED_BYTES = 16 * 2**30
-MAX_MEMBERS = 2_000_000
 MAX_FILE_BYTES = 2**31
 _TAR_OVERHEAD = 2**26  # headers and padding
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _CLUTTER = frozenset({"__MACOSX", "Thumbs.db", "desktop.ini"})
-#: Tried in this order on names of zips that do not say they are UTF-8; China's archivers write GBK.
+#: Tried in this order on names that are not said to be UTF-8; China's archivers write GBK.
 _NAME_ENCODINGS = ("utf-8", "gb18030")
+#: What a tar says of a member beside its content, such as a long name, is never longer.
+_MAX_HEADER = 2**20
+_TAR_HEADERS = frozenset(
+    {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK}
+)
+#: Damage in a name is a ValueError (UnicodeDecodeError), in what a member needs a RuntimeError.
+_ZIP_ERRORS = (zipfile.BadZipFile, ValueError, RuntimeError)
 _TAR_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
 
@@ -51,23 +57,31 @@ class FileSource(Protocol):
 
 
 class FolderSource:
-    """A folder; links that lead out of it are not followed."""
+    """A folder; links to folders, and those that lead out of it, are not followed.
+
+    Raises
+    ------
+    DatasetError
+        When a folder in it cannot be read: what lies there would be missing.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._paths: list[str] = []
         self._ignored: list[dict[str, str]] = []
+        found: list[str] = []
         inside = root.resolve()
-        for folder, _folders, files in os.walk(root):
-            for path in (Path(folder, file) for file in files):
-                self._sort_out(path, inside)
-
-    def _sort_out(self, path: Path, inside: Path) -> None:
-        name = path.relative_to(self._root).as_posix()
-        if path.is_symlink() and not path.resolve().is_relative_to(inside):
-            self._ignored.append({"file": name, "reason": _("a link that leads out of the folder")})
-        elif path.is_file() and not _is_clutter(name):
-            self._paths.append(name)
+        for folder, folders, files in os.walk(root, onerror=_refuse_unreadable):
+            links = [Path(folder, name) for name in folders if Path(folder, name).is_symlink()]
+            for path in (*links, *(Path(folder, file) for file in files)):
+                name = path.relative_to(root).as_posix()
+                reason = _why_not(path, inside)
+                if reason:
+                    self._ignored.append({"file": _readable(name), "reason": reason})
+                elif path.is_file() and not _is_clutter(name):
+                    found.append(name)
+        odd = [os.fsencode(name) for name in found if _is_odd(name)]
+        encoding = _encoding_of(odd, "latin-1")
+        self._paths = {os.fsencode(name).decode(encoding) if _is_odd(name) else name: name for name in found}
 
     def paths(self) -> list[str]:
         """Return every file, in a fixed order."""
@@ -79,11 +93,38 @@ class FolderSource:
 
     def read(self, path: str) -> bytes:
         """Return the bytes of one file."""
+        place = self._root / self._paths.get(path, path)
         try:
-            _refuse_large((self._root / path).stat().st_size)
-            return (self._root / path).read_bytes()
+            _refuse_large(place.stat().st_size)
+            return place.read_bytes()
         except OSError as error:
             raise _unreadable(error) from error
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    what = _("{path} cannot be read: {reason}.", path=error.filename, reason=error.strerror)
+    raise DatasetError(what, _("Check the path.")) from error
+
+
+def _why_not(path: Path, inside: Path) -> str:
+    """Return why a link is not followed; empty for what is none, or leads to a file of the folder."""
+    if not path.is_symlink():
+        return ""
+    try:
+        if not path.resolve(strict=True).is_relative_to(inside):
+            return _("a link that leads out of the folder")
+    except (OSError, RuntimeError):  # RuntimeError: a link to itself
+        return _("a link that leads nowhere")
+    return _("a link to a folder") if path.is_dir() else ""
+
+
+def _is_odd(name: str) -> bool:
+    """Tell whether a file's name is not encoded as the system's names are."""
+    return any("\udc80" <= letter <= "\udcff" for letter in name)
+
+
+def _readable(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 class ZipSource:
@@ -91,13 +132,14 @@ class ZipSource:
 
     def __init__(self, archive: zipfile.ZipFile, place: str, max_unpacked_bytes: int, max_members: int) -> None:
         self._archive = archive
-        check = _Check(place, max_unpacked_bytes, max_members)
+        check = ArchiveCheck(place, max_unpacked_bytes, max_members)
         infos = archive.infolist()
         check.count(len(infos))
         self._members: dict[str, zipfile.ZipInfo] = {}
         for name, info in zip(_zip_names(infos), infos, strict=True):
             mode = stat.S_IFMT(info.external_attr >> 16)
-            check.member(name, info.file_size, mode in (0, stat.S_IFREG, stat.S_IFDIR), bool(info.flag_bits & 0x1))
+            check.size(info.file_size)
+            check.member(name, mode in (0, stat.S_IFREG, stat.S_IFDIR), bool(info.flag_bits & 0x1))
             if not info.is_dir() and not _is_clutter(name):
                 self._members[name] = info
         check.total()
@@ -115,18 +157,22 @@ class ZipSource:
         _refuse_large(self._members[path].file_size)
         try:
             return self._archive.read(self._members[path])
-        except (OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        except (*_ZIP_ERRORS, OSError, zlib.error, lzma.LZMAError, EOFError) as error:
             raise _unreadable(error) from error
 
 
 def _zip_names(infos: list[zipfile.ZipInfo]) -> list[str]:
     """Return the names of all members, those of unknown encoding in the first one that fits all of them."""
     unmarked = [info.orig_filename.encode("cp437") for info in infos if not info.flag_bits & 0x800]
-    encoding = next((name for name in _NAME_ENCODINGS if _decodes(unmarked, name)), "cp437")
+    encoding = _encoding_of(unmarked, "cp437")
     return [
         info.orig_filename if info.flag_bits & 0x800 else info.orig_filename.encode("cp437").decode(encoding)
         for info in infos
     ]
+
+
+def _encoding_of(names: list[bytes], otherwise: str) -> str:
+    return next((encoding for encoding in _NAME_ENCODINGS if _decodes(names, encoding)), otherwise)
 
 
 def _decodes(names: list[bytes], encoding: str) -> bool:
@@ -143,14 +189,21 @@ class TarSource:
 
     def __init__(self, archive: tarfile.TarFile, place: str, max_unpacked_bytes: int, max_members: int) -> None:
         self._archive = archive
-        check = _Check(place, max_unpacked_bytes, max_members)
-        self._members: dict[str, tarfile.TarInfo] = {}
+        check = ArchiveCheck(place, max_unpacked_bytes, max_members)
+        infos: list[tarfile.TarInfo] = []
         for number, info in enumerate(archive, 1):
             check.count(number)
-            check.member(info.name, info.size, info.isreg() or info.isdir())
+            check.size(info.size)
             check.total()
-            if info.isreg() and not _is_clutter(info.name):
-                self._members[info.name] = info
+            infos.append(info)
+        _refuse_cut(archive, place)
+        self._members: dict[str, tarfile.TarInfo] = {}
+        encoding = _encoding_of([_raw_name(info) for info in infos], "latin-1")
+        for info in infos:
+            name = _raw_name(info).decode(encoding)
+            check.member(name, info.isreg() or info.isdir())
+            if info.isreg() and not _is_clutter(name):
+                self._members[name] = info
 
     def paths(self) -> list[str]:
         """Return every file, in a fixed order."""
@@ -173,54 +226,29 @@ class TarSource:
         return data
 
 
-class _Check:
-    """Refuses an archive whose members are unsafe, too many or too large."""
+class _TarMember(tarfile.TarInfo):
+    """A member of a tar; what is said of it beside its content is not read when it is far too long."""
 
-    def __init__(self, place: str, max_unpacked_bytes: int, max_members: int) -> None:
-        self._place = place
-        self._max_bytes, self._max_members = max_unpacked_bytes, max_members
-        self._bytes = 0
-        self._seen: set[str] = set()
-
-    def count(self, members: int) -> None:
-        if members > self._max_members:
-            raise DatasetError(
-                _("{archive} has more than the allowed {limit:,} files.", archive=self._place, limit=self._max_members),
-                _("Raise max_members."),
-            )
-
-    def member(self, name: str, size: int, plain: bool, encrypted: bool = False) -> None:
-        reason = _("there are two of that name") if name in self._seen else _unsafe(name, plain, encrypted)
-        if reason:
-            raise DatasetError(
-                _("{archive} is refused: in {file!r}, {reason}.", archive=self._place, file=name, reason=reason),
-                _("Make the archive without it."),
-            )
-        self._seen.add(name)
-        self._bytes += max(0, size)
-
-    def total(self) -> None:
-        if self._bytes > self._max_bytes:
-            raise too_large(self._place, self._bytes, self._max_bytes)
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Return the member that a header describes."""
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in _TAR_HEADERS and found.size > _MAX_HEADER:
+            raise tarfile.ReadError(f"a header of {found.size:,} bytes")
+        return found
 
 
-def too_large(place: str, size: int, limit: int) -> DatasetError:
-    """Return the error of an archive that would unpack to more than is allowed."""
-    return DatasetError(
-        _("{archive} unpacks to {total:,} bytes; the limit is {limit:,}.", archive=place, total=size, limit=limit),
-        _("Raise max_unpacked_bytes if you trust it and it is meant to be this large."),
-    )
+def _raw_name(info: tarfile.TarInfo) -> bytes:
+    return info.name.encode("utf-8", "surrogateescape")
 
 
-def _unsafe(name: str, plain: bool, encrypted: bool) -> str:
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if "\0" in name or name.startswith(("/", "\\")) or (parts and parts[0].endswith(":")):
-        return _("the path is absolute")
-    if ".." in parts:
-        return _("the path leads out of the archive ('..')")
-    if not plain:
-        return _("there is a link or special file")
-    return _("the file is encrypted") if encrypted else ""
+def _refuse_cut(archive: tarfile.TarFile, place: str) -> None:
+    """Refuse a tar without the empty block that ends it: tarfile takes a damaged header, or none, for the end."""
+    file: Any = archive.fileobj
+    file.seek(archive.offset)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        error = _("it is cut or damaged at byte {n:,}", n=archive.offset)
+        raise _not_whole(_("{file} is no whole tar file ({error}).", file=place, error=error))
 
 
 def _is_clutter(path: str) -> bool:
@@ -257,15 +285,20 @@ def open_source(
         return
     if not path.exists():
         raise DatasetError(_("There is no file or folder {path}.", path=path), _("Check the path."))
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        _refuse_unreadable(error)
     if path.name.lower().endswith(TAR_SUFFIXES):
         with _open_tar(path, max_unpacked_bytes) as archive:
             yield TarSource(archive, path.name, max_unpacked_bytes, max_members)
         return
     try:
-        with zipfile.ZipFile(path) as zipped:
-            yield ZipSource(zipped, path.name, max_unpacked_bytes, max_members)
-    except zipfile.BadZipFile as error:
+        zipped = zipfile.ZipFile(path)
+    except _ZIP_ERRORS as error:
         raise _not_whole(_("{file} is no whole zip file ({error}).", file=path.name, error=error)) from error
+    with zipped:
+        yield ZipSource(zipped, path.name, max_unpacked_bytes, max_members)
 
 
 @contextmanager
@@ -275,13 +308,13 @@ def _open_tar(path: Path, max_unpacked_bytes: int) -> Iterator[tarfile.TarFile]:
         try:
             opener = _decompressor(path)
             if opener is None:
-                with tarfile.open(path, "r:") as archive:
+                with tarfile.open(path, "r:", tarinfo=_TarMember, encoding="utf-8") as archive:
                     yield archive
                 return
             with opener as packed:
                 _copy_within(packed, plain, path.name, max_unpacked_bytes + _TAR_OVERHEAD)
             plain.seek(0)
-            with tarfile.open(fileobj=plain, mode="r:") as archive:
+            with tarfile.open(fileobj=plain, mode="r:", tarinfo=_TarMember, encoding="utf-8") as archive:
                 yield archive
         except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
             raise _not_whole(_("{file} is no whole tar file ({error}).", file=path.name, error=error)) from error

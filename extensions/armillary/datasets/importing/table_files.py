@@ -7,6 +7,7 @@ import csv
 import gzip
 import json
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,11 +17,12 @@ from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.feather as feather
 import pyarrow.parquet as pq
 from armillary_kernels.texts import translator
 
+from armillary.datasets.importing.archive_check import MAX_UNPACKED_BYTES, too_large
 from armillary.datasets.importing.arrow_files import ARROW_SUFFIXES, PARQUET_SUFFIXES
+from armillary.datasets.importing.arrow_tables import as_frame, read_arrow
 from armillary.datasets.importing.columns import PLACE
 from armillary.datasets.importing.rejects import Rejects
 from armillary.errors import DatasetError
@@ -29,11 +31,14 @@ _ = translator(__file__)
 
 MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"})
 MAX_FIELD = 16 * 2**20
+#: A longer line is passed over without ever being in memory.
+MAX_LINE = 4 * MAX_FIELD
 _HEADER = 2**16
 _JSON_LINES = frozenset({".jsonl", ".ndjson"})
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".json", *PARQUET_SUFFIXES, *ARROW_SUFFIXES, *_JSON_LINES})
 _ESCAPED = range(0xDC80, 0xDD00)  # where surrogateescape puts bytes that do not fit the encoding
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 def is_table(path: str | Path) -> bool:
@@ -59,16 +64,16 @@ def read_rows(path: Path, encoding: str, rejects: Rejects) -> pd.DataFrame:
     suffix = _suffix(path)
     with _explained(path, encoding):
         if suffix in PARQUET_SUFFIXES:
-            frame = pq.read_table(path).to_pandas()
+            frame = as_frame(pq.read_table(path), path, rejects)
         elif suffix in ARROW_SUFFIXES:
-            frame = _read_arrow(path)
+            frame = as_frame(read_arrow(path), path, rejects)
         elif suffix in _JSON_LINES:
             frame = _frame(_json_lines(path, encoding, rejects))
         elif suffix == ".json":
             frame = _frame(_json_list(path, encoding, rejects))
         else:
             frame = _read_csv(path, encoding, rejects)
-    if frame.empty:
+    if frame.empty or list(frame.columns) == [PLACE]:
         rejects.check(len(rejects))
         raise DatasetError(
             _("{file} has no rows.", file=path.name), _("Give a table with a header and at least one row.")
@@ -77,29 +82,41 @@ def read_rows(path: Path, encoding: str, rejects: Rejects) -> pd.DataFrame:
     return frame
 
 
-def _read_arrow(path: Path) -> pd.DataFrame:
-    try:
-        return feather.read_table(path).to_pandas()
-    except pa.ArrowInvalid:
-        with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
-            return stream.read_all().to_pandas()
-
-
 def _frame(rows: Iterator[tuple[str, dict[str, Any]]]) -> pd.DataFrame:
     found = list(rows)
-    frame = pd.DataFrame([row for _place, row in found])
-    return frame.assign(**{PLACE: [place for place, _row in found]}) if found else frame
+    names = dict.fromkeys(name for _place, row in found for name in row)
+    columns = {name: _column([row.get(name) for _place, row in found]) for name in names}
+    return pd.DataFrame({**columns, PLACE: [place for place, _row in found]}) if found else pd.DataFrame()
+
+
+def _column(values: list[Any]) -> pd.Series:
+    """Return whole numbers as such, also where some are missing: as floats they would lose their last digits."""
+    kinds = {type(value) for value in values}
+    if kinds == {int, type(None)}:
+        try:
+            return pd.Series(values, dtype="Int64")
+        except OverflowError:
+            pass
+    return pd.Series(values)
 
 
 def _json_lines(path: Path, encoding: str, rejects: Rejects) -> Iterator[tuple[str, dict[str, Any]]]:
     with _open_text(path, encoding) as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            place = _("line {line}", line=number)
+        lines = _Lines(file, path)
+        in_words = _("line {line}")  # translated once, not for every row
+        while True:
+            lines.last = []
+            place = in_words.format(line=lines.number + 1)
             try:
+                line = next(lines)
+                if not line.strip():
+                    continue
                 row = json.loads(line)
-                reason = _json_fault(row) or _text_fault([line], encoding)
+                reason = _text_fault([line], encoding) or _json_fault(row, "\\u" in line)
+            except StopIteration:
+                return
+            except _LongLineError as error:
+                line, reason = "", str(error)
             except (ValueError, RecursionError) as error:
                 reason = _("it is no JSON ({error})", error=error)
             if reason:
@@ -110,29 +127,54 @@ def _json_lines(path: Path, encoding: str, rejects: Rejects) -> Iterator[tuple[s
 
 def _json_list(path: Path, encoding: str, rejects: Rejects) -> Iterator[tuple[str, dict[str, Any]]]:
     with _open_text(path, encoding, errors="strict") as file:
-        rows = json.load(file)
+        text = file.read(MAX_UNPACKED_BYTES + 1)
+        if len(text) > MAX_UNPACKED_BYTES:
+            raise too_large(path.name, len(text), MAX_UNPACKED_BYTES)
+        rows = json.loads(text)
     if not isinstance(rows, list):
         raise ValueError(_("it is no list of objects"))
+    has_escapes = "\\u" in text
     for number, row in enumerate(rows, 1):
         place = _("row {row}", row=number)
-        if reason := _json_fault(row):
+        if reason := _json_fault(row, has_escapes):
             rejects.add(place, reason, lambda row=row: json.dumps(row).encode())  # type: ignore[misc]
         else:
             yield place, row
 
 
-def _json_fault(row: Any) -> str:
+def _json_fault(row: Any, has_escapes: bool) -> str:
+    """Return what is wrong with a row; only an escape can hide a NUL byte or half a character in it."""
     if not isinstance(row, dict):
         return _("it is no object with columns")
-    return _("a column has no name") if "" in row else ""
+    if "" in row:
+        return _("a column has no name")
+    if not has_escapes:
+        return ""
+    wrong = next((text for text in _texts_in(row) if not text.isprintable() and _NO_TEXT.search(text)), None)
+    if wrong is None:
+        return ""
+    return _("there is a NUL byte in it") if "\0" in wrong else _("there is half a character in it")
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield key
+            yield from _texts_in(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts_in(part)
 
 
 def _read_csv(path: Path, encoding: str, rejects: Rejects) -> pd.DataFrame:
     with _open_text(path, encoding) as file, _field_limit():
         first = file.readline(_HEADER)
         file.seek(0)
-        lines = _Lines(file)
-        reader = csv.reader(lines, delimiter=next((mark for mark in ",\t;" if mark in first), ","), strict=True)
+        lines = _Lines(file, path)
+        # A tab divides columns wherever there is one; a comma may stand in a column's name.
+        reader = csv.reader(lines, delimiter=next((mark for mark in "\t,;" if mark in first), ","), strict=True)
         header = _header(reader, encoding)
         rows = _csv_rows(reader, lines, len(header), encoding, rejects)
         columns: list[list[str | None]] = [[] for _name in header]
@@ -158,30 +200,56 @@ def _header(reader: Any, encoding: str) -> list[str]:
     return [name or f"column {number}" for number, name in enumerate(header, 1)]
 
 
-class _Lines:
-    """The lines of a file; ``last`` keeps those of the row that was read last."""
+class _LongLineError(csv.Error):
+    """A line is longer than any that is read."""
 
-    def __init__(self, file: IO[str]) -> None:
+
+class _Lines:
+    """The lines of a file; ``last`` keeps those of the row that was read last, ``number`` counts all of them.
+
+    Of a line that is far too long, nothing is kept; a file that unpacks to far too much ends it.
+    """
+
+    def __init__(self, file: IO[str], path: Path) -> None:
         self._file = file
+        self._path = path
+        self._left = MAX_UNPACKED_BYTES if path.suffix.lower() in _OPENERS else None
         self.last: list[str] = []
+        self.number = 0
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
-        line = next(self._file)
+        line = self._file.readline(MAX_LINE)
+        if not line:
+            raise StopIteration
+        if self._left is not None:
+            self._count(line)
+        self.number += 1
+        if len(line) == MAX_LINE and line[-1] not in "\r\n":
+            while (rest := self._file.readline(MAX_LINE)) and rest[-1] not in "\r\n":
+                self._count(rest)
+            raise _LongLineError(_("it has more than the allowed {limit:,} characters", limit=MAX_LINE))
         self.last.append(line)
         return line
+
+    def _count(self, text: str) -> None:
+        if self._left is not None:
+            self._left -= len(text)
+            if self._left < 0:
+                raise too_large(self._path.name, MAX_UNPACKED_BYTES - self._left, MAX_UNPACKED_BYTES)
 
 
 def _csv_rows(
     reader: Any, lines: _Lines, columns: int, encoding: str, rejects: Rejects
 ) -> Iterator[tuple[str, list[str]]]:
-    """Yield each good row with its first line in the file."""
+    """Yield each good row with its first line in the file; a bad one with all its lines."""
     in_words = _("line {line}")  # translated once, not for every row
     while True:
         lines.last = []
-        place = in_words.format(line=reader.line_num + 1)
+        first = lines.number + 1
+        place = in_words.format(line=first)
         row: list[str] = []
         try:
             row = next(reader)
@@ -191,6 +259,8 @@ def _csv_rows(
         except csv.Error as error:
             fault = _("it cannot be divided into columns ({error})", error=error)
         if fault:
+            if lines.number > first:  # a quote that is never closed takes all that follows with it
+                place = _("lines {first} to {last}", first=first, last=lines.number)
             rejects.add(place, fault, partial(_bytes, lines.last))
         elif row:
             yield place, row

@@ -16,7 +16,7 @@ from armillary.datasets.dataset import Dataset
 from armillary.datasets.examples import stacked_columns
 from armillary.datasets.features import ClassLabel, Feature, arrow_schema
 from armillary.datasets.importing import labels as class_labels
-from armillary.datasets.importing.columns import typed_columns
+from armillary.datasets.importing.columns import PLACE, typed_columns
 from armillary.datasets.importing.downloads import MAX_DOWNLOAD_BYTES, local_copy
 from armillary.datasets.importing.rejects import OnError, Rejects
 from armillary.datasets.importing.table_files import read_rows
@@ -123,7 +123,7 @@ def save_typed(
 def _check_columns(frame: pd.DataFrame, file: str, wanted: Sequence[str]) -> None:
     missing = [column for column in wanted if column not in frame.columns]
     if missing:
-        listed = ", ".join(map(repr, frame.columns[:50]))
+        listed = ", ".join(repr(column) for column in frame.columns[:50] if column != PLACE)
         raise DatasetError(
             _("{file} has no column {target!r}; columns: {listed}.", file=file, target=missing[0], listed=listed),
             _("Name one of these."),
@@ -148,7 +148,9 @@ def save_frame(
 ) -> Dataset:
     """Save the input columns ``frame`` and the classes ``codes`` ``(n,)`` as the next version of ``name``."""
     if features is None:
-        features, frame = typed_columns(frame, Rejects("stop", source))
+        bad, total = Rejects("stop", source), len(frame)
+        features, frame = typed_columns(frame, bad)
+        bad.check(total)
         features = {**features, str(target): ClassLabel(class_names)}
     form = dict(features)
     inputs = {key: feature for key, feature in form.items() if key != target}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +19,15 @@ from armillary.datasets.features import Feature, Translation
 from armillary.datasets.importing.downloads import local_copy
 from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
 from armillary.datasets.importing.rejects import BadExampleError
-from armillary.datasets.importing.sources import BadFileError, open_source
+from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
 from armillary.datasets.importing.text_pairs import pairs_of_files, rows_of_lines
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
 
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
+#: TMX 1.4b, section 3.2.5: what these hold is code of the document's format, no text.
+_CODES = frozenset({"bpt", "ept", "ph", "it", "ut"})
 _SPECIALS = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
 
@@ -36,7 +39,8 @@ def import_translations(
     Parameters
     ----------
     path
-        A ``.po`` or ``.tmx`` file, or a folder, zip or tar with such files; or its URL. Where there are none, text
+        A ``.po`` or ``.tmx`` file, or a folder, zip or tar with such files; or its URL. Of a folder's .po files, those
+        whose header names another language are left out and reported. Where there are neither .po nor .tmx files, text
         files whose names differ only in the language are pairs line by line: ``news.en`` and ``news.zh``, ``en.txt``
         and ``zh.txt``, ``en/news.txt`` and ``zh/news.txt``.
     name
@@ -64,22 +68,20 @@ def import_translations(
         )
     features: dict[str, Feature] = {"translation": Translation(languages)}
     step = {"step": "import_translations", "languages": list(languages)}
+    ignored: list[dict[str, str]] = []
     with local_copy(path, **download_options(options)) as local:
-        rows = list(translation_rows(local.path, languages))
+        rows = list(translation_rows(local.path, languages, ignored))
     options.setdefault("source", local.source)
     if not rows:
         raise DatasetError(
             _("{place} has no translations into {code!r}.", place=local.path.name, code=languages[1]),
-            _(
-                "Give .po or .tmx files of these languages, or text files such as {example}.",
-                example="news.en, news.zh",
-            ),
+            _("Give .po or .tmx files of these languages, or text files such as {example}.", example="news.en"),
         )
-    return save_rows(rows, features, name, None, step, total=len(rows), **options)
+    return save_rows(rows, features, name, None, step, total=len(rows), ignored=ignored, **options)
 
 
-def translation_rows(path: Path, languages: tuple[str, str]) -> Iterator[Row]:
-    """Yield what a file, folder or archive has of pairs, those that cannot be used too."""
+def translation_rows(path: Path, languages: tuple[str, str], ignored: list[dict[str, str]]) -> Iterator[Row]:
+    """Yield what a file, folder or archive has of pairs, those that cannot be used too; add to ``ignored``."""
     if path.suffix.lower() in (".po", ".tmx"):
         try:
             yield from _rows_of(path.name, path.read_bytes(), languages)
@@ -88,19 +90,31 @@ def translation_rows(path: Path, languages: tuple[str, str]) -> Iterator[Row]:
             raise DatasetError(what, _("Check the path.")) from error
         return
     with open_source(path) as source:
+        ignored += source.ignored()
         files = [file for file in source.paths() if file.lower().endswith((".po", ".tmx"))]
         for file in files:
             try:
-                yield from _rows_of(file, source.read(file), languages)
+                data = source.read(file)
             except BadFileError as error:
                 yield _bad(file, str(error))
-        for pair in pairs_of_files(source.paths(), languages) if not files else ():
-            try:
-                data = source.read(pair[0]), source.read(pair[1])
-            except BadFileError as error:
-                yield _bad(pair[0], str(error))
+                continue
+            other = _other_language(data, languages[1]) if file.lower().endswith(".po") else ""
+            if other:
+                ignored.append({"file": file, "reason": _("it is in {code!r}", code=other)})
             else:
-                yield from rows_of_lines(pair, data, languages)
+                yield from _rows_of(file, data, languages)
+        if not files:
+            yield from _line_rows(source, languages)
+
+
+def _line_rows(source: FileSource, languages: tuple[str, str]) -> Iterator[Row]:
+    for pair in pairs_of_files(source.paths(), languages):
+        try:
+            data = source.read(pair[0]), source.read(pair[1])
+        except BadFileError as error:
+            yield _bad(pair[0], str(error))
+        else:
+            yield from rows_of_lines(pair, data, languages)
 
 
 def _rows_of(file: str, data: bytes, languages: tuple[str, str]) -> Iterator[Row]:
@@ -137,7 +151,12 @@ def _po_rows(file: str, data: bytes, languages: tuple[str, str]) -> Iterator[Row
     if not data.strip():
         yield _bad(file, _("the file is empty"))
         return
-    for entry in _entries(data.decode(_po_encoding(data), "surrogateescape")):
+    try:
+        text = data.decode(_po_encoding(data), "surrogateescape")
+    except (UnicodeError, LookupError):  # LookupError: what Python calls an encoding, but not of texts
+        yield _bad(file, _("it is not in the encoding that the file declares"))
+        return
+    for entry in _entries(text):
         place = _("{file}, line {line}", file=file, line=entry.line)
         fault = entry.fault or _po_fault(entry)
         if fault:
@@ -166,10 +185,23 @@ def _po_pairs(place: str, entry: _Entry, languages: tuple[str, str]) -> Iterator
             yield _pair(place, languages, original, translated)
 
 
+def _header(data: bytes, field: bytes) -> str:
+    """Return what stands in a .po file's header after a word, such as ``Language:``; empty without it."""
+    _before, _found, after = data[:4096].partition(field)
+    return after.split(b"\\n")[0].split(b'"')[0].decode("ascii", "replace").strip()
+
+
+def _other_language(data: bytes, wanted: str) -> str:
+    """Return the language that a .po file says it is in, where it is another: zh is both zh_CN and zh_TW."""
+    declared = _header(data, b'"Language:')
+    said, asked = (re.split("[-_@.]", code.lower()) for code in (declared, wanted))
+    same = said[0] == asked[0] and (len(asked) == 1 or len(said) == 1 or said[1] == asked[1])
+    return "" if not declared or same else declared
+
+
 def _po_encoding(data: bytes) -> str:
     """Return the encoding of the header's Content-Type, UTF-8 without one."""
-    _before, found, after = data[:4096].partition(b"charset=")
-    name = after.split(b"\\n")[0].split(b'"')[0].decode("ascii", "replace").strip() if found else "utf-8"
+    name = _header(data, b"charset=") or "utf-8"
     try:
         return "utf-8-sig" if codecs.lookup(name).name == "utf-8" else name
     except LookupError:
@@ -178,7 +210,7 @@ def _po_encoding(data: bytes) -> str:
 
 def _entries(text: str) -> Iterator[_Entry]:
     """Yield the entries of a .po file (GNU gettext manual, section 3)."""
-    entry, keyword, fuzzy = _Entry(0), "", False
+    entry, keyword, fuzzy = _Entry(1), "", False
     for number, line in enumerate(text.split("\n"), 1):
         line = line.strip()
         begins = line.startswith(("msgctxt", "msgid ")) and not (keyword == "msgctxt" and line.startswith("msgid "))
@@ -188,7 +220,8 @@ def _entries(text: str) -> Iterator[_Entry]:
             entry, keyword = _Entry(number, fuzzy=fuzzy), ""
             fuzzy = fuzzy and not line
         if line.startswith("#"):
-            fuzzy = fuzzy or (line.startswith("#,") and "fuzzy" in line)
+            obsolete = line.startswith("#~")  # what is said before an obsolete entry is said of that
+            fuzzy = not obsolete and (fuzzy or (line.startswith("#,") and "fuzzy" in line))
         elif line:
             keyword = _take(entry, keyword, line)
             entry.raw.append(line)
@@ -246,8 +279,17 @@ def _tmx_texts(unit: Element) -> dict[str, str]:
         segment = variant.find("seg")
         language = variant.get(_LANGUAGE) or variant.get("lang") or ""
         if segment is not None:
-            texts[language.lower()] = "".join(segment.itertext()).strip()
+            texts[language.lower()] = "".join(_words(segment)).strip()
     return texts
+
+
+def _words(segment: Element) -> Iterator[str]:
+    """Yield the text of a segment without the codes of formats that stand in it, such as tags of HTML."""
+    yield segment.text or ""
+    for part in segment:
+        if part.tag not in _CODES:
+            yield from _words(part)
+        yield part.tail or ""
 
 
 def _in_language(texts: dict[str, str], language: str) -> str | None:

@@ -90,7 +90,7 @@ class AnswerFile:
         self._person = person
         self._mode = mode
         self._sent = b""
-        self._session = f"{quote(person, safe='@')}--{secrets.token_hex(4)}{SUFFIX}"
+        self._session = f"{_quoted(person)}--{secrets.token_hex(4)}{SUFFIX}"
 
     def add(self, row: int, answer: Any, **more: Any) -> dict[str, Any]:
         """Add an answer (None takes it back) and return its line.
@@ -147,7 +147,12 @@ class AnswerFile:
 
 def file_name(person: str) -> str:
     """Return the name of a person's file."""
-    return quote(person, safe="@") + SUFFIX
+    return _quoted(person) + SUFFIX
+
+
+def _quoted(person: str) -> str:
+    """Return a person's name as the name of a file has it: two dashes stand before what tells sessions apart."""
+    return quote(person, safe="@").replace("--", "-%2D")
 
 
 def read_answers(
@@ -183,7 +188,7 @@ def _take(answers: Answers, line: bytes, accept: Callable[[int, Any], Any]) -> N
     try:
         entry = json.loads(line)
         answers.take({**entry, "answer": accept(entry["row"], entry["answer"])})
-    except (DatasetError, ValueError, LookupError, TypeError, AttributeError):
+    except (DatasetError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return  # cut off, or not written by us
 
 

@@ -146,9 +146,11 @@ class Labeller(anywidget.AnyWidget):
         try:
             acts[content["type"]](content)
         except ArmillaryError as error:
-            self._say({"type": "refused", "message": str(error), **self._state(content)})
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            self._say({"type": "refused", "message": f"{type(error).__name__}: {error}"})
+            state = {"place": content["place"]} if content["type"] == "item" else self._state(content)
+            self._say({"type": "refused", "message": str(error), **state})
+        except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
+            place = {"place": content.get("place")} if content.get("type") == "item" else {}
+            self._say({"type": "refused", "message": f"{type(error).__name__}: {error}", **place})
         finally:
             self.busy = False
 

@@ -222,7 +222,9 @@ class Project:
         return Consensus(agreed, ties, tuple(unfinished))
 
     def to_edits(self, *, at_least: int | None = None, unlabelled: str = "keep") -> Edits:
-        """Put the consensus into the edits of the version, as one step, and return them, to be saved as the next.
+        """Put the consensus into the edits of the version and return them, to be saved as the next.
+
+        All labels are one step of `Edits.undo`, a new column and the rows that are removed one more each.
 
         Parameters
         ----------
@@ -247,12 +249,12 @@ class Project:
             )
         edits = edit(self.dataset)
         task = self.task
-        if task.column not in edits.features:
-            target = unlabelled == "remove" and task.kind == "classes" and edits.target is None
-            edits.add_column(task.column, task.feature, target=target)
         people = ", ".join(who for who, given in sorted(self.answers().items()) if given.given)
         source = f"labelling {self.name}: {people}"
         values = [{task.column: self._value(row, answer)} for row, answer in agreed.items()]
+        if task.column not in edits.features:
+            target = unlabelled == "remove" and task.kind == "classes" and edits.target is None
+            edits.add_column(task.column, task.feature, target=target)
         edits.set(list(agreed), values, source=source)
         if unlabelled == "remove":
             edits.remove(sorted({*range(len(self.dataset))} - agreed.keys()), source=source)

@@ -7,7 +7,7 @@ with its ``label`` and either its ``box`` (x, y, width, height in pixels from th
 
 from __future__ import annotations
 
-import math
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -25,6 +25,8 @@ Kind = Literal["classes", "boxes", "spans"]
 Unit = Literal["character", "token"]
 #: The label of tokens that belong to nothing.
 OUTSIDE = "O"
+#: Where no picture reaches, and no text: areas and places are numbers as they are stored.
+_FARTHEST = 2**31 - 1
 _TOKENS = Listed(Value("string"))
 _TEXTS = (Value("string"), Value("large_string"))
 
@@ -116,7 +118,8 @@ class Task:
 
     def _checked_box(self, part: Mapping[str, Any]) -> dict[str, Any]:
         box = [round(float(side), 2) for side in part["box"]]
-        if part["label"] not in self.labels or len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
+        known = part["label"] in self.labels and len(box) == 4 and all(abs(side) <= _FARTHEST for side in box)
+        if not known or min(box[2:]) <= 0:
             raise ValueError(part)
         return {"label": part["label"], "box": box}
 
@@ -124,7 +127,7 @@ class Task:
         start, end = part["start"], part["end"]
         if part["label"] not in self.labels or not isinstance(start, int) or not isinstance(end, int):
             raise ValueError(part)
-        if not 0 <= start < end:
+        if not 0 <= start < end <= _FARTHEST:
             raise ValueError(part)
         return {"label": part["label"], "start": start, "end": end}
 
@@ -134,10 +137,18 @@ class Task:
             return value
         if self.kind == "boxes":
             pairs = zip(value["category"], value["bbox"], strict=True)
-            return self.checked([{"label": label, "box": box} for label, box in pairs])
+            return self._usable([{"label": label, "box": box} for label, box in pairs])
         if self.unit == "token":
             return list(self._spans_of_tokens(value))
-        return self.checked(value)
+        return self._usable(value)
+
+    def _usable(self, parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return parts that were stored, without those that nobody could see or mark: of no area, or of no class."""
+        found = []
+        for part in parts:
+            with contextlib.suppress(DatasetError):
+                found += self.checked([part])
+        return self.checked(found)  # type: ignore[no-any-return] # of parts, a list
 
     def value_of(self, answer: Any, tokens: int = 0) -> Any:
         """Return the value of the column that an answer stands for.

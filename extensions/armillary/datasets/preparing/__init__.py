@@ -6,10 +6,11 @@
 `step`                what every step is, and what it may change
 `picture_steps`       resize, crop, grey, normalise, file format
 `table_steps`         impute, scale, encode
-`text_steps`          tokenise, pad
+`text_steps`          tokenise, pad, back-off words
 `media_steps`         resample, spectrogram, sampled frames
 `own_steps`           filter, and functions of one's own
-`augmenting`          flip, rotate, shear, zoom, colour, noise, mixup, SpecAugment, back-off words
+`own_code`            what code such a function comes to
+`augmenting`          flip, rotate, shear, zoom, colour, noise, mixup, SpecAugment
 `steps`               all of them, under one name
 `learning`            what steps learn from the training examples, before anything is prepared
 `pipeline`            the rows of one row group, step by step

@@ -5,8 +5,6 @@ Each draws its chance from the seed, its place in the recipe, the row and the co
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -19,7 +17,7 @@ from PIL import ImageEnhance
 
 from armillary.datasets.features import Array, Audio, Feature, Image, Value
 from armillary.datasets.preparing.picture_steps import PictureStep, picture_of, redrawn
-from armillary.datasets.preparing.rows import Sound
+from armillary.datasets.preparing.rows import Sound, array_of
 from armillary.datasets.preparing.step import (
     Augmentation,
     Bound,
@@ -27,17 +25,15 @@ from armillary.datasets.preparing.step import (
     Refused,
     Row,
     refuse_boxes,
+    refuse_same_names,
 )
-from armillary.datasets.preparing.text_steps import is_text
 from armillary.errors import DatasetError
 from armillary.inputs.picture_steps import Moved
+from armillary.inputs.pictures import flattened
 
 _ = translator(__file__)
 
 _BILINEAR = PillowImage.Resampling.BILINEAR
-_HAN = "\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff"
-#: A Chinese character is a word, for nothing divides Chinese words.
-_WORD = re.compile(f"[{_HAN}]|[^\\W{_HAN}]+")
 
 Chance = Callable[[], np.random.Generator]
 
@@ -65,7 +61,7 @@ class Flip(_PictureAugmentation):
 
     def check(self) -> None:
         """Refuse probabilities above 1."""
-        require_share(self, "probability")
+        self.require_share("probability")
 
     def change(self, picture: Any, random: np.random.Generator) -> Moved:
         """Mirror it, or not."""
@@ -134,7 +130,7 @@ class Zoom(_PictureAugmentation):
 
     def check(self) -> None:
         """Refuse shares of 0 and above 1."""
-        require_share(self, "least")
+        self.require_share("least")
         self.require(self.least > 0, "least", _("Give more than 0."))
 
     def change(self, picture: Any, random: np.random.Generator) -> Moved:
@@ -151,6 +147,7 @@ class Colour(_PictureAugmentation):
     """Change brightness, contrast and colourfulness, each by a factor of up to ``1 ± amount``."""
 
     name = "colour"
+    moves = False
     brightness: float = 0.2
     contrast: float = 0.2
     saturation: float = 0.2
@@ -158,7 +155,7 @@ class Colour(_PictureAugmentation):
     def check(self) -> None:
         """Refuse amounts above 1."""
         for parameter in ("brightness", "contrast", "saturation"):
-            require_share(self, parameter)
+            self.require_share(parameter)
 
     def change(self, picture: Any, random: np.random.Generator) -> Moved:
         """Change it."""
@@ -177,6 +174,7 @@ class Noise(PictureStep, Augmentation):
     """
 
     name = "noise"
+    moves = False
     amount: float = 0.02
 
     def check(self) -> None:
@@ -212,7 +210,8 @@ class Noise(PictureStep, Augmentation):
             noisy = samples + random.normal(0, self.amount, samples.shape)
             return Sound(np.asarray(noisy, np.float32), rate, value.path)
         array = np.asarray(value, np.float32)
-        return array + random.normal(0, self.amount * float(array.std()), array.shape).astype(np.float32)
+        deviation = float(array.std()) if array.size else 0.0
+        return array + random.normal(0, self.amount * deviation, array.shape).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -246,17 +245,15 @@ class Mixup(Augmentation):
         target = at.before.target
         if target is None:
             return at.before
-        label = at.before.features[target]
-        return at.before.with_features({f"{target}_mixed": label, f"{target}_share": Value("float32")})
+        made = {f"{target}_mixed": at.before.features[target], f"{target}_share": Value("float32")}
+        refuse_same_names(self.name, at.before, made)
+        return at.before.with_features(made)
 
     def stream(self, rows: Iterator[Row | Refused], at: Bound) -> Iterator[Row | Refused]:
         """Yield the rows, those to be augmented mixed with another of them."""
         here = list(rows)
         partners = [
-            (
-                row,
-                {column: picture_of(row.values[column], at.before.pictures[column].channels) for column in at.columns},
-            )
+            (row, {column: self._flat(row, column, at) for column in at.columns})
             for row in here
             if isinstance(row, Row) and row.augmented and all(row.values[column] is not None for column in at.columns)
         ]
@@ -266,6 +263,12 @@ class Mixup(Augmentation):
             if isinstance(row, Row):
                 self._mix(row, at, mixed, labels)
             yield row
+
+    @staticmethod
+    def _flat(row: Row, column: str, at: Bound) -> Any:
+        """Return a picture with the channels that all have."""
+        channels = at.before.pictures[column].channels
+        return flattened(picture_of(row.values[column], channels), channels)
 
     def _mix(self, row: Row, at: Bound, mixed: dict[Any, Any], labels: dict[Any, Any]) -> None:
         target = at.before.target
@@ -306,7 +309,8 @@ class SpecAugment(Augmentation):
         """Hide parts of one row's spectrograms."""
         for column in at.columns:
             if row.values[column] is not None:
-                row.values[column] = self._masked(np.array(row.values[column], np.float32), at.random(row))
+                array = array_of(at.before.features[column], row.values[column]).astype(np.float32)
+                row.values[column] = self._masked(array, at.random(row))
         return True
 
     def _masked(self, array: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
@@ -318,76 +322,6 @@ class SpecAugment(Augmentation):
                 hidden = np.s_[first : first + width] if axis == 0 else np.s_[:, first : first + width]
                 array[hidden] = mean
         return array
-
-
-@dataclass(frozen=True)
-class BackOffWords(Augmentation):
-    """Put words that are drawn as often as the training texts have them in the place of some (Xie et al., 2017).
-
-    A model that saw only the words that it was given learns to back off from them to the rest. A Chinese character
-    counts as a word. ``vocabulary`` is the number of different words that are drawn from, the most frequent.
-    """
-
-    name = "back_off_words"
-    probability: float = 0.1
-    vocabulary: int = 10_000
-
-    def check(self) -> None:
-        """Refuse probabilities above 1."""
-        require_share(self, "probability")
-        self.require_positive("vocabulary")
-
-    @property
-    def learns(self) -> bool:
-        """Whether it has to see the training examples: always."""
-        return True
-
-    def fits(self, feature: Feature) -> bool:
-        """Return whether a column holds a text."""
-        return is_text(feature)
-
-    def start(self, at: Bound) -> Any:
-        """Return an empty count."""
-        return Counter()
-
-    def see(self, known: Any, row: Row, at: Bound) -> None:
-        """Count words."""
-        for column in at.columns:
-            known.update(_WORD.findall(row.values[column] or ""))
-
-    def merge(self, known: Any, more: Any) -> Any:
-        """Add up."""
-        known.update(more)
-        return known
-
-    def conclude(self, known: Any, at: Bound) -> Any:
-        """Return the most frequent words and how often they come."""
-        words = sorted(known, key=lambda word: (-known[word], word))[: self.vocabulary]
-        return {"words": words, "counts": [known[word] for word in words]}
-
-    def apply(self, row: Row, at: Bound) -> bool:
-        """Exchange words of one row."""
-        words, ends = at.learned["words"], np.cumsum(at.learned["counts"])
-        if not words:
-            return True
-        random = at.random(row)
-
-        def exchanged(match: re.Match[str]) -> str:
-            chance, place = random.random(2)
-            if chance >= self.probability:
-                return match[0]
-            return str(words[int(np.searchsorted(ends, place * ends[-1], side="right"))])
-
-        for column in at.columns:
-            if row.values[column] is not None:
-                row.values[column] = _WORD.sub(exchanged, row.values[column])
-        return True
-
-
-def require_share(step: Any, parameter: str) -> None:
-    """Raise DatasetError unless a parameter lies between 0 and 1."""
-    step.require_from_0(parameter)
-    step.require(getattr(step, parameter) <= 1, parameter, _("Give a number from 0 to 1."))
 
 
 def is_float_array(feature: Feature) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import cloudpickle
 from armillary_kernels.texts import translator
 
+from armillary.datasets.preparing.own_code import packed
 from armillary.datasets.reading.prefetch import usable_threads
 from armillary.errors import ClusterError
 
@@ -74,12 +75,15 @@ class DaskWorkers:
     ----------
     client
         A ``distributed.Client``.
+    functions
+        Functions of one's own that tasks call.
     """
 
     sees_files = True
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, functions: Sequence[Callable[..., Any]] = ()) -> None:
         self._client = client
+        self._functions = functions
 
     def run(
         self, function: Callable[..., Any], shared: Any, tasks: Sequence[Task], report: Report, abandon: Abandon
@@ -89,7 +93,8 @@ class DaskWorkers:
 
         name = f"armillary-prepare-{secrets.token_hex(4)}"
         # A task of its own, so that the scheduler can have it done again when the workers that held it have died.
-        unpacked = self._client.submit(cloudpickle.loads, cloudpickle.dumps(shared), key=f"{name}-plan", pure=False)
+        data = packed(shared, self._functions)
+        unpacked = self._client.submit(cloudpickle.loads, data, key=f"{name}-plan", pure=False)
         futures = {
             self._client.submit(function, unpacked, *task, key=f"{name}-{number}", pure=False): number
             for number, task in enumerate(tasks)
@@ -123,9 +128,15 @@ def _result(future: Any) -> Any:
         ) from error
 
 
-def crew_of(cluster: Any) -> Crew:
-    """Return the workers of an `armillary.cluster` or ``distributed.Client``, threads here for None."""
+def crew_of(cluster: Any, functions: Sequence[Callable[..., Any]] = ()) -> Crew:
+    """Return the workers of an `armillary.cluster` or ``distributed.Client``, threads here for None.
+
+    Parameters
+    ----------
+    functions
+        Functions of one's own that they will call.
+    """
     if cluster is None:
         return Threads()
     client = cluster.client() if hasattr(cluster, "client") else cluster
-    return DaskWorkers(client)
+    return DaskWorkers(client, functions)

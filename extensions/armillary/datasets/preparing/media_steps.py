@@ -37,8 +37,10 @@ class Resample(Step):
     mono: bool = True
 
     def check(self) -> None:
-        """Refuse rates below 1."""
+        """Refuse rates below 1, and those that a FLAC file cannot have."""
         self.require_positive("rate")
+        fits = self.rate <= 65_535 or (self.rate <= 655_350 and self.rate % 10 == 0)
+        self.require(fits, "rate", _("Give a number up to 65,535, or a multiple of 10 up to 655,350."))
 
     def fits(self, feature: Feature) -> bool:
         """Return whether a column holds a sound."""

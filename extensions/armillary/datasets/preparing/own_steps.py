@@ -16,11 +16,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cloudpickle
+import numpy as np
 from armillary_kernels.texts import translator
 
 from armillary.datasets.features import (
+    Array,
+    Boxes,
+    ClassLabel,
     Feature,
     Image,
+    Sequence,
+    TokenLabels,
     feature_from_json,
     features_from_json,
     features_to_json,
@@ -29,13 +35,15 @@ from armillary.datasets.importing.encoding import encode
 from armillary.datasets.importing.rejects import BadExampleError
 from armillary.datasets.media import Medium
 from armillary.datasets.plain_values import plain_value
-from armillary.datasets.preparing.rows import Drawn, Sound
-from armillary.datasets.preparing.step import Bound, Form, PictureForm, Row, Step
-from armillary.datasets.preparing.table_steps import named
+from armillary.datasets.preparing.rows import Drawn, Sound, holds_media, loaded
+from armillary.datasets.preparing.step import Bound, Form, PictureForm, Row, Step, is_pictures
+from armillary.datasets.preparing.table_steps import is_category, is_number, named
 from armillary.errors import DatasetError
 from armillary.inputs.value_steps import is_missing
 
 _ = translator(__file__)
+
+_WITH_LENGTH = (Sequence, TokenLabels, Boxes, Array)
 
 
 @dataclass(frozen=True)
@@ -152,7 +160,8 @@ class OwnStep(Step):
         try:
             return function(example)
         except Exception as error:
-            raise BadExampleError(f"{function.__qualname__}: {type(error).__name__}: {error}") from error
+            name = getattr(function, "__qualname__", repr(function))
+            raise BadExampleError(f"{name}: {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -208,8 +217,17 @@ class Map(OwnStep):
             what = _("Step {step!r} cannot leave out {column!r}.", step=self.name, column=(unknown or self.without)[0])
             raise DatasetError(what, _("Name columns that there are, and not the target."))
         features = {name: feature_from_json(feature.to_json()) for name, feature in self.features.items()}
+        target = at.before.target
+        if target in features and not isinstance(features[target], ClassLabel):
+            what = _(
+                "Step {step!r} would make {column!r}, the target, something without classes.",
+                step=self.name,
+                column=target,
+            )
+            raise DatasetError(what, _("Give it a ClassLabel, or put the values into a new column."))
         form = at.before.with_features(features, without=self.without)
-        return form.with_pictures(tuple(form.of(Image)), PictureForm())
+        pictures = (name for name, feature in form.features.items() if is_pictures(feature))
+        return form.with_pictures(tuple(pictures), PictureForm())
 
     def apply(self, row: Row, at: Bound) -> bool:
         """Take over what the function returns."""
@@ -235,10 +253,12 @@ def _taken(feature: Feature, value: Any) -> Any:
         return value
     if isinstance(feature, Image) and hasattr(value, "convert"):
         return Drawn(value, "")
+    if isinstance(feature, Sequence) and holds_media(feature) and isinstance(value, (list, tuple)):
+        if 0 <= feature.length != len(value):
+            raise BadExampleError(_("{n} values instead of {length}", n=len(value), length=feature.length))
+        return [_taken(feature.feature, part) for part in value]
     stored = encode(feature, value, lambda data, path: {"bytes": data, "path": path})
-    if isinstance(stored, dict) and stored.keys() == {"bytes", "path"}:
-        return Medium(stored["path"] or "", stored["bytes"])
-    return stored
+    return loaded(feature, stored, lambda medium: Medium(medium["path"] or "", medium["bytes"]))
 
 
 @dataclass(frozen=True)
@@ -250,9 +270,9 @@ class Filter(OwnStep):
     column
         The column that conditions are about; the target, too.
     among
-        Values to keep; of classes, their names.
+        Values to keep, numbers also as texts; of classes, their names.
     at_least, at_most
-        Smallest and largest number to keep; of texts and lists, of their lengths.
+        Smallest and largest number to keep; of texts and lists, of their lengths; of boxes, how many there are.
     function
         Of one's own: of an example as `Dataset.iterate` gives it, returns whether it stays.
     """
@@ -270,6 +290,9 @@ class Filter(OwnStep):
         self.require(
             conditions or self.function is not None, "column", _("Give a column and a condition, or a function.")
         )
+        for bound in ("at_least", "at_most"):
+            value = getattr(self, bound)
+            self.require(value is None or isinstance(value, (int, float, np.number)), bound, _("Give a number."))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Filter:
@@ -282,7 +305,16 @@ class Filter(OwnStep):
         if self.column and self.column not in form.features:
             what = _("Step {step!r}: there is no column {column!r}.", step=self.name, column=self.column)
             raise DatasetError(what, _("Columns: {names}.", names=", ".join(form.features)))
+        if self.at_least is not None or self.at_most is not None:
+            self._check_size(form)
         return super().columns_of(form)
+
+    def _check_size(self, form: Form) -> None:
+        """Refuse columns of values that are neither numbers nor have a length."""
+        feature = form.features[self.column]
+        if not (is_number(feature) or is_category(feature) or isinstance(feature, _WITH_LENGTH)):
+            what = _("Step {step!r}: values of {column!r} have no size.", step=self.name, column=self.column)
+            raise DatasetError(what, _("Give the condition as a function of an example."))
 
     def apply(self, row: Row, at: Bound) -> bool:
         """Return whether the row stays."""
@@ -293,9 +325,20 @@ class Filter(OwnStep):
     def _passes(self, value: Any) -> bool:
         if is_missing(value):
             return False
-        size = len(value) if hasattr(value, "__len__") else value
+        counted = value["bbox"] if isinstance(value, dict) and "bbox" in value else value
+        size = len(counted) if hasattr(counted, "__len__") else counted
         return (
-            (not self.among or value in self.among)
+            (not self.among or any(_is_same(value, each) for each in self.among))
             and (self.at_least is None or size >= self.at_least)
             and (self.at_most is None or size <= self.at_most)
         )
+
+
+def _is_same(value: Any, wanted: Any) -> bool:
+    """Return whether a value is the one wanted, which a form gives as a text."""
+    if not isinstance(wanted, str) or isinstance(value, str):
+        return bool(value == wanted)
+    try:
+        return not isinstance(value, bool) and bool(value == type(value)(wanted))
+    except (TypeError, ValueError, ArithmeticError):
+        return str(value) == wanted

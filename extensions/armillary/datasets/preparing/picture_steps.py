@@ -16,6 +16,7 @@ from armillary.datasets.preparing.rows import PNG, Drawn
 from armillary.datasets.preparing.step import Bound, Form, PictureForm, Row, Step, is_pictures
 from armillary.errors import DatasetError
 from armillary.inputs.picture_steps import Moved, moved, opened
+from armillary.inputs.pictures import upright_size
 
 _ = translator(__file__)
 
@@ -26,13 +27,17 @@ _SCALE = 1 / 255
 class PictureStep(Step):
     """A step that changes pictures, and the boxes in them."""
 
+    #: Whether pixels go to other places, and boxes with them.
+    moves: ClassVar[bool] = True
+
     def fits(self, feature: Feature) -> bool:
         """Return whether a column holds a picture, or a list of them."""
         return is_pictures(feature)
 
     def form_after(self, at: Bound) -> Form:
         """Return the columns with pictures of the new size."""
-        _check_boxes(self.name, at)
+        if self.moves:
+            _check_boxes(self.name, at)
         form = at.before
         for column in at.columns:
             form = form.with_pictures((column,), self.picture_form(at.before.pictures[column]))
@@ -55,11 +60,12 @@ class PictureStep(Step):
                 return self.draw(value, channels, lambda: at.random(row))
 
             if isinstance(value, list):
-                row.values[column] = [redrawn(each, draw(each).picture) for each in value]
+                row.values[column] = [each if each is None else redrawn(each, draw(each).picture) for each in value]
             elif value is not None:
                 new = draw(value)
                 row.values[column] = redrawn(value, new.picture)
-                move_boxes(row, at.before, new)
+                if self.moves:
+                    move_boxes(row, at.before, new)
         return True
 
 
@@ -79,6 +85,12 @@ def _check_boxes(step: str, at: Bound) -> None:
             _("Step {step!r} cannot know in which of several pictures the boxes lie.", step=step),
             _("Leave out the other pictures first."),
         )
+
+
+def _from_its_file(new: Moved, decoded: tuple[int, int], value: Medium) -> Moved:
+    """Return where the pixels of a file went: boxes count those, but a large JPEG is decoded smaller."""
+    width, height = upright_size(value.read())
+    return new._replace(scale_x=new.scale_x * decoded[0] / width, scale_y=new.scale_y * decoded[1] / height)
 
 
 def move_boxes(row: Row, form: Form, new: Moved) -> None:
@@ -109,7 +121,9 @@ class _Fixed(PictureStep):
 
     def draw(self, value: Any, channels: int, random: Callable[[], np.random.Generator]) -> Moved:
         step = self.travelling_step
-        return moved(picture_of(value, channels, step), step)
+        picture = picture_of(value, channels, step)
+        new = moved(picture, step)
+        return new if isinstance(value, Drawn) else _from_its_file(new, picture.size, value)
 
     @property
     def travelling_step(self) -> dict[str, Any]:
@@ -166,6 +180,7 @@ class Grey(_Fixed):
     """Take the colours away: pictures have one channel then."""
 
     name = "grey"
+    moves = False
 
     def picture_form(self, before: PictureForm) -> PictureForm:
         """Return that there is one channel."""
@@ -220,6 +235,10 @@ class Normalise(Step):
 
     def check(self) -> None:
         """Refuse means without deviations, and deviations of 0."""
+        for parameter in ("mean", "std"):
+            given = getattr(self, parameter)
+            numbers = all(isinstance(each, (int, float, np.number)) and np.isfinite(each) for each in given)
+            self.require(numbers, parameter, _("Give numbers."))
         self.require(len(self.mean) in (0, 1, 3), "mean", _("Give one number for each channel: 1 or 3."))
         self.require(len(self.std) == len(self.mean), "std", _("Give as many numbers as for mean."))
         self.require(all(each > 0 for each in self.std), "std", _("Give numbers above 0."))

@@ -11,7 +11,7 @@ from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.datasets.dataset import Dataset
-from armillary.datasets.features import Feature, Sequence
+from armillary.datasets.features import Feature, Image, Sequence
 from armillary.datasets.media import Medium
 from armillary.datasets.preparing.recipe import Recipe
 from armillary.datasets.preparing.rows import holds_media, loaded
@@ -144,12 +144,25 @@ def bound(dataset: Dataset, recipe: Recipe, seed: int, teach: Teach) -> tuple[Bo
             form = ready[-1].after
             columns = step.columns_of(form)
         place = Bound(step, index, columns, form, seed, learned)
+        if learned is not None:
+            step.check_learned(place)
         (waiting if to_learn else ready).append(place)
     if waiting:
         flush()
     if ready:
-        ready[-1].step.form_after(ready[-1])
+        _check_normalised(ready[-1].after)
     return tuple(ready)
+
+
+def _check_normalised(form: Form) -> None:
+    """Raise DatasetError where pictures have other channels than those that readers are to normalise."""
+    numbers = len(form.normalised[0]) if form.normalised is not None else 0
+    channels = {form.pictures[name].channels for name in form.of(Image) if form.pictures[name].height is not None}
+    if numbers and channels and numbers not in channels:
+        raise DatasetError(
+            _("Pictures with channels: {n} cannot be normalised by numbers for {m}.", n=min(channels), m=numbers),
+            _("Put normalise behind the steps that change channels."),
+        )
 
 
 def _side_by_side(waiting: list[Bound], columns: tuple[str, ...]) -> bool:

@@ -22,6 +22,8 @@ from armillary.datasets.places import is_local
 from armillary.datasets.preparing import travel, units
 from armillary.datasets.preparing.crew import Crew, crew_of
 from armillary.datasets.preparing.made import Made, example_name
+from armillary.datasets.preparing.own_code import code_hash
+from armillary.datasets.preparing.own_steps import OwnStep
 from armillary.datasets.preparing.pipeline import Pipeline, bound, check_copies
 from armillary.datasets.preparing.recipe import PREPARE, Recipe, as_recipe
 from armillary.datasets.preparing.step import Bound
@@ -35,7 +37,7 @@ from armillary.errors import DatasetError
 _ = translator(__file__)
 
 #: Changes when the same recipe gives other bytes than before.
-_FORMAT = 1
+_FORMAT = 2
 
 Progress = Callable[[int, int], None]
 
@@ -106,7 +108,8 @@ def prepare(
     if not steps:
         raise DatasetError(_("The recipe has no steps."), _("Give at least one."))
     with tqdm(desc=dataset.reference, delay=1, leave=False, disable=progress is not None) as bar:
-        job = _Job(dataset, steps, seed, copies, crew_of(cluster), progress or _shown_by(bar), seen)
+        crew = crew_of(cluster, _own_functions(steps))
+        job = _Job(dataset, steps, seed, copies, crew, progress or _shown_by(bar), seen)
         return Dataset(job.run(name, rejects))
 
 
@@ -206,11 +209,13 @@ class _Job:
         hashes = [file.sha256 for file in (*manifest.shards, manifest.split_file)]
         steps = json.dumps(learned.to_json(), sort_keys=True)
         cut = [(unit.first, unit.last) for unit in self.units]
-        return [_FORMAT, pa.__version__, PIL.__version__, hashes, steps, self.seed, self.copies, cut, manifest.target]
+        code = [code_hash(function) for function in _own_functions(learned)]
+        libraries = [pa.__version__, PIL.__version__, np.__version__]
+        return [_FORMAT, libraries, hashes, steps, code, self.seed, self.copies, cut, manifest.target]
 
     def _do(self, pipeline: Pipeline, place: Workshop) -> dict[int, Done]:
         """Do the units that are not finished, and return what came of all."""
-        finished = place.finished(len(self.units))
+        finished = place.finished(len(self.units), refused_again=bool(_own_functions(self.recipe)))
         left = [unit for unit in self.units if unit.number not in finished]
         self._advance(sum(unit.last - unit.first for unit in self.units if unit.number in finished))
         direct = self.crew.sees_files and is_local(self.dataset.folder)
@@ -228,6 +233,12 @@ class _Job:
         ]
         self.crew.run(_done_aside, plan, tasks, report, place.abandon)
         return finished
+
+
+def _own_functions(recipe: Recipe) -> list[Callable[..., Any]]:
+    """Return the functions of one's own that a recipe has."""
+    given = [step.function for step in recipe.steps if isinstance(step, OwnStep) and step.function is not None]
+    return [function.function for function in given if function.function is not None]
 
 
 def _done_aside(plan: Plan, unit: Unit, codes: NDArray[np.int64], folder: Path | None, finished: Path) -> Any:

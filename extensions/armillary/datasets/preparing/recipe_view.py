@@ -63,7 +63,7 @@ class RecipeView(widgets.VBox):
         cancelled = _("Cancelled. What was done is kept: prepare again to go on.")
         self.work = LongWork(_("Prepare"), _("Preparing"), cancelled, self._allow)
         self.steps = StepForm(tuple(self.source.features), self.add)
-        self.listed = widgets.VBox()
+        self.listed, self._lines = widgets.VBox(), list[widgets.HBox]()
         self._build_controls()
         self.trials = widgets.HTML()
         title = widgets.HTML(balance.styled(f"<h3>{escape(_('Prepare {name}', name=self.source.reference))}</h3>"))
@@ -89,7 +89,7 @@ class RecipeView(widgets.VBox):
 
     def add(self, step: Step) -> None:
         """Put a step behind the others."""
-        self._change(Recipe((*self.recipe.steps, step)))
+        self._change(self.recipe + step)
 
     def move(self, place: int, by: int) -> None:
         """Move a step up (-1) or down (1)."""
@@ -112,24 +112,29 @@ class RecipeView(widgets.VBox):
         self._list()
 
     def _list(self) -> None:
-        self.listed.children = tuple(self._line(place, step) for place, step in enumerate(self.recipe.steps))
+        """Show the steps in lines that stay where they are: a button that was pressed keeps the focus."""
+        steps = self.recipe.steps
+        self._lines += [self._line(place) for place in range(len(self._lines), len(steps))]
+        for place, (line, step) in enumerate(zip(self._lines, steps, strict=False)):
+            up, down, _away, text = line.children
+            up.disabled, down.disabled = place == 0, place == len(steps) - 1
+            text.value = f"<code>{place + 1}. {escape(described(step))}</code>"
+        self.listed.children = tuple(self._lines[: len(steps)])
         self._allow()
 
     def _allow(self) -> None:
         """Let a recipe be tried and prepared that has steps."""
         self.work.start.disabled = self.try_out.disabled = self.work.is_busy or not self.recipe
 
-    def _line(self, place: int, step: Step) -> widgets.HBox:
-        text = widgets.HTML(f"<code>{place + 1}. {escape(described(step))}</code>")
-        up = self._button("↑", _("Move step {n} up", n=place + 1), lambda: self.move(place, -1), place == 0)
-        last = place == len(self.recipe) - 1
-        down = self._button("↓", _("Move step {n} down", n=place + 1), lambda: self.move(place, 1), last)
+    def _line(self, place: int) -> widgets.HBox:
+        up = self._button("↑", _("Move step {n} up", n=place + 1), lambda: self.move(place, -1))
+        down = self._button("↓", _("Move step {n} down", n=place + 1), lambda: self.move(place, 1))
         away = self._button("✕", _("Remove step {n}", n=place + 1), lambda: self.remove(place))
-        return widgets.HBox((up, down, away, text), layout=_ROW)
+        return widgets.HBox((up, down, away, widgets.HTML()), layout=_ROW)
 
     @staticmethod
-    def _button(sign: str, meaning: str, action: Any, disabled: bool = False) -> widgets.Button:
-        button = widgets.Button(description=sign, tooltip=meaning, disabled=disabled, layout={"width": "34px"})
+    def _button(sign: str, meaning: str, action: Any) -> widgets.Button:
+        button = widgets.Button(description=sign, tooltip=meaning, layout={"width": "34px"})
         button.on_click(lambda _button: action())
         return button
 

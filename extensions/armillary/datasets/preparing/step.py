@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from armillary_kernels.texts import translator
 
-from armillary.datasets.features import Boxes, Feature, Image, Sequence
+from armillary.datasets.features import Boxes, Feature, Image, Sequence, Struct
 from armillary.datasets.importing.rejects import BadExampleError
 from armillary.datasets.media import BadMediumError
 from armillary.errors import DatasetError
@@ -148,9 +148,7 @@ class Step(ABC):
         if isinstance(self.columns, str):
             object.__setattr__(self, "columns", (self.columns,))
         for each in fields(self):
-            value = getattr(self, each.name)
-            if isinstance(value, list):
-                object.__setattr__(self, each.name, tuple(value))
+            object.__setattr__(self, each.name, _plain(getattr(self, each.name)))
         for parameter, known in self.choices.items():
             self.require_one_of(parameter, known)
         self.check()
@@ -178,6 +176,11 @@ class Step(ABC):
             value = getattr(self, parameter)
             number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
             self.require(number and 0 <= value < float("inf"), parameter, _("Give a number, 0 or more."))
+
+    def require_share(self, parameter: str) -> None:
+        """Raise DatasetError unless a parameter lies between 0 and 1."""
+        self.require_from_0(parameter)
+        self.require(getattr(self, parameter) <= 1, parameter, _("Give a number from 0 to 1."))
 
     def require_one_of(self, parameter: str, known: tuple[str, ...]) -> None:
         """Raise DatasetError unless a parameter is one of these."""
@@ -248,6 +251,9 @@ class Step(ABC):
             except BAD_EXAMPLE as error:
                 yield Refused(row.number, f"{self.name}: {error}")
 
+    def check_learned(self, at: Bound) -> None:  # noqa: B027 (most steps learn nothing)
+        """Raise DatasetError when what was learned from one dataset is no use for the columns of another."""
+
     def start(self, at: Bound) -> Any:
         """Return what it knows before it has seen a training example."""
         raise NotImplementedError
@@ -287,6 +293,38 @@ class Augmentation(Step):
 def is_pictures(feature: Feature) -> bool:
     """Return whether a column holds a picture, or a list of them."""
     return isinstance(feature, Image) or (isinstance(feature, Sequence) and isinstance(feature.feature, Image))
+
+
+def _plain(value: Any) -> Any:
+    """Return a parameter as JSON has it, a list as a tuple."""
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def refuse_same_names(step: str, form: Form, made: Iterable[str]) -> None:
+    """Raise DatasetError where a new column would take the place of another."""
+    taken = [name for name in made if name in form.features]
+    if taken:
+        raise DatasetError(
+            _("Step {step!r} would make a column {column!r}, and there is one.", step=step, column=taken[0]),
+            _("Leave that column out by a step before, or the step."),
+        )
+
+
+def refuse_spans(step: str, form: Form) -> None:
+    """Raise DatasetError where marked parts of a text would no longer be those that were marked."""
+    spans = [name for name in form.of(Sequence) if _is_spans(form.features[name])]
+    if spans:
+        raise DatasetError(
+            _("Step {step!r} would leave the spans in {column!r} where they were.", step=step, column=spans[0]),
+            _("Leave the step or that column out: words of other lengths move all that follows."),
+        )
+
+
+def _is_spans(feature: Any) -> bool:
+    """Return whether a column holds lists of parts with ``start`` and ``end``, as labelling makes them."""
+    return isinstance(feature.feature, Struct) and {"start", "end"} <= dict(feature.feature.parts).keys()
 
 
 def refuse_boxes(step: str, form: Form) -> None:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from armillary.datasets.preparing.augmenting import (
-    BackOffWords,
     Colour,
     Flip,
     Mixup,
@@ -21,7 +20,7 @@ from armillary.datasets.preparing.media_steps import Resample, SampleFrames, Spe
 from armillary.datasets.preparing.own_steps import Filter, Map
 from armillary.datasets.preparing.picture_steps import Crop, Grey, Normalise, Resize, SaveAs
 from armillary.datasets.preparing.table_steps import Encode, Impute, Scale
-from armillary.datasets.preparing.text_steps import Pad, Tokenise
+from armillary.datasets.preparing.text_steps import BackOffWords, Pad, Tokenise
 
 __all__ = [
     "BackOffWords",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import numpy as np
 from armillary_kernels.texts import translator
 
 from armillary.datasets.features import ClassLabel, Feature, Value
-from armillary.datasets.preparing.step import Bound, Form, Row, Step
+from armillary.datasets.importing.encoding import encode_value
+from armillary.datasets.importing.rejects import BadExampleError
+from armillary.datasets.preparing.step import Bound, Form, Row, Step, refuse_same_names
 from armillary.errors import DatasetError
 from armillary.inputs import value_steps
 from armillary.inputs.value_steps import is_missing
@@ -43,11 +47,20 @@ class _TableStep(Step):
         return True
 
     def see(self, known: Any, row: Row, at: Bound) -> None:
-        """Take in the values that are there."""
+        """Take in the values that are there; infinite ones would leave nothing to be told of the others."""
         for column in at.columns:
             value = named(at.before.features[column], row.values[column])
-            if not is_missing(value):
+            if not is_missing(value) and not (isinstance(value, float) and math.isinf(value)):
                 known[column].add(value)
+
+    def check_learned(self, at: Bound) -> None:
+        """Refuse columns that it has not seen when it learned."""
+        unseen = [column for column in at.columns if column not in at.learned]
+        if unseen:
+            raise DatasetError(
+                _("Step {step!r} has learned nothing about column {column!r}.", step=self.name, column=unseen[0]),
+                _("Let it learn from this dataset: recipe.afresh(); or name the columns that it knows."),
+            )
 
     def merge(self, known: Any, more: Any) -> Any:
         """Merge column by column."""
@@ -197,15 +210,24 @@ class Impute(_TableStep):
             return self._constant(column, feature)
         if method == "most_frequent":
             found = counted.most_frequent(1)
-            return found[0] if found else None
+            return None if not found else float(found[0]) if isinstance(found[0], Decimal) else found[0]
         value = counted.mean if method == "mean" else counted.quantiles(0.5)[0]
-        return value if getattr(feature, "dtype", "").startswith(("float", "decimal")) else round(value)
+        return value if getattr(feature, "dtype", "").startswith(("float", "decimal")) else _whole(feature, value)
 
     def _constant(self, column: str, feature: Feature) -> Any:
         if isinstance(feature, ClassLabel) and self.value not in feature.names:
-            what = _("{column!r} has no class {value!r}.", column=column, value=self.value)
-            raise DatasetError(what, _("Its classes: {names}.", names=", ".join(feature.names)))
+            raise _no_class(column, self.value, feature)
+        if isinstance(feature, Value):
+            _check_value(column, feature, self.value)
         return self.value
+
+    def check_learned(self, at: Bound) -> None:
+        """Refuse classes that a column does not have."""
+        super().check_learned(at)
+        for column in at.columns:
+            feature, value = at.before.features[column], at.learned[column]
+            if isinstance(feature, ClassLabel) and value is not None and value not in feature.names:
+                raise _no_class(column, value, feature)
 
     def apply(self, row: Row, at: Bound) -> bool:
         """Fill in one row."""
@@ -214,7 +236,35 @@ class Impute(_TableStep):
             feature = at.before.features[column]
             if isinstance(feature, ClassLabel) and row.values[column] is not None:
                 row.values[column] = feature.names.index(row.values[column])
+            elif isinstance(feature, Value):
+                row.values[column] = _decimal(feature, row.values[column])
         return True
+
+
+def _no_class(column: str, value: Any, feature: ClassLabel) -> DatasetError:
+    what = _("{column!r} has no class {value!r}.", column=column, value=value)
+    return DatasetError(what, _("Its classes: {names}.", names=", ".join(feature.names)))
+
+
+def _check_value(column: str, feature: Value, value: Any) -> None:
+    try:
+        encode_value(feature, _decimal(feature, value))
+    except BadExampleError as error:
+        what = _("{column!r} cannot hold {value!r}: it is {dtype}.", column=column, value=value, dtype=feature.dtype)
+        raise DatasetError(what, _("Give the value to fill in.")) from error
+
+
+def _whole(feature: Feature, value: float) -> int:
+    """Return the whole number nearest to a value that a column of whole numbers can hold."""
+    limits = np.iinfo(feature.dtype)  # type: ignore[union-attr] # numbers are values
+    return min(max(round(value), int(limits.min)), int(limits.max))
+
+
+def _decimal(feature: Value, value: Any) -> Any:
+    """Return a number that was filled into a column of decimal numbers as one with as many places."""
+    if not feature.dtype.startswith("decimal") or not isinstance(value, (int, float)):
+        return value
+    return Decimal(repr(value)).quantize(Decimal(1).scaleb(-feature.arrow_type.scale))
 
 
 @dataclass(frozen=True)
@@ -291,6 +341,7 @@ class Encode(_TableStep):
         if self.into == "number":
             return at.before.with_features({column: Value("int64") for column in at.columns})
         made = {f"{column}={each}": Value("float32") for column in at.columns for each in self._categories(column, at)}
+        refuse_same_names(self.name, at.before, made)
         return at.before.with_features(made, without=at.columns)
 
     @staticmethod

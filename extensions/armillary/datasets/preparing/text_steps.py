@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ import numpy as np
 from armillary_kernels.texts import translator
 
 from armillary.datasets.features import Array, Feature, Sequence, Struct, Translation, Value
-from armillary.datasets.preparing.step import Bound, Form, Row, Step
+from armillary.datasets.preparing.rows import array_of
+from armillary.datasets.preparing.step import Augmentation, Bound, Form, Row, Step, refuse_spans
+from armillary.datasets.preparing.table_steps import is_number
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -21,6 +24,9 @@ _ = translator(__file__)
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 _TOKENS = Sequence(Value("int32"))
 _TEXT = frozenset({"string", "large_string", "string_view"})
+_HAN = "\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff"
+#: A Chinese character is a word, for nothing divides Chinese words.
+_WORD = re.compile(f"[{_HAN}]|[^\\W{_HAN}]+")
 
 
 def is_text(feature: Feature) -> bool:
@@ -224,7 +230,7 @@ class Pad(Step):
             return bool(feature.parts) and all(self.fits(part) for _name, part in feature.parts)
         if isinstance(feature, Array):
             return True
-        return isinstance(feature, Sequence) and isinstance(feature.feature, Value) and not is_text(feature.feature)
+        return isinstance(feature, Sequence) and is_number(feature.feature)
 
     def form_after(self, at: Bound) -> Form:
         """Return the columns with lists of one length."""
@@ -250,7 +256,7 @@ class Pad(Step):
         if isinstance(feature, Struct):
             return {name: self._padded(part, value[name]) for name, part in feature.parts}
         if isinstance(feature, Array):
-            return self._padded_array(np.asarray(value, feature.dtype))
+            return self._padded_array(array_of(feature, value))
         kind = float if feature.feature.dtype.startswith("float") else int
         filling = [kind(self.value)] * (self.length - len(value))
         if self.side == "left":
@@ -262,3 +268,72 @@ class Pad(Step):
         kept = value[: self.length] if self.side == "right" else value[-self.length :]
         around = (0, missing) if self.side == "right" else (missing, 0)
         return np.pad(kept, [around, *[(0, 0)] * (value.ndim - 1)], constant_values=self.value)
+
+
+@dataclass(frozen=True)
+class BackOffWords(Augmentation):
+    """Put words that are drawn as often as the training texts have them in the place of some (Xie et al., 2017).
+
+    A model that saw only the words that it was given learns to back off from them to the rest. A Chinese character
+    counts as a word. ``vocabulary`` is the number of different words that are drawn from, the most frequent.
+    """
+
+    name = "back_off_words"
+    probability: float = 0.1
+    vocabulary: int = 10_000
+
+    def check(self) -> None:
+        """Refuse probabilities above 1."""
+        self.require_share("probability")
+        self.require_positive("vocabulary")
+
+    @property
+    def learns(self) -> bool:
+        """Whether it has to see the training examples: always."""
+        return True
+
+    def fits(self, feature: Feature) -> bool:
+        """Return whether a column holds a text."""
+        return is_text(feature)
+
+    def form_after(self, at: Bound) -> Form:
+        """Return the columns as they are; marked parts of a text cannot follow its words."""
+        refuse_spans(self.name, at.before)
+        return at.before
+
+    def start(self, at: Bound) -> Any:
+        """Return an empty count."""
+        return Counter()
+
+    def see(self, known: Any, row: Row, at: Bound) -> None:
+        """Count words."""
+        for column in at.columns:
+            known.update(_WORD.findall(row.values[column] or ""))
+
+    def merge(self, known: Any, more: Any) -> Any:
+        """Add up."""
+        known.update(more)
+        return known
+
+    def conclude(self, known: Any, at: Bound) -> Any:
+        """Return the most frequent words and how often they come."""
+        words = sorted(known, key=lambda word: (-known[word], word))[: self.vocabulary]
+        return {"words": words, "counts": [known[word] for word in words]}
+
+    def apply(self, row: Row, at: Bound) -> bool:
+        """Exchange words of one row."""
+        words, ends = at.learned["words"], np.cumsum(at.learned["counts"])
+        if not words:
+            return True
+        random = at.random(row)
+
+        def exchanged(match: re.Match[str]) -> str:
+            chance, place = random.random(2)
+            if chance >= self.probability:
+                return match[0]
+            return str(words[int(np.searchsorted(ends, place * ends[-1], side="right"))])
+
+        for column in at.columns:
+            if row.values[column] is not None:
+                row.values[column] = _WORD.sub(exchanged, row.values[column])
+        return True

@@ -10,18 +10,19 @@ import numpy as np
 from armillary_kernels.texts import own_language, translator
 
 from armillary.datasets.dataset import Dataset, open_dataset
-from armillary.datasets.features import Feature, features_from_json, features_to_json
+from armillary.datasets.features import Feature, Image, features_from_json, features_to_json
 from armillary.datasets.importing.encoding import encode_example
 from armillary.datasets.media import Medium
 from armillary.datasets.plain_values import plain_value
 from armillary.datasets.preparing.own_steps import Filter
-from armillary.datasets.preparing.pipeline import Pipeline, bound, pictures_of
+from armillary.datasets.preparing.pipeline import Pipeline, bound, form_of, pictures_of
 from armillary.datasets.preparing.recipe import as_recipe
-from armillary.datasets.preparing.rows import loaded
-from armillary.datasets.preparing.step import Bound, Form, Refused, Row
+from armillary.datasets.preparing.rows import Drawn, loaded
+from armillary.datasets.preparing.step import Bound, Form, PictureForm, Refused, Row
 from armillary.datasets.preparing.units import Plan, learn, units_of
 from armillary.datasets.reading.row_groups import row_groups_of
 from armillary.errors import DatasetError
+from armillary.inputs.pictures import decode, fitted
 
 _ = translator(__file__)
 
@@ -75,7 +76,7 @@ def try_recipe(data: Dataset | str, recipe: Any, examples: int = 6, *, seed: int
 
 
 def prepared_example(
-    recipe: Any, example: Mapping[str, Any], features: Mapping[str, Feature], target: str | None = None
+    recipe: Any, example: Mapping[str, Any], features: Mapping[str, Feature] | Dataset, target: str | None = None
 ) -> dict[str, Any]:
     """Return what a recipe that has learned makes of one raw example that is not in any dataset.
 
@@ -86,18 +87,18 @@ def prepared_example(
     example
         Values by column, as for `import_examples`.
     features
-        Of the columns, as the dataset had them before the recipe; without those that the example lacks.
+        The dataset as it was before the recipe, whose pictures may all have one size and be grey; or the features of
+        its columns alone, without those that the example lacks.
 
     Raises
     ------
     DatasetError
         When a step has not learned yet, or the example cannot be used.
     """
-    known = as_recipe(recipe)
-    form = Form(features_from_json(features_to_json(features)), target)
-    form = Form(form.features, target, pictures_of(form.features))
+    known, form = as_recipe(recipe), _form(features, target)
     values = encode_example(form.features, example, lambda data, path: {"bytes": data, "path": path})
     row = Row(0, "", {name: loaded(form.features[name], value, _in_memory) for name, value in values.items()})
+    row.values |= {name: _as_stored(row.values[name], form.pictures[name]) for name in form.of(Image)}
     for index, (step, learned) in enumerate(zip(known.steps, known.learned, strict=True)):
         if step.augments or isinstance(step, Filter):
             continue
@@ -105,11 +106,27 @@ def prepared_example(
             what = _("Step {step!r} has not learned anything yet.", step=step.name)
             raise DatasetError(what, _("Take the recipe of a prepared dataset: Recipe.of(dataset)."))
         at = Bound(step, index, step.columns_of(form), form, 0, learned)
+        if learned is not None:
+            step.check_learned(at)
         [found] = step.stream(iter([row]), at)
         if isinstance(found, Refused):
             raise DatasetError(_("The example cannot be used: {reason}.", reason=found.reason), _("Give another."))
         form = at.after
     return _plain(row.values, form)
+
+
+def _form(given: Mapping[str, Feature] | Dataset, target: str | None) -> Form:
+    if isinstance(given, Dataset):
+        return form_of(given)
+    features = features_from_json(features_to_json(given))
+    return Form(features, target, pictures_of(features))
+
+
+def _as_stored(value: Medium | None, known: PictureForm) -> Any:
+    """Return a picture in the form that all pictures of its dataset have."""
+    if value is None or known.height is None or known.width is None:
+        return value
+    return Drawn(fitted(decode(value.read()), (known.width, known.height), known.channels), value.path)
 
 
 def _in_memory(value: dict[str, Any]) -> Medium:

@@ -237,6 +237,7 @@ class _Writer:
         found = {name: values[name] for name in form.features}
         for name, feature in self._not_plain:
             value, options = values[name], PNG
+            self._bytes += value.nbytes if isinstance(value, np.ndarray) else 0
             pictures = form.pictures.get(name)
             if pictures is not None and pictures.options is not None:
                 options, value = dict(pictures.options), _drawn(value, pictures.channels)

@@ -43,10 +43,22 @@ class Workshop:
         """Return where a unit lies when it is finished."""
         return self.folder / f"unit-{unit:06d}"
 
-    def finished(self, units: int) -> dict[int, Done]:
-        """Return the units that are finished."""
+    def finished(self, units: int, *, refused_again: bool = False) -> dict[int, Done]:
+        """Return the units that are finished.
+
+        Parameters
+        ----------
+        refused_again
+            Do those anew in which examples were refused: what a person's function could not do once, as a service did
+            not answer, it may do now.
+        """
         there = [unit for unit in range(units) if (self.place_of(unit) / RESULT).exists()]
-        return {unit: Done.read(self.place_of(unit)) for unit in there}
+        found = {unit: Done.read(self.place_of(unit)) for unit in there}
+        anew = [unit for unit, done in found.items() if refused_again and done.refused]
+        for unit in anew:
+            shutil.rmtree(self.place_of(unit))
+            del found[unit]
+        return found
 
     def abandon(self) -> None:
         """Let those who are at work stop."""

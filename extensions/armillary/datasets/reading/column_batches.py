@@ -124,21 +124,10 @@ def _inputs(dataset: Dataset, columns: str | Sequence[str] | None) -> tuple[str,
     if columns is None:
         return tuple(name for name in dataset.features if name != dataset.target)
     chosen = (columns,) if isinstance(columns, str) else tuple(columns)
-    unknown = [name for name in chosen if name not in dataset.features]
-    if unknown or not chosen:
-        listed = ", ".join(map(repr, dataset.features))
-        what = (
-            _(
-                "{dataset} has no column {name!r}; columns: {listed}.",
-                dataset=dataset.reference,
-                name=unknown[0],
-                listed=listed,
-            )
-            if unknown
-            else _("No column is to be read; columns: {listed}.", listed=listed)
-        )
+    if not chosen:
+        what = _("No column is to be read; columns: {listed}.", listed=", ".join(map(repr, dataset.features)))
         raise DatasetError(what, _("Name one or several of these."))
-    return tuple(dict.fromkeys(chosen))
+    return tuple(dataset.features_named(chosen))
 
 
 def _reader(dataset: Dataset, name: str, media: Media) -> Column:

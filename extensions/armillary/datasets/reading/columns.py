@@ -88,6 +88,8 @@ class Grid:
             return self._empty if self.shape[0] is None else _given(None)
         flat = value.values
         while isinstance(flat, (pa.ListArray, pa.LargeListArray, pa.FixedSizeListArray)):
+            if flat.null_count:  # which flatten() leaves out
+                return _given(None)
             flat = flat.flatten()
         if flat.null_count and not np.issubdtype(self.dtype, np.floating):
             return _given(None)

@@ -25,7 +25,7 @@ def to_pandas(data: Dataset | str, split: str | None = None, columns: Sequence[s
     Classes come by name, images, sounds and videos as ``{"bytes", "path"}``; the index is the row in the version.
     """
     dataset = open_dataset(data)
-    features = _features(dataset, columns)
+    features = dataset.features_named(columns)
     table = shards.read_files(dataset.folder, dataset.manifest.shards, list(features))
     return _frame(table, features, np.arange(len(table))).iloc[dataset.rows(split)]
 
@@ -40,7 +40,7 @@ def to_dask(data: Dataset | str, split: str | None = None, columns: Sequence[str
     import dask.dataframe as dd
 
     dataset = open_dataset(data)
-    features = _features(dataset, columns)
+    features = dataset.features_named(columns)
     rows = dataset.rows(split)
     groups = row_groups_of(dataset.folder, dataset.manifest.created)
     parts = _parts(groups.of(rows), rows, max(1, PARTITION_BYTES * len(groups.starts) // max(1, groups.bytes)))
@@ -51,10 +51,6 @@ def to_dask(data: Dataset | str, split: str | None = None, columns: Sequence[str
             return dd.from_pandas(empty, npartitions=1)
         ends = [int(part[0]) for part in parts] + [int(rows[-1])]
         return dd.from_map(_partition, parts, dataset=dataset, names=list(features), meta=empty, divisions=ends)
-
-
-def _features(dataset: Dataset, columns: Sequence[str] | None) -> Mapping[str, Feature]:
-    return {name: dataset.features[name] for name in columns or dataset.features}
 
 
 def _parts(groups: NDArray[np.int64], rows: NDArray[np.int64], together: int) -> list[NDArray[np.int64]]:
@@ -68,7 +64,7 @@ def _parts(groups: NDArray[np.int64], rows: NDArray[np.int64], together: int) ->
 def _partition(rows: NDArray[np.int64], *, dataset: Dataset, names: list[str]) -> pd.DataFrame:
     """Return these rows; runs on a worker."""
     groups = row_groups_of(dataset.folder, dataset.manifest.created)
-    features, of = _features(dataset, names), groups.of(rows)
+    features, of = dataset.features_named(names), groups.of(rows)
     tables = [groups.read(int(group), names, rows[of == group]) for group in np.unique(of)]
     return _frame(pa.concat_tables(tables), features, rows)
 

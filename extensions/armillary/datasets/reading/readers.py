@@ -68,6 +68,7 @@ class Batches:
         threads: int | None = None,
     ) -> None:
         _check(batch_size, rank, world_size, {"buffer": buffer, "threads": threads, "frames": frames})
+        _check_seeds({"seed": seed, "epoch": epoch})
         self.dataset = dataset
         self.batch_size = batch_size
         self.examples = len(dataset.rows(split))
@@ -153,7 +154,7 @@ class Batches:
 
 
 def _check(batch_size: int, rank: int, world_size: int, numbers: dict[str, int | None]) -> None:
-    if batch_size < 1:
+    if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
         raise DatasetError(_("The batch size is {n}.", n=batch_size), _("Give 1 or more."))
     if not 0 <= rank < world_size:
         what = _("Rank {rank} is not one of {n} ranks.", rank=rank, n=world_size)
@@ -161,6 +162,12 @@ def _check(batch_size: int, rank: int, world_size: int, numbers: dict[str, int |
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise DatasetError(_("{name} is {n}.", name=name, n=number), _("Give 1 or more."))
+
+
+def _check_seeds(numbers: dict[str, int]) -> None:
+    for name, number in numbers.items():
+        if not isinstance(number, (int, np.integer)) or number < 0:
+            raise DatasetError(_("{name} is {n}.", name=name, n=number), _("Give a whole number, 0 or more."))
 
 
 def _checked_start(start_step: int, steps: int) -> int:

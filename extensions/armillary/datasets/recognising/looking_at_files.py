@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -40,7 +41,7 @@ def images(path: Path, way: Way, samples: int) -> Preview:
 def boxes(path: Path, way: Way, samples: int) -> Preview:
     """Look at pictures with the boxes around their objects drawn into them."""
     with open_source(path) as source:
-        annotated, _names = read_annotations(source, way.settings["layout"])
+        annotated = read_annotations(source, way.settings["layout"]).pictures
         chosen = evenly(annotated, min(samples, _MOST_BOXED))
         found = tuple(_boxed(source, picture) for picture in chosen)
     counts = Counter(name for picture in annotated for name, _box in picture.boxes)
@@ -64,7 +65,7 @@ def translations(path: Path, way: Way, _samples: int) -> Preview:
     languages = way.settings["languages"]
     rows: list[dict[str, Any]] = []
     faults = 0
-    for row in islice(translation_rows(path, languages), 10 * ROWS):
+    for row in islice(translation_rows(path, languages, []), 10 * ROWS):
         try:
             rows.append(dict(row.read()["translation"]))
         except BadExampleError:
@@ -82,15 +83,19 @@ def files(path: Path, way: Way, samples: int) -> Preview:
         finder = FileGroups(source, parts)
         groups, metadata = finder.groups(), finder.metadata()
         columns = tuple(sorted({key for values in metadata.values() for key in values}))
-        counts = Counter(class_of(label, group.first, metadata) for group in groups) if label else Counter[str | None]()
+        counts = (
+            Counter(class_of(label, group.first, metadata, columns) for group in groups)
+            if label
+            else Counter[str | None]()
+        )
         rows = []
         for group in groups[:ROWS]:
-            shown = {column: _shown(source, column, file, parts) for column, file in group.files.items()}
+            shown = {column: _shown(source, files, parts) for column, files in group.files.items()}
             rows.append({**shown, **{key: metadata.get(group.first, {}).get(key) for key in columns}})
         first = next(iter(way.settings["kinds"]), None)
         pictures = evenly(groups, samples) if first == "image" else []
         found = [sample(source.read, group.first, PurePosixPath(group.first).name) for group in pictures]
-    lacking = sum(None in group.files.values() for group in groups)
+    lacking = sum(not all(group.files.values()) for group in groups)
     note = _("{n} examples", n=f"{len(groups):,}")
     if lacking:
         note += " " + _("({n} of them lack a file)", n=f"{lacking:,}")
@@ -99,8 +104,9 @@ def files(path: Path, way: Way, samples: int) -> Preview:
     return Preview(way, (), note, named, tuple(found), columns, listed)
 
 
-def _shown(source: FileSource, column: str, file: str | None, parts: dict[str, str]) -> str | None:
+def _shown(source: FileSource, files: Sequence[str], parts: Mapping[str, str]) -> str | None:
     """Return a file's name, or how its text begins."""
+    file = next(iter(files), None)
     if file is None or PurePosixPath(file).suffix.lower() not in (".txt", ".md") or len(parts) == 1:
         return file
     try:

@@ -124,7 +124,8 @@ class Upload:
         free = shutil.disk_usage(self._folder).free - _FREE_AFTERWARDS
         missing = self.announced.size - self.received
         if missing > free:
-            self.cancel()
+            if not self.received:  # what has arrived stays: there may be room for the rest another time
+                self.cancel()
             raise DatasetError(
                 _("The upload needs {size} MB, but {free} MB are free.", size=missing >> 20, free=max(0, free >> 20)),
                 _("Free space, or set ARMILLARY_CACHE to another disk."),
@@ -198,8 +199,9 @@ class Upload:
         return self.path
 
     def cancel(self) -> None:
-        """Remove what is there."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Remove what is there, unless it goes on in another window."""
+        with contextlib.suppress(OSError, DatasetError), self._owned():
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _write_all(file: int, data: memoryview, offset: int) -> None:

@@ -18,7 +18,8 @@ from armillary_kernels import gate_passes
 from armillary_kernels.texts import translator
 
 from armillary.datasets.importing import table_files
-from armillary.datasets.importing.sources import MAX_UNPACKED_BYTES, TAR_SUFFIXES, too_large
+from armillary.datasets.importing.archive_check import MAX_UNPACKED_BYTES, too_large
+from armillary.datasets.importing.sources import TAR_SUFFIXES
 from armillary.datasets.importing.text_pairs import CODES
 from armillary.datasets.media import SUFFIXES as MEDIA_SUFFIXES
 from armillary.datasets.uploading.parts import (
@@ -117,7 +118,7 @@ class Uploader(anywidget.AnyWidget):
             self._refuse(content, f"{error.what} {error.remedy}")
         except OSError as error:
             self._refuse(content, _("The file cannot be stored: {reason}.", reason=error.strerror or error))
-        except (KeyError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError):
             self._refuse(content, _("The upload broke off. Try again."))
 
     def _begin(self, content: dict[str, Any], _buffers: list[memoryview]) -> None:

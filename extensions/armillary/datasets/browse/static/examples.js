@@ -50,7 +50,7 @@ function render({ model, el }) {
     text.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(apply, TYPING); });
     form.addEventListener("submit", (event) => { event.preventDefault(); apply(); });
     form.addEventListener("keydown", (event) => event.stopPropagation());
-    clear.addEventListener("click", () => { [split.value, kind.value, missing.value, text.value] = ["", "", "", ""]; apply(); });
+    clear.addEventListener("click", () => { [split.value, kind.value, missing.value, text.value] = ["", "", "", ""]; apply(); text.focus(); }); // the button goes
     return { form, split, kind, missing, text, clear };
   }
 
@@ -156,7 +156,7 @@ function render({ model, el }) {
     return [table, body];
   }
 
-  let shown = "", list = null, count = 0;
+  let shown = "", list = null, count = 0, walking = false;
 
   function drawPage() {
     const page = model.get("page"), columns = model.get("columns");
@@ -165,6 +165,7 @@ function render({ model, el }) {
     const key = JSON.stringify([model.get("dataset"), model.get("filters"), page.number]);
     if (key !== shown || page.rows.length < count) {
       [shown, count] = [key, 0];
+      walking = examples.contains(root.ownerDocument.activeElement); // who turns pages by keys goes on by keys
       place.stop?.();
       place.media.clear();
       const grid = isGrid(columns);
@@ -186,6 +187,10 @@ function render({ model, el }) {
     count = page.rows.length;
     examples.hidden = count === 0;
     drawPager(page);
+    if (walking && count) {
+      walking = false;
+      if (root.ownerDocument.activeElement === root.ownerDocument.body) focus(0);
+    }
     if (page.searched < 1 && page.rows.length < page.size && page.total === null) send("turn", { page: page.number });
   }
 

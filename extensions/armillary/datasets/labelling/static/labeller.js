@@ -246,6 +246,7 @@ function render({ model, el }) {
   function pressed(event) {
     const typing = event.target === search, onButton = event.target.closest("button");
     event.stopPropagation(); // the notebook has its own use for these keys
+    if (event.isComposing) return; // Enter ends a word that is typed in pinyin
     if (typing) {
       const found = buttons.find(({ button }) => !button.hidden);
       if (event.key === "Enter" && found) choose(found.label);
@@ -289,6 +290,8 @@ function render({ model, el }) {
       if (item) Object.assign(item, { done: message.done, removed: message.removed });
       marks();
     } else if (message.type === "refused") {
+      asked.delete(message.place);
+      if (!item && Number.isInteger(message.place) && message.place !== place) return; // asked for again when it is to be shown
       if (item) Object.assign(item, { answer: message.answer, done: message.done, removed: message.removed });
       if (item && message.place !== place) go(message.place);
       else draw();
