@@ -178,8 +178,11 @@ class ImportTab(widgets.VBox):
         self.preview = found
         self._ways[self.way.value] = found.way
         self.save.disabled = False
-        self.note.value = balance.styled(f'<p class="arm-data-facts" role="status">{escape(found.note)}</p>')
-        self.note.layout.display = None if found.note else "none"
+        divided = _("The folders train, validation and test divide them.") if found.divided else ""
+        note = " ".join(filter(None, (found.note, divided)))
+        self.note.value = balance.styled(f'<p class="arm-data-facts" role="status">{escape(note)}</p>')
+        self.note.layout.display = None if note else "none"
+        self._shares.layout.display = "none" if found.divided else None
         self.on_error.layout.display = "none" if found.kind in WITHOUT_REJECTS else None
         self._show_settings(found)
         self._draw(found)
@@ -221,16 +224,24 @@ class ImportTab(widgets.VBox):
             self.preview.way,
             self._path,
             self.name.value.strip(),
-            split={split: share.value / 100 for split, share in self.shares.items()},
             seed=self.seed.value,
             on_error=self.on_error.value,
             progress=self._progress_of(_("Saving")),
-            **({"licence": self.licence.value.strip()} if self.licence.value.strip() else {}),
+            **self._options(self.preview),
         )
         self._clear()
         self._fetched.close()
         self.uploader.forget()
         self._panel.show_saved(dataset)
+
+    def _options(self, found: Preview) -> dict[str, Any]:
+        """Return what is said only where it is known better than by default."""
+        options: dict[str, Any] = {}
+        if self.licence.value.strip():
+            options["licence"] = self.licence.value.strip()
+        if not found.divided:
+            options["split"] = {split: share.value / 100 for split, share in self.shares.items()}
+        return options
 
     def _progress_of(self, doing: str) -> Any:
         """Return what is told how much of how much is done."""

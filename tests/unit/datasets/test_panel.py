@@ -93,6 +93,23 @@ def test_what_is_wrongly_recognised_can_be_corrected_though_it_cannot_be_looked_
     assert panel.dataset.class_names == tuple("0123456789")
 
 
+def test_folders_of_splits_divide_what_is_imported(store, class_folders, tmp_path):
+    for split, digits in (("train", 10), ("test", 2)):
+        for folder in class_folders.iterdir():
+            place = tmp_path / "divided" / split / folder.name
+            place.mkdir(parents=True)
+            for file in sorted(folder.iterdir())[-digits:]:
+                file.rename(place / file.name)
+    panel = datasets.panel()
+    tab = panel.tabs["import"]
+    tab.path.value = str(tmp_path / "divided")
+    tab.look.click()
+    assert "The folders train, validation and test divide them." in tab.note.value
+    assert tab._shares.layout.display == "none"
+    tab.save.click()
+    assert panel.dataset.splits == {"train": 100, "test": 20}
+
+
 def test_class_folders_of_texts_are_imported_too(store, tmp_path):
     for number in range(20):
         folder = tmp_path / "reviews" / ("good" if number % 2 else "bad")

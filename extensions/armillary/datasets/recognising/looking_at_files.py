@@ -12,10 +12,11 @@ import pandas as pd
 from armillary_kernels.texts import translator
 
 from armillary.datasets.importing.boxes import BoxedPicture, boxed_example, read_annotations
-from armillary.datasets.importing.files import FileGroups, class_of
+from armillary.datasets.importing.files import FOLDER_LABEL, FileGroups, class_of
 from armillary.datasets.importing.images import pictures_by_class
 from armillary.datasets.importing.rejects import BadExampleError
 from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
+from armillary.datasets.importing.split_folders import splits_of
 from armillary.datasets.importing.translations import translation_rows
 from armillary.datasets.recognising.looks import ROWS, Preview
 from armillary.datasets.recognising.samples import Sample, boxed_thumbnail, evenly, sample
@@ -35,7 +36,8 @@ def images(path: Path, way: Way, samples: int) -> Preview:
         counts = Counter(member.class_name for member in members)
         found = [sample(source.read, member.path, member.class_name) for member in evenly(members, samples)]
     note = _("{n} pictures, {classes} classes", n=f"{len(members):,}", classes=len(counts))
-    return Preview(way, (), note, dict(sorted(counts.items())), tuple(found))
+    divided = splits_of([member.path for member in members], 1) is not None
+    return Preview(way, (), note, dict(sorted(counts.items())), tuple(found), divided=divided)
 
 
 def boxes(path: Path, way: Way, samples: int) -> Preview:
@@ -47,7 +49,8 @@ def boxes(path: Path, way: Way, samples: int) -> Preview:
     counts = Counter(name for picture in annotated for name, _box in picture.boxes)
     numbers = {"n": f"{len(annotated):,}", "boxes": f"{counts.total():,}", "classes": len(counts)}
     note = _("{n} pictures, {boxes} boxes of {classes} classes", **numbers)
-    return Preview(way, (), note, dict(sorted(counts.items())), found)
+    divided = splits_of([picture.path for picture in annotated]) is not None
+    return Preview(way, (), note, dict(sorted(counts.items())), found, divided=divided)
 
 
 def _boxed(source: FileSource, picture: BoxedPicture) -> Sample:
@@ -95,13 +98,14 @@ def files(path: Path, way: Way, samples: int) -> Preview:
         first = next(iter(way.settings["kinds"]), None)
         pictures = evenly(groups, samples) if first == "image" else []
         found = [sample(source.read, group.first, PurePosixPath(group.first).name) for group in pictures]
+    divided = bool(finder.splits(groups, 1 if label == FOLDER_LABEL else 0))
     lacking = sum(not all(group.files.values()) for group in groups)
     note = _("{n} examples", n=f"{len(groups):,}")
     if lacking:
         note += " " + _("({n} of them lack a file)", n=f"{lacking:,}")
     listed = pd.DataFrame(rows) if rows and (not found or len(rows[0]) > 1) else None
     named = {str(name): count for name, count in sorted(counts.items(), key=str) if name is not None}
-    return Preview(way, (), note, named, tuple(found), columns, listed)
+    return Preview(way, (), note, named, tuple(found), columns, listed, divided)
 
 
 def _shown(source: FileSource, files: Sequence[str], parts: Mapping[str, str]) -> str | None:

@@ -34,6 +34,8 @@ class Preview:
         What the target, or the arrays, can be chosen from.
     rows
         The first rows.
+    divided
+        Whether folders named train, validation and test divide them already.
     """
 
     way: Way
@@ -43,6 +45,7 @@ class Preview:
     samples: tuple[Sample, ...] = ()
     columns: tuple[str, ...] = ()
     rows: pd.DataFrame | None = None
+    divided: bool = False
 
     @property
     def kind(self) -> str:
