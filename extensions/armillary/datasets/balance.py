@@ -68,12 +68,17 @@ def _part(share: float, number: int) -> str:
 
 def rows(frame: pd.DataFrame, title: str) -> str:
     """Return the first rows of a table."""
-    head = "".join(f'<th scope="col">{escape(str(name))}</th>' for name in frame.columns)
-    lines = "".join(
-        f"<tr>{''.join(f'<td>{escape(_shown(value))}</td>' for value in values)}</tr>"
-        for values in frame.itertuples(index=False)
+    numbers = [pd.api.types.is_numeric_dtype(frame.iloc[:, place].dtype) for place in range(frame.shape[1])]
+    css = ["" if number else ' class="arm-data-words"' for number in numbers]
+    head = "".join(
+        f'<th scope="col"{kind}>{escape(str(name))}</th>' for name, kind in zip(frame.columns, css, strict=True)
     )
+    lines = "".join(f"<tr>{_cells(values, css)}</tr>" for values in frame.itertuples(index=False))
     return scrolling(title, f"<thead><tr>{head}</tr></thead><tbody>{lines}</tbody>", "arm-data-rows")
+
+
+def _cells(values: Sequence[object], css: Sequence[str]) -> str:
+    return "".join(f"<td{kind}>{escape(_shown(value))}</td>" for value, kind in zip(values, css, strict=True))
 
 
 def _shown(value: object) -> str:

@@ -87,7 +87,7 @@ class ImportTab(widgets.VBox):
             split: field(widgets.BoundedIntText, f"{_(split)} %", label="106px", width="215px", value=percent, max=100)
             for split, percent in (("train", 80), ("validation", 10), ("test", 10))
         }
-        self.seed = field(widgets.BoundedIntText, _("Seed"), label="80px", width="165px", value=0, max=2**31)
+        self.seed = field(widgets.BoundedIntText, _("Seed"), label="106px", width="215px", value=0, max=2**31)
         self.save = widgets.Button(description=_("Save a version"), button_style="primary")
         self.save.on_click(self._save)
         self._shares = widgets.HBox((*self.shares.values(), self.seed), layout={"flex_flow": "row wrap"})

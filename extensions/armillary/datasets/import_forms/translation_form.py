@@ -19,8 +19,8 @@ class TranslationForm(WayForm):
 
     def build(self) -> tuple[Any, ...]:
         """Make the widgets and return them."""
-        self.original = self.field(widgets.Text, _("Language of the originals"), placeholder="en", width="260px")
-        self.translation = self.field(widgets.Text, _("Language of the translations"), placeholder="zh", width="260px")
+        self.original = self.field(widgets.Text, _("Translated from"), placeholder="en")
+        self.translation = self.field(widgets.Text, _("Translated into"), placeholder="zh")
         return (self.original, self.translation)
 
     def fill(self, found: Preview) -> None:
