@@ -22,13 +22,17 @@ Size = tuple[int, int]
 
 
 class Moved(NamedTuple):
-    """A changed picture, and where its pixels went: ``x`` became ``scale_x * x + shift_x``, and so did ``y``."""
+    """A changed picture, and where its pixels went: ``x`` became ``scale_x * x + shift_x``, and so did ``y``.
+
+    ``decoded`` is the size (width, height) at which the picture was taken from its file, where that may be smaller.
+    """
 
     picture: Image.Image
     scale_x: float = 1.0
     scale_y: float = 1.0
     shift_x: float = 0.0
     shift_y: float = 0.0
+    decoded: Size | None = None
 
 
 def opened(data: bytes, steps: Sequence[Mapping[str, Any]], channels: int) -> Image.Image:

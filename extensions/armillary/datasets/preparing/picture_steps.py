@@ -64,8 +64,8 @@ class PictureStep(Step):
             elif value is not None:
                 new = draw(value)
                 row.values[column] = redrawn(value, new.picture)
-                if self.moves:
-                    move_boxes(row, at.before, new)
+                if self.moves and at.before.of(Boxes):
+                    move_boxes(row, at.before, _from_its_file(new, value))
         return True
 
 
@@ -87,10 +87,12 @@ def _check_boxes(step: str, at: Bound) -> None:
         )
 
 
-def _from_its_file(new: Moved, decoded: tuple[int, int], value: Medium) -> Moved:
+def _from_its_file(new: Moved, value: Drawn | Medium) -> Moved:
     """Return where the pixels of a file went: boxes count those, but a large JPEG is decoded smaller."""
+    if isinstance(value, Drawn) or new.decoded is None:
+        return new
     width, height = upright_size(value.read())
-    return new._replace(scale_x=new.scale_x * decoded[0] / width, scale_y=new.scale_y * decoded[1] / height)
+    return new._replace(scale_x=new.scale_x * new.decoded[0] / width, scale_y=new.scale_y * new.decoded[1] / height)
 
 
 def move_boxes(row: Row, form: Form, new: Moved) -> None:
@@ -122,8 +124,7 @@ class _Fixed(PictureStep):
     def draw(self, value: Any, channels: int, random: Callable[[], np.random.Generator]) -> Moved:
         step = self.travelling_step
         picture = picture_of(value, channels, step)
-        new = moved(picture, step)
-        return new if isinstance(value, Drawn) else _from_its_file(new, picture.size, value)
+        return moved(picture, step)._replace(decoded=picture.size)
 
     @property
     def travelling_step(self) -> dict[str, Any]:
