@@ -16,13 +16,13 @@ from armillary.datasets.dataset import Dataset, list_datasets, open_dataset
 from armillary.datasets.import_tab import ImportTab
 from armillary.datasets.label_tab import LabelTab
 from armillary.datasets.look_tab import LookTab
+from armillary.datasets.message_line import MessageLine
 from armillary.datasets.prepare_tab import PrepareTab
 from armillary.datasets.shared_bar import SharedBar
 from armillary.datasets.shared_places import person
 from armillary.datasets.sharing import list_shared
 from armillary.datasets.tabs import Tabs
 from armillary.datasets.versions_tab import VersionsTab
-from armillary.errors import ArmillaryError
 from armillary.form import field, form
 
 _ = translator(__file__)
@@ -69,7 +69,7 @@ class DatasetsPanel(widgets.VBox):
         self.chooser = field(widgets.Dropdown, _("Dataset"), label="80px", width="380px")
         self.version = field(widgets.Dropdown, _("Version"), label="80px", width="200px")
         self.shared = SharedBar(self)
-        self.message = widgets.HTML()
+        self.message = MessageLine()
         self.nothing = widgets.HTML(balance.styled(f"<p>{escape(_('Open a dataset above, or import one.'))}</p>"))
         self.tabs: dict[str, Any] = {name: make(self) for name, _title, make in _TABS}
         self.selector = Tabs([title() for _name, title, _make in _TABS], list(self.tabs.values()))
@@ -182,19 +182,12 @@ class DatasetsPanel(widgets.VBox):
             self.guarded(lambda: tab.show_dataset(dataset))
 
     def guarded(self, action: Callable[[], None]) -> None:
-        """Do it, or say in words why not; nothing a person does here ends in a silent failure."""
-        try:
-            action()
-        except ArmillaryError as error:
-            self.say(error.what, error.remedy, kind="error")
-        except Exception as error:
-            self.say(f"{type(error).__name__}: {error}", kind="error")
+        """Do it, or say in words why not."""
+        self.message.guarded(action)
 
-    def say(self, what: str, remedy: str = "", kind: str = "") -> None:
-        """Say something below the tabs; ``kind`` is ``"error"``, ``"done"`` or nothing."""
-        role = "alert" if kind == "error" else "status"
-        text = f"<strong>{escape(what)}</strong> {escape(remedy)}" if kind else escape(what)
-        self.message.value = balance.styled(f'<p role="{role}" class="arm-data-{kind or "note"}">{text}</p>')
+    def say(self, what: str, remedy: str = "", kind: str = "note") -> None:
+        """Say something below the tabs, as `MessageLine.say` does."""
+        self.message.say(what, remedy, kind)
 
 
 def _key(dataset: Dataset) -> str:

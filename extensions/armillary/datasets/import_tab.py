@@ -16,6 +16,7 @@ from armillary.datasets import balance
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.import_forms import FORMS, WayForm
 from armillary.datasets.importing.downloads import fetched, shown
+from armillary.datasets.long_work import LongWork, Progress
 from armillary.datasets.recognising.addresses import understood
 from armillary.datasets.recognising.import_as import WITHOUT_REJECTS, import_as
 from armillary.datasets.recognising.looks import Preview
@@ -56,14 +57,17 @@ class ImportTab(widgets.VBox):
         self._quiet = False
         self.preview: Preview | None = None
         self.uploader = Uploader()
-        self.progress = widgets.HTML()
+        title, cancelled = _("Save a version"), _("Cancelled. Nothing was saved.")
+        self.work = LongWork(title, _("Saving"), cancelled, self._allow, panel.message)
         self.found = widgets.HTML()
         self.thumbnails = Thumbnails()
         self._build_source()
         self._build_form()
-        super().__init__((self._source, self._form, self.progress, self.found, self.thumbnails))
+        self._running = widgets.HBox((self.work.progress, self.work.cancel), layout={"align_items": "center"})
+        super().__init__((self._source, self._form, self._running, self.found, self.thumbnails))
         self.uploader.observe(self._uploaded, "file")
         self._clear()
+        self._allow()
 
     def _build_source(self) -> None:
         example = _("path, https://…, s3://…, database address or Hugging Face name")
@@ -88,7 +92,7 @@ class ImportTab(widgets.VBox):
             for split, percent in (("train", 80), ("validation", 10), ("test", 10))
         }
         self.seed = field(widgets.BoundedIntText, _("Seed"), label="106px", width="215px", value=0, max=2**31)
-        self.save = widgets.Button(description=_("Save a version"), button_style="primary")
+        self.save = self.work.start
         self.save.on_click(self._save)
         self._shares = widgets.HBox((*self.shares.values(), self.seed), layout={"flex_flow": "row wrap"})
         self._form = form(
@@ -98,6 +102,13 @@ class ImportTab(widgets.VBox):
 
     def show_dataset(self, dataset: Dataset) -> None:
         """Do nothing: what is imported has nothing to do with what is open."""
+
+    def _allow(self) -> None:
+        """Let nothing else be begun while something is fetched or saved."""
+        self._running.layout.display = None if self.work.is_busy else "none"
+        self.look.disabled = self.work.is_busy
+        self.way.disabled = self.work.is_busy or len(self.way.options) == 1
+        self.save.disabled = self.work.is_busy or self.preview is None
 
     def _clear(self) -> None:
         self.preview = None
@@ -117,27 +128,28 @@ class ImportTab(widgets.VBox):
 
     def _begin(self, what: Way | str | Path) -> None:
         """Show what something is taken for, and offer to save it."""
+        if self.work.is_busy:
+            self._panel.say(_("Wait until that is done, or cancel it."))
+            return
         self._clear()
         self._path = None
         self._fetched.close()  # what was fetched before, and is not imported
-        self.look.disabled = True
-        try:
-            self._panel.guarded(lambda: self._recognise(what))
-        finally:
-            self.look.disabled = False
-            self.progress.value = ""
-
-    def _recognise(self, what: Way | str | Path) -> None:
-        if isinstance(what, Way):
-            named = what.settings.get("repository") or "data"
-            self._offer((what,), Path(named))
-            return
-        named = Path(shown(what)) if isinstance(what, str) else what
-        self._panel.say(_("Reading {name} …", name=named.name))
         if isinstance(what, str):
-            what = self._fetched.enter_context(fetched(what, self._progress_of(_("Fetching"))))
-        self._path = what
-        self._offer(ways_of(what), named)
+            address = what
+            self.work.begin(lambda progress: self._fetch(address, progress), _("Fetching"))
+        elif isinstance(what, Way):
+            self._offer((what,), Path(what.settings.get("repository") or "data"))
+        else:
+            self._panel.guarded(lambda: self._recognise(what, what))
+
+    def _fetch(self, address: str, progress: Progress) -> None:
+        path = self._fetched.enter_context(fetched(address, progress))
+        self._recognise(path, Path(shown(address)))
+
+    def _recognise(self, path: Path, named: Path) -> None:
+        self._panel.say(_("Reading {name} …", name=named.name))
+        self._path = path
+        self._offer(ways_of(path), named)
 
     def _offer(self, ways: Sequence[Way], named: Path) -> None:
         """Look at it as it is likeliest meant; where that fails, the other ways can still be chosen."""
@@ -147,9 +159,9 @@ class ImportTab(widgets.VBox):
             self.way.value = 0
         finally:
             self._quiet = False
-        self.way.disabled = len(ways) == 1
         self.name.value = re.sub(r"[^a-z0-9._-]+", "-", _stem(named).lower()).strip("-._") or "data"
         self._ways = list(ways)
+        self._allow()
         self._corrected({"new": 0})
         if self.preview is not None or len(ways) > 1:
             self._form.layout.display = None
@@ -177,7 +189,7 @@ class ImportTab(widgets.VBox):
     def _show(self, found: Preview) -> None:
         self.preview = found
         self._ways[self.way.value] = found.way
-        self.save.disabled = False
+        self.save.disabled = self.work.is_busy
         divided = _("The folders train, validation and test divide them.") if found.divided else ""
         note = " ".join(filter(None, (found.note, divided)))
         self.note.value = balance.styled(f'<p class="arm-data-facts" role="status">{escape(note)}</p>')
@@ -210,51 +222,25 @@ class ImportTab(widgets.VBox):
     # Saving -----------------------------------------------------------------------------------------------------
 
     def _save(self, _button: Any) -> None:
-        self.save.disabled = True
-        try:
-            self._panel.guarded(self._import)
-        finally:
-            self.save.disabled = False
-            self.progress.value = ""
+        if self.preview is not None:
+            way, name, options = self.preview.way, self.name.value.strip(), self._options(self.preview)
+            self.work.begin(lambda progress: self._import(way, name, options, progress))
 
-    def _import(self) -> None:
-        if self.preview is None:
-            return
-        dataset = import_as(
-            self.preview.way,
-            self._path,
-            self.name.value.strip(),
-            seed=self.seed.value,
-            on_error=self.on_error.value,
-            progress=self._progress_of(_("Saving")),
-            **self._options(self.preview),
-        )
+    def _import(self, way: Way, name: str, options: dict[str, Any], progress: Progress) -> None:
+        dataset = import_as(way, self._path, name, progress=progress, **options)
         self._clear()
         self._fetched.close()
         self.uploader.forget()
         self._panel.show_saved(dataset)
 
     def _options(self, found: Preview) -> dict[str, Any]:
-        """Return what is said only where it is known better than by default."""
-        options: dict[str, Any] = {}
+        """Return what the form says, the split only where the folders do not."""
+        options: dict[str, Any] = {"seed": self.seed.value, "on_error": self.on_error.value}
         if self.licence.value.strip():
             options["licence"] = self.licence.value.strip()
         if not found.divided:
             options["split"] = {split: share.value / 100 for split, share in self.shares.items()}
         return options
-
-    def _progress_of(self, doing: str) -> Any:
-        """Return what is told how much of how much is done."""
-        last = [-1]
-
-        def advance(done: int, total: int) -> None:
-            percent = 100 * done // total if total else 0
-            if percent != last[0]:
-                last[0] = percent
-                bar = f'<label>{escape(doing)} <progress max="100" value="{percent}"></progress></label> {percent} %'
-                self.progress.value = balance.styled(f"<p>{bar}</p>")
-
-        return advance
 
 
 def _stem(path: Path) -> str:

@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from armillary_kernels.texts import translator
 
 from armillary.datasets import balance
-from armillary.errors import ArmillaryError
+from armillary.datasets.message_line import MessageLine
 
 _ = translator(__file__)
 
@@ -34,6 +34,8 @@ class LongWork:
         What is said while it is done, and when it was cancelled.
     changed
         Called when it begins and when it has ended.
+    message
+        Where it is said what became of it, if the panel has a line for that.
 
     Attributes
     ----------
@@ -43,18 +45,35 @@ class LongWork:
         Set when the person wants it cancelled.
     """
 
-    def __init__(self, title: str, doing: str, cancelled: str, changed: Callable[[], None]) -> None:
-        self._doing, self._when_cancelled, self._changed = doing, cancelled, changed
+    def __init__(
+        self,
+        title: str,
+        doing: str,
+        cancelled: str,
+        changed: Callable[[], None],
+        message: MessageLine | None = None,
+    ) -> None:
+        self._usual, self._when_cancelled, self._changed = doing, cancelled, changed
+        self._doing, self.message = doing, message or MessageLine()
         self._thread: threading.Thread | None = None
         self.wish = threading.Event()
         self.is_busy = False
         self.start = widgets.Button(description=title, button_style="primary", icon="play")
         self.cancel = widgets.Button(description=_("Cancel"), disabled=True, layout={"width": "auto"})
         self.cancel.on_click(lambda _button: self.wish.set())
-        self.progress, self.message = widgets.HTML(), widgets.HTML()
+        self.progress = widgets.HTML()
 
-    def begin(self, action: Callable[[Progress], None]) -> None:
-        """Do it in a thread, so that Cancel is heard; ``action`` is given what to tell its progress."""
+    def begin(self, action: Callable[[Progress], None], doing: str = "") -> None:
+        """Do it in a thread, so that Cancel is heard; ``action`` is given what to tell its progress.
+
+        Parameters
+        ----------
+        action
+            The work.
+        doing
+            What is said while it is done, where that is not the usual work.
+        """
+        self._doing = doing or self._usual
         self.wish.clear()
         self.say("")
         self._set_busy(True)
@@ -75,7 +94,10 @@ class LongWork:
 
     def _do(self, action: Callable[[Progress], None]) -> None:
         self._advance(0, 1)
-        action(self._advance)
+        try:
+            action(self._advance)
+        except _Cancelled:
+            self.say(self._when_cancelled, kind="done")
 
     def _advance(self, done: int, total: int) -> None:
         if self.wish.is_set():
@@ -90,18 +112,9 @@ class LongWork:
         self._changed()
 
     def guarded(self, action: Callable[[], Any]) -> None:
-        """Do something, or say in words why not; nothing a person does here ends in a silent failure."""
-        try:
-            action()
-        except _Cancelled:
-            self.say(self._when_cancelled, kind="done")
-        except ArmillaryError as error:
-            self.say(error.what, error.remedy, kind="error")
-        except Exception as error:  # a function of one's own, or a cluster, can fail in any way
-            self.say(f"{type(error).__name__}: {error}", kind="error")
+        """Do something, or say in words why not."""
+        self.message.guarded(action)
 
     def say(self, what: str, remedy: str = "", kind: str = "note") -> None:
-        """Say something; ``kind`` is ``"error"``, ``"done"`` or ``"note"``."""
-        role = "alert" if kind == "error" else "status"
-        text = escape(what) if kind == "note" else f"<strong>{escape(what)}</strong> {escape(remedy)}"
-        self.message.value = balance.styled(f'<p role="{role}" class="arm-data-{kind}">{text}</p>') if what else ""
+        """Say something, as `MessageLine.say` does."""
+        self.message.say(what, remedy, kind)

@@ -15,18 +15,22 @@ from armillary.errors import ArmillaryError
 class MessageLine(widgets.HTML):
     """Read out by a screen reader when it changes."""
 
-    def say(self, text: str, kind: str = "note") -> None:
-        """Show a text: a ``"note"``, something that is ``"done"``, or an ``"error"``; nothing for an empty one."""
+    def say(self, what: str, remedy: str = "", kind: str = "note") -> None:
+        """Say something: a ``"note"``, something that is ``"done"``, or an ``"error"``; nothing where it is empty."""
         role = "alert" if kind == "error" else "status"
-        body = f'<p role="{role}" class="arm-data-{kind}">{escape(text)}</p>' if text else ""
-        self.value = balance.styled(body)
+        text = escape(what) if kind == "note" else f"<strong>{escape(what)}</strong> {escape(remedy)}"
+        self.value = balance.styled(f'<p role="{role}" class="arm-data-{kind}">{text}</p>') if what else ""
 
     def guard(self, act: Callable[[], Any]) -> None:
-        """Do something, and show the error if it fails."""
+        """Do something, and say in words why not if it fails; before that, nothing is said any more."""
         self.say("")
+        self.guarded(act)
+
+    def guarded(self, act: Callable[[], Any]) -> None:
+        """Do something, or say in words why not; nothing a person does here ends in a silent failure."""
         try:
             act()
         except ArmillaryError as error:
-            self.say(str(error), kind="error")
-        except Exception as error:
+            self.say(error.what, error.remedy, kind="error")
+        except Exception as error:  # a function of one's own, or a cluster, can fail in any way
             self.say(f"{type(error).__name__}: {error}", kind="error")

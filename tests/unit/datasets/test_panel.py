@@ -26,10 +26,12 @@ def test_a_table_is_looked_at_named_and_saved(store, tmp_path):
     assert (front(panel), panel.nothing.layout.display) == ("import", "none")
     tab.path.value = str(tmp_path / "My Irises.csv")
     tab.look.click()
+    tab.work.wait()
     assert (tab.name.value, tab.forms["table"].target.value) == ("my-irises", "target")
     assert "Class balance" in tab.found.value
     assert "The first rows" in tab.found.value
     tab.save.click()
+    tab.work.wait()
     assert panel.dataset.reference == "my-irises@1"
     assert panel.chooser.value == "my-irises"
     assert "my-irises@1 is saved." in panel.message.value
@@ -51,9 +53,35 @@ def test_an_upload_is_looked_at_and_goes_when_it_is_saved(store, class_folders, 
     assert tab.name.value == "some"
     tab.shares["train"].value, tab.shares["validation"].value, tab.shares["test"].value = 100, 0, 0
     tab.save.click()
+    tab.work.wait()
     assert panel.dataset.reference == "some@1"
     assert not upload.path.exists()
     assert tab.uploader.file is None
+
+
+def test_an_import_is_cancelled_and_nothing_is_saved(store, class_folders):
+    panel = datasets.panel()
+    tab = panel.tabs["import"]
+    tab.path.value = str(class_folders)
+    tab.look.click()
+    tab.work.wait()
+    busy = []
+
+    def cancel(change):
+        if "<progress" in change["new"]:
+            busy.append((tab.look.disabled, tab.save.disabled, tab.work.cancel.disabled))
+            tab.work.cancel.click()
+
+    tab.work.progress.observe(cancel, "value")
+    tab.save.click()
+    tab.work.wait()
+    assert busy[0] == (True, True, False)
+    assert "Cancelled. Nothing was saved." in panel.message.value
+    assert (datasets.list(), tab.save.disabled, tab.look.disabled) == ([], False, False)
+    tab.work.progress.unobserve(cancel, "value")
+    tab.save.click()
+    tab.work.wait()
+    assert panel.dataset.reference == f"{tab.name.value}@1"
 
 
 def test_errors_are_said_in_words_and_the_form_stays(store, class_folders, tmp_path):
@@ -61,16 +89,20 @@ def test_errors_are_said_in_words_and_the_form_stays(store, class_folders, tmp_p
     tab = panel.tabs["import"]
     tab.path.value = str(tmp_path / "nowhere.zip")
     tab.look.click()
+    tab.work.wait()
     assert 'role="alert"' in panel.message.value
     assert "There is no file or folder" in panel.message.value
     tab.path.value = str(class_folders)
     tab.look.click()
+    tab.work.wait()
     assert len(tab.thumbnails.images) == 60
     tab.name.value = "Not A Name"
     tab.save.click()
+    tab.work.wait()
     assert "cannot name a dataset" in panel.message.value
     tab.name.value = "digits"
     tab.save.click()
+    tab.work.wait()
     assert panel.dataset.reference == "digits@1"
     assert len(rows_shown(panel)) == 120
 
@@ -81,6 +113,7 @@ def test_what_is_wrongly_recognised_can_be_corrected_though_it_cannot_be_looked_
     tab = panel.tabs["import"]
     tab.path.value = str(class_folders)
     tab.look.click()
+    tab.work.wait()
     assert "notes.json is no COCO annotation" in panel.message.value
     assert (tab.way.label, tab.save.disabled, tab.thumbnails.layout.display) == (
         "pictures with boxes (COCO)",
@@ -90,6 +123,7 @@ def test_what_is_wrongly_recognised_can_be_corrected_though_it_cannot_be_looked_
     tab.way.label = "pictures in class folders"
     assert (panel.message.value.count("alert"), tab.save.disabled) == (0, False)
     tab.save.click()
+    tab.work.wait()
     assert panel.dataset.class_names == tuple("0123456789")
 
 
@@ -104,9 +138,11 @@ def test_folders_of_splits_divide_what_is_imported(store, class_folders, tmp_pat
     tab = panel.tabs["import"]
     tab.path.value = str(tmp_path / "divided")
     tab.look.click()
+    tab.work.wait()
     assert "The folders train, validation and test divide them." in tab.note.value
     assert tab._shares.layout.display == "none"
     tab.save.click()
+    tab.work.wait()
     assert panel.dataset.splits == {"train": 100, "test": 20}
 
 
@@ -119,8 +155,10 @@ def test_class_folders_of_texts_are_imported_too(store, tmp_path):
     tab = panel.tabs["import"]
     tab.path.value = str(tmp_path / "reviews")
     tab.look.click()
+    tab.work.wait()
     assert "good/1.txt" in tab.found.value
     tab.save.click()
+    tab.work.wait()
     assert (panel.dataset.kind, panel.dataset.class_names) == ("text", ("bad", "good"))
     assert rows_shown(panel)[0]["cells"]["text"]["text"].startswith("This was number")
 
