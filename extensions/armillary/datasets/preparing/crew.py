@@ -91,14 +91,17 @@ class DaskWorkers:
         """Do all tasks."""
         from distributed import as_completed
 
-        name = f"armillary-prepare-{secrets.token_hex(4)}"
-        # A task of its own, so that the scheduler can have it done again when the workers that held it have died.
+        if not tasks:
+            return
+        run = secrets.token_hex(4)
+        # A task of its own, so that the scheduler can have it done again when the workers that held it have died. All
+        # others are handed over at once, and named otherwise than this one: then the scheduler sees that they are many
+        # alike, and gives a worker the next when it has done one, not a share of all beforehand.
         data = packed(shared, self._functions)
-        unpacked = self._client.submit(cloudpickle.loads, data, key=f"{name}-plan", pure=False)
-        futures = {
-            self._client.submit(function, unpacked, *task, key=f"{name}-{number}", pure=False): number
-            for number, task in enumerate(tasks)
-        }
+        unpacked = self._client.submit(cloudpickle.loads, data, key=f"armillary-recipe-{run}", pure=False)
+        keys = [f"armillary-prepare-{run}-{number}" for number in range(len(tasks))]
+        begun = self._client.map(function, [unpacked] * len(tasks), *zip(*tasks, strict=True), key=keys, pure=False)
+        futures = {future: number for number, future in enumerate(begun)}
         try:
             for future in as_completed(list(futures)):
                 report(futures[future], _result(future))
