@@ -93,6 +93,7 @@ class ImportTab(widgets.VBox):
         }
         self.seed = field(widgets.BoundedIntText, _("Seed"), label="106px", width="215px", value=0, max=2**31)
         self.save = self.work.start
+        self.save.icon = ""
         self.save.on_click(self._save)
         self._shares = widgets.HBox((*self.shares.values(), self.seed), layout={"flex_flow": "row wrap"})
         self._form = form(

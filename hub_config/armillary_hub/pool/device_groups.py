@@ -82,6 +82,8 @@ class DeviceGroups:
         if self.problem is not None:
             return
         with self._lock:
+            # Before the families: else a child that is born in between seemed to be nobody's.
+            persons = set(self._persons()) if everybody else set()
             leases = [one for one in standing() if one.in_use and one.holder.is_alive()]
             families = own_pids(one.holder.pid for one in leases) if everybody else {}
             for lease in leases:
@@ -89,7 +91,7 @@ class DeviceGroups:
                     pids = families.get(lease.holder.pid, {lease.holder.pid})
                     self._confine(pids, lease.id, frozenset(minors[uuid] for uuid in lease.devices))
             if everybody:
-                self._confine(set(self._persons()).difference(*families.values()), _NONE, frozenset())
+                self._confine(persons.difference(*families.values()), _NONE, frozenset())
                 self._forget({one.id for one in leases} | {_NONE})
 
     def _confine(self, pids: Collection[int], name: str, allowed: frozenset[int]) -> None:
