@@ -229,7 +229,7 @@ class GpuKernel(IPythonKernel):
         if is_request:
             self._begin(self._let_in_now())
         elif self._waiting is None or self._waiting.done():
-            self._waiting = self._begin(self._let_in())
+            self._waiting = self._begin(self._let_in(self._cell))
 
     def _begin(self, waits: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(waits)
@@ -237,9 +237,9 @@ class GpuKernel(IPythonKernel):
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _let_in(self) -> None:
-        """Wait for the gate to open, and handle what is held."""
-        notice = self._notice(self._cell, keeps_output=True)
+    async def _let_in(self, cell: dict[str, Any]) -> None:
+        """Wait for the gate to open, and handle what is held; ``cell`` was the last one when it came."""
+        notice = self._notice(cell, keeps_output=True)
         try:
             while not self._gate.enter():
                 opening = self._gate.opening()

@@ -73,10 +73,17 @@ async def kernel(name=SPEC, env=None, **options):
         await manager.shutdown_kernel(now=True)
 
 
+def client_of(manager):
+    """Return a client whose messages have ids of their own; those of one manager would share theirs."""
+    client = manager.client()
+    client.session.session = uuid.uuid4().hex
+    return client
+
+
 async def run(manager, code=GPU):
     """Run a cell; return its printed text, or its error as (name, whole text)."""
     outputs = []
-    client = manager.client()
+    client = client_of(manager)
     client.start_channels()
     try:
         await client.wait_for_ready(timeout=60)
@@ -150,7 +157,7 @@ class Cell:
 @contextlib.asynccontextmanager
 async def talking(manager):
     """Talk to a kernel."""
-    client = manager.client()
+    client = client_of(manager)
     client.start_channels()
     try:
         await client.wait_for_ready(timeout=60)
@@ -341,7 +348,7 @@ async def test_an_idle_kernel_is_suspended_for_others_and_resumes_before_its_nex
         async with everything_taken(lending_pool) as bobs:
             await suspended(lending_pool)
             assert lending_pool.holders() == {0: "bob", 1: "bob"}
-            client = manager.client()
+            client = client_of(manager)
             client.start_channels()
             await client.wait_for_ready(timeout=60)
             for request in (client.complete("x.", 2), client.inspect("x", 1)):
