@@ -193,7 +193,8 @@ def measure(dataset, rounds: int) -> None:
         rates = {name: [] for name in runs}
         for number in range(1, rounds + 1):
             # Who begins changes: what one leaves behind (pages to be written, processes that end) slows the next.
-            for name in (*list(runs)[number % len(runs) :], *list(runs)[: number % len(runs)]):
+            first = number % len(runs)
+            for name in (*list(runs)[first:], *list(runs)[:first]):
                 rates[name].append(rate(runs[name], len(dataset)))
             listed = ", ".join(f"{name} {rate[-1]:,.0f}" for name, rate in rates.items())
             print(f"round {number}: {listed} pictures/s", flush=True)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from datetime import datetime
 
-import httpx
 import pytest
 from armillary_hub.pool.devices import NvmlInventory
 from support.gpu_pool import NVML_PATIENCE, PoolProcess, eventually
@@ -108,7 +107,5 @@ def test_work_behind_the_cells_keeps_the_gpu(pool, one_gpu):
 
 def moment(pool, lease, reason):
     """Return when the audit says that something happened, in seconds since 1970."""
-    headers = {"Authorization": "Bearer admin:root"}
-    answer = httpx.get(f"{pool.url}/history", headers=headers, trust_env=False).raise_for_status()
-    (change,) = [one for one in answer.json()["changes"] if (one["lease"], one["reason"]) == (lease, reason)]
+    (change,) = [one for one in pool.history() if (one["lease"], one["reason"]) == (lease, reason)]
     return datetime.fromisoformat(change["at"]).timestamp()

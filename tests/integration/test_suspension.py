@@ -5,7 +5,6 @@ import signal
 import sqlite3
 from pathlib import Path
 
-import httpx
 import pytest
 from support.fake_gpus import FakeGpus
 from support.gpu_pool import PoolProcess, eventually
@@ -59,9 +58,7 @@ def wait_for(notebook, state, step=""):
 
 
 def last_word(pool, user):
-    headers = {"Authorization": "Bearer admin:root"}
-    changes = httpx.get(f"{pool.url}/history", headers=headers, trust_env=False).raise_for_status().json()["changes"]
-    return [change for change in changes if change["user"] == user][-1]
+    return [change for change in pool.history() if change["user"] == user][-1]
 
 
 def books_balance(pool):

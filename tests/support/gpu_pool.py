@@ -218,6 +218,12 @@ class PoolProcess:
         headers = {"Authorization": f"Bearer {user}"}
         return httpx.get(f"{self.url}/", headers=headers, trust_env=False).raise_for_status().json()
 
+    def history(self):
+        """Return the last changes of all leases, oldest first."""
+        headers = {"Authorization": "Bearer admin:root"}
+        answer = httpx.get(f"{self.url}/history", headers=headers, trust_env=False)
+        return answer.raise_for_status().json()["changes"]
+
     def clear(self, user="admin:root"):
         """End every lease and ask."""
         state = self.state(user)

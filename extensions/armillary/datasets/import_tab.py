@@ -15,6 +15,7 @@ from armillary_kernels.texts import translator
 from armillary.datasets import balance
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.import_forms import FORMS, WayForm
+from armillary.datasets.import_forms.way_form import LABEL, WIDTH
 from armillary.datasets.importing.downloads import fetched, shown
 from armillary.datasets.long_work import LongWork, Progress
 from armillary.datasets.recognising.addresses import understood
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from armillary.datasets.dataset_panel import DatasetsPanel
 
 _ = translator(__file__)
-
-_LABEL, _WIDTH = "170px", "440px"
 
 
 class ImportTab(widgets.VBox):
@@ -79,14 +78,14 @@ class ImportTab(widgets.VBox):
         self._source.layout.max_width = "780px"
 
     def _build_form(self) -> None:
-        self.way = field(widgets.Dropdown, _("Recognised as"), label=_LABEL, width=_WIDTH)
+        self.way = field(widgets.Dropdown, _("Recognised as"), label=LABEL, width=WIDTH)
         self.way.observe(self._corrected, "value")
         self.note = widgets.HTML(layout={"margin": "0 0 4px 10px"})
         self.settings = widgets.VBox()
-        self.name = field(widgets.Text, _("Name"), label=_LABEL, width=_WIDTH)
-        self.licence = field(widgets.Text, _("Licence"), label=_LABEL, width=_WIDTH, placeholder="CC-BY-4.0")
+        self.name = field(widgets.Text, _("Name"), label=LABEL, width=WIDTH)
+        self.licence = field(widgets.Text, _("Licence"), label=LABEL, width=WIDTH, placeholder="CC-BY-4.0")
         choices = [(_("stop"), "stop"), (_("leave out"), "skip"), (_("set aside"), "set_aside")]
-        self.on_error = field(widgets.Dropdown, _("Unusable examples"), label=_LABEL, width=_WIDTH, options=choices)
+        self.on_error = field(widgets.Dropdown, _("Unusable examples"), label=LABEL, width=WIDTH, options=choices)
         self.shares = {
             split: field(widgets.BoundedIntText, f"{_(split)} %", label="106px", width="215px", value=percent, max=100)
             for split, percent in (("train", 80), ("validation", 10), ("test", 10))

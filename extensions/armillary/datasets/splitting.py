@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +12,10 @@ from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.datasets import shards
+from armillary.datasets.copying import same_rows
 from armillary.datasets.kept_together import by_names, by_time, divided
 from armillary.datasets.sameness import RowKeys, Units, duplicate_keys, joined, keeps_duplicates, unit_rows
-from armillary.datasets.saving import Content, Placed, save
+from armillary.datasets.saving import save
 from armillary.datasets.splits import Assignment
 from armillary.datasets.store import check_name
 from armillary.errors import DatasetError
@@ -56,35 +56,8 @@ def split(
         assignment = divided(labels, dataset.class_names, shares, seed, units, strict=bool(group))
     step = {"step": "split", **({} if column else {**shares, "seed": seed}), **chosen}
     step |= {} if duplicates is None else {"duplicates": duplicates}
-    return _saved(dataset, assignment, step, check_name(name) if name is not None else dataset.name)
-
-
-def _saved(dataset: Dataset, assignment: Assignment, step: dict[str, Any], name: str) -> Place:
-    content = Content(
-        features=dataset.features,
-        target=dataset.target,
-        place=lambda folder: _placed_again(dataset, folder, assignment),
-        recipe=(step,),
-        source=dataset.manifest.source,
-        licence=dataset.manifest.licence,
-        parent=dataset.reference,
-    )
-    return save(name, content, dataset.store)
-
-
-def _placed_again(dataset: Dataset, folder: Path, assignment: Assignment) -> Placed:
-    """Give ``folder`` the files of this version, divided anew."""
-    manifest = dataset.manifest
-    skipped = shards.link_files(folder, dataset.folder, [manifest.skipped_file] if manifest.skipped_file else [])
-    return Placed(
-        shards=shards.link_files(folder, dataset.folder, manifest.shards),
-        split=assignment,
-        labels=dataset.labels(None) if dataset.target is not None else None,
-        input=_spec_of(dataset, assignment),
-        media=shards.link_files(folder, dataset.folder, manifest.media),
-        skipped_file=next(iter(skipped), None),
-        report=dataset.report,
-    )
+    content = same_rows(dataset, assignment, lambda: _spec_of(dataset, assignment), step)
+    return save(check_name(name) if name is not None else dataset.name, content, dataset.store)
 
 
 def _spec_of(dataset: Dataset, assignment: Assignment) -> InputSpec | None:

@@ -16,8 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from armillary_kernels.texts import answering_in, language_of, translator
-from starlette.datastructures import Headers, MutableHeaders
+from armillary_kernels.texts import translator
+from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from armillary_hub.web import xsrf
 from armillary_hub.web.errors import WebError, error_response, wants_page
+from armillary_hub.web.language import AnswerInTheirLanguage
 
 if TYPE_CHECKING:
     from jupyterhub.services.auth import HubOAuth
@@ -236,8 +237,7 @@ class _SignInMiddleware:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, _loading_afterwards(send))
             return
-        with answering_in(language_of(Headers(scope=scope).get("accept-language"))):
-            await self._answer(scope, receive, send)
+        await AnswerInTheirLanguage(self._answer)(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.sign_in.is_public(scope["path"]):
