@@ -14,6 +14,7 @@ def store(tmp_path, monkeypatch):
     folder = tmp_path / "store"
     monkeypatch.setenv("ARMILLARY_DATASETS", str(folder))
     monkeypatch.setenv("ARMILLARY_EDITS", str(tmp_path / "edits"))
+    monkeypatch.setenv("ARMILLARY_RUNS", str(tmp_path / "runs"))
     return folder
 
 

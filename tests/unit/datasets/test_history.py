@@ -59,8 +59,7 @@ def test_the_lineage_runs_from_the_source_to_all_that_was_made_of_it(digits):
     assert datasets.lineage("digits@4").ancestors == ("digits@2", "digits@1")
 
 
-def test_only_what_nothing_refers_to_is_deleted_and_its_number_stays_taken(digits, store, tmp_path, monkeypatch):
-    monkeypatch.setenv("ARMILLARY_RUNS", str(tmp_path / "runs"))
+def test_only_what_nothing_refers_to_is_deleted_and_its_number_stays_taken(digits, store, tmp_path):
     digits.split(seed=1).split(seed=2)
     with pytest.raises(DatasetError, match=r"digits@2 cannot be deleted: digits@3 refer to it"):
         datasets.delete("digits@2")
