@@ -1,8 +1,6 @@
 """Readers: every example exactly once, the same steps everywhere, the same values in both frameworks."""
 
 import io
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -11,11 +9,15 @@ import pytest
 from armillary import datasets
 from armillary.datasets import examples
 from armillary.datasets.reading import decoding, readers, row_groups
+from armillary.datasets.reading.batch_memory import BatchMemory
 from armillary.datasets.shards import write_shards
 from armillary.errors import DatasetError
-from armillary.inputs.pictures import encode_array
+from armillary.inputs.input_spec import image_spec
+from armillary.inputs.pictures import BadPictureError, as_array, decode_stored, encode_array, fitted
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from sklearn.datasets import load_sample_image
 
 
 def values(array):
@@ -188,57 +190,79 @@ def jpegs(photo):
     """Yield one picture as JPEG files of every usual kind."""
     for mode in ("RGB", "L"):
         for options in ({}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}, {"quality": 20}):
-            buffer = io.BytesIO()
-            photo.convert(mode).save(buffer, "JPEG", **options)
-            yield mode, buffer.getvalue()
+            yield mode, encoded(photo.convert(mode), **options)
 
 
-def test_torchvision_decodes_the_pixels_that_pillow_does():
-    """In a process of its own, for torchvision cannot be imported after TensorFlow."""
-    pytest.importorskip("torch")
-    command = [sys.executable, __file__]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert answer.stdout.split() == ["10", "decoded", "alike"], answer.stderr
-
-
-def compare_decoders():
-    from armillary.inputs.input_spec import image_spec
-    from PIL import Image
-    from sklearn.datasets import load_sample_image
-
-    jpeg = decoding.torch_jpeg_decoder()
+def test_simplejpeg_decodes_the_pixels_that_pillow_does(monkeypatch):
     photo = Image.fromarray(load_sample_image("china.jpg")).crop((100, 100, 323, 291))
-    used = []
+    monkeypatch.setattr(decoding, "decode_stored", unexpected)
     for mode, data in jpegs(photo):
-        spec = image_spec(191, 223, len(mode))
-        by_torch = decoding.PictureDecoder(spec, "channels_last", lambda data: used.append(data) or jpeg(data))
-        by_pillow = decoding.PictureDecoder(spec, "channels_last")
-        np.testing.assert_array_equal(by_torch.pixels(data), by_pillow.pixels(data))
-    print(len(used), "decoded alike")
+        decoder = decoding.PictureDecoder(image_spec(191, 223, len(mode)), "channels_last")
+        by_pillow = as_array(Image.open(io.BytesIO(data)))
+        np.testing.assert_array_equal(decoder.pixels(data), by_pillow)
 
 
-def test_torchvision_is_not_imported_after_tensorflow(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorflow", sys)
-    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
-    assert decoding.torch_jpeg_decoder() is None
-    assert "torchvision" not in sys.modules
+def unexpected(data):
+    raise AssertionError("a plain JPEG went to Pillow")
 
 
-def test_turned_and_refused_jpegs_go_to_pillow():
-    from armillary.inputs.input_spec import image_spec
-    from PIL import Image
-
-    def refuse(data):
-        raise RuntimeError("no JPEG that torchvision knows")
-
-    photo = Image.effect_noise((20, 10), 50)
-    turned, plain = io.BytesIO(), io.BytesIO()
+def test_all_other_pictures_are_decoded_by_pillow():
+    photo = Image.fromarray(load_sample_image("china.jpg")).crop((0, 0, 20, 10))
     exif = Image.Exif()
-    exif[0x0112] = 6
-    photo.save(turned, "JPEG", exif=exif)
-    photo.save(plain, "JPEG")
-    assert decoding.PictureDecoder(image_spec(20, 10, 1), "channels_last", refuse).pixels(turned.getvalue()).any()
-    assert decoding.PictureDecoder(image_spec(10, 20, 1), "channels_last", refuse).pixels(plain.getvalue()).any()
+    exif[0x0112] = 6  # turned
+    decoder = decoding.PictureDecoder(image_spec(20, 10, 3), "channels_last")
+    turned = decoder.pixels(encoded(photo, exif=exif, quality=95))
+    assert np.abs(turned.astype(int) - np.asarray(photo.transpose(Image.Transpose.ROTATE_270))).mean() < 10
+    whole = encoded(photo.rotate(90, expand=True))
+    others = {
+        "another size": encoded(photo),
+        "four colours": encoded(photo.rotate(90, expand=True).convert("CMYK")),
+        "no colours": encoded(photo.rotate(90, expand=True).convert("L")),
+        "a PNG": encoded(photo.rotate(90, expand=True), "PNG"),
+        "bytes after the end": whole + b"more",
+    }
+    for what, data in others.items():
+        expected = as_array(fitted(decode_stored(data), (10, 20), 3))
+        np.testing.assert_array_equal(decoder.pixels(data), expected, err_msg=what)
+    for damaged in (whole[:100], whole[:100] + b"\xff\xd9", b"\xff\xd8\xff\xff\xd9"):
+        with pytest.raises(BadPictureError):
+            decoder.pixels(damaged)
+
+
+def encoded(picture, form="JPEG", **options):
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("to", ["to_torch", "to_tensorflow"])
+def test_memory_of_batches_is_used_again_only_when_nothing_of_them_is_left(digits, monkeypatch, to):
+    monkeypatch.setattr(examples, "DECODED_LIMIT", 0)
+    expected = np.concatenate([np.asarray(x) for x, _y in getattr(digits, to)("train", batch_size=8, shuffle=False)])
+    held = []
+    for x, _y in getattr(digits, to)("train", batch_size=8, shuffle=False):
+        held.append(x[3:4])  # a view: the batch itself is let go
+        del x
+    np.testing.assert_array_equal(np.concatenate(held), expected[3::8])
+
+
+def test_memory_of_a_batch_that_is_gone_is_that_of_a_later_one():
+    memory = BatchMemory()
+    first = memory.array((4, 5))
+    first[:] = 1
+    at, view = first.ctypes.data, first[2]
+    del first
+    other = memory.array((4, 5))
+    other[:] = 2
+    assert (view == 1).all()
+    del view
+    third = memory.array((2, 5))
+    assert third.ctypes.data == at
+    bigger = memory.array((5, 5))
+    bigger[:] = 3
+    assert (other == 2).all()
+    del memory, bigger, third
+    assert (other == 2).all()
 
 
 def test_pictures_too_many_to_keep_decoded_are_decoded_on_demand(digits, monkeypatch):
@@ -248,7 +272,3 @@ def test_pictures_too_many_to_keep_decoded_are_decoded_on_demand(digits, monkeyp
     assert isinstance(digits.raw_examples, examples.EncodedPictures)
     np.testing.assert_array_equal(digits.arrays("test")[0], expected)
     examples.load_examples.cache_clear()
-
-
-if __name__ == "__main__":
-    compare_decoders()

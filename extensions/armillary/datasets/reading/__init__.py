@@ -5,6 +5,7 @@
 `row_groups`          where the row groups of a version lie, and the rows of one of them
 `prefetch`            groups read and examples decoded by threads, ahead of the step that needs them
 `pictures`            batches of the pictures that models take
+`batch_memory`        memory for batches that is used again
 `decoding`            one stored picture into its place in a batch
 `column_batches`      batches of columns of any kind
 `columns`             how the values of each kind of feature become a part of a batch

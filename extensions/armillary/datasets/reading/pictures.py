@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.datasets.media import Medium
+from armillary.datasets.reading.batch_memory import BatchMemory
 from armillary.datasets.reading.decoding import PictureDecoder
 from armillary.datasets.reading.row_groups import RowGroups
 from armillary.errors import DatasetError
@@ -30,6 +31,7 @@ class Pictures:
     target: str
     groups: RowGroups
     decoder: PictureDecoder
+    memory: BatchMemory = field(default_factory=BatchMemory)
 
     @property
     def columns(self) -> tuple[str, str]:
@@ -39,7 +41,7 @@ class Pictures:
     def begin(self, examples: int) -> Batch:
         """Return an empty batch ``(x, y)``."""
         shape = self.decoder.spec.prepared_shape(self.decoder.layout)
-        return np.empty((examples, *shape), np.float32), np.empty(examples, np.int64)
+        return self.memory.array((examples, *shape)), np.empty(examples, np.int64)
 
     def fill(self, batch: Batch, index: int, values: Mapping[str, pa.Scalar], row: int) -> None:
         """Decode a picture into its place.

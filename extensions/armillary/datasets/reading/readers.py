@@ -14,7 +14,7 @@ from armillary.datasets.dataset import Dataset, open_dataset
 from armillary.datasets.examples import keeps_decoded
 from armillary.datasets.features import Image
 from armillary.datasets.reading.column_batches import ColumnBatches, column_batches
-from armillary.datasets.reading.decoding import JpegDecoder, PictureDecoder, torch_jpeg_decoder
+from armillary.datasets.reading.decoding import PictureDecoder
 from armillary.datasets.reading.order import dealt, epoch_order
 from armillary.datasets.reading.pictures import Pictures
 from armillary.datasets.reading.prefetch import Prefetcher, Work, usable_threads
@@ -55,7 +55,6 @@ class Batches:
         convert: Callable[[NDArray[Any]], Any],
         layout: Layout,
         *,
-        jpeg: Callable[[], JpegDecoder | None] = lambda: None,
         columns: str | Sequence[str] | None = None,
         frames: int = FRAMES,
         rank: int = 0,
@@ -88,7 +87,6 @@ class Batches:
         self._threads = threads or usable_threads()
         self._convert = convert
         self._layout: Layout = layout
-        self._jpeg = jpeg
         self._columns = None if self._as_models_take_them else self._column_batches()
 
     def _ordered(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -150,7 +148,7 @@ class Batches:
         return column_batches(self.dataset, self._options["columns"], self._options["frames"], decoder, first)
 
     def _decoder(self) -> PictureDecoder:
-        return PictureDecoder(self.dataset.input_spec, self._layout, self._jpeg())
+        return PictureDecoder(self.dataset.input_spec, self._layout)
 
 
 def _check(batch_size: int, rank: int, world_size: int, numbers: dict[str, int | None]) -> None:
@@ -214,7 +212,7 @@ def to_torch(data: Dataset | str, split: str = "train", batch_size: int = 64, **
         return values.tolist() if values.dtype == object else torch.from_numpy(values)
 
     dataset = open_dataset(data)
-    return Batches(dataset, split, batch_size, tensor, "channels_first", jpeg=torch_jpeg_decoder, **options)
+    return Batches(dataset, split, batch_size, tensor, "channels_first", **options)
 
 
 def to_tensorflow(data: Dataset | str, split: str = "train", batch_size: int = 64, **options: Any) -> Batches:
