@@ -94,6 +94,7 @@ class KernelLease:
         """
         renewed = False
         while True:
+            self.tidy()  # else this process might wait for a GPU that a forgotten ask of its own holds
             try:
                 answer = self._advance()
                 if isinstance(answer, Lease) and answer.is_usable:
@@ -186,7 +187,7 @@ class KernelLease:
             try:
                 self._pool.give_back(self._left[0])
             except PoolUnreachableError as error:
-                _log.warning("A lease could not be given back yet: %s", error)
+                _log.info("A lease could not be given back yet: %s", error)
                 return
             except LeaseError as error:
                 _log.info("A lease had ended before it was given back: %s", error)

@@ -93,7 +93,9 @@ def other(pool):
 def pass_(gate, within=20):
     """Go through the gate as a cell does."""
     while not gate.enter():
-        gate.opening().done.result(within)
+        opening = gate.opening()
+        WAITS.append(opening)
+        opening.done.result(within)
 
 
 def shown(gate):
@@ -314,6 +316,18 @@ def test_a_late_answer_leaves_nothing_that_nobody_uses(pool, new_gate, monkeypat
     eventually(lambda: pool.state()["queue"] == [])
     pass_(gate)  # its GPU was lent meanwhile
     assert (pool.holders(), gate.lease.wish) == ({0: "ann"}, GpuWish(1))
+
+
+def test_no_wait_is_for_a_gpu_that_an_unanswered_ask_of_ones_own_holds(pool, monkeypatch):
+    monkeypatch.setattr("armillary_kernels.lease_client.TIMEOUT", 0.5)
+    lease = KernelLease(pool.connection("ann"), Order(GpuWish(1), label="a.ipynb"))
+    lease.obtain(Wait(20))
+    with pool.late_answers(), pytest.raises(PoolUnreachableError):
+        lease.choose(GpuWish(1, 4096))
+    lease.rest()
+    eventually(lambda: {one["state"] for one in pool.state()["leases"]} == {"suspended", "granted"})
+    assert lease.obtain(Wait(20)).id == lease.id
+    assert [(one["id"], one["state"]) for one in pool.state()["leases"]] == [(lease.id, "granted")]
 
 
 def test_a_wait_for_an_answer_that_is_interrupted_leaves_nothing_either(pool, new_gate, other, monkeypatch):
