@@ -139,7 +139,7 @@ class PoolApi:
             together=body.together.together() if body.together else None,
             lease_id=body.id,
         )
-        return await self._answer(request, lease, _created(lease))
+        return await self._answer(request, lease, _created)
 
     async def look(self, request: Request) -> Response:
         """Say what has become of a lease."""
@@ -165,7 +165,7 @@ class PoolApi:
     async def resume(self, request: Request) -> Response:
         """Ask for the GPUs of a suspended lease again."""
         lease = await self._do(request, self.pool.resume)
-        return await self._answer(request, lease, HTTPStatus.OK if lease.devices else HTTPStatus.ACCEPTED)
+        return await self._answer(request, lease, _resumed)
 
     async def end(self, request: Request) -> Response:
         """Give a lease back, or as an admin take somebody's."""
@@ -194,9 +194,14 @@ class PoolApi:
         """Do something with a lease of the person who asks for it, or of the service that asked for a person."""
         return await run_in_threadpool(what, actor_of(request), request.path_params["id"], *values)
 
-    async def _answer(self, request: Request, lease: Lease, status: int = HTTPStatus.OK) -> Response:
+    async def _answer(self, request: Request, lease: Lease, status: Callable[[Lease], int] | None = None) -> Response:
+        def answer() -> Response:
+            books = self._books(request)
+            now = books.find(lease.id) or self.pool.store.get(lease.id) or lease  # it may have changed meanwhile
+            return JSONResponse(books.lease(now), HTTPStatus.OK if status is None else status(now))
+
         # All of it in the thread: what others hold and wait for is gone through, while the loop answers on.
-        return await run_in_threadpool(lambda: JSONResponse(self._books(request).lease(lease), status))
+        return await run_in_threadpool(answer)
 
     def _told(self, request: Request, changes: Sequence[Change]) -> Response:
         books = self._books(request)
@@ -214,6 +219,11 @@ def _created(lease: Lease) -> int:
     if lease.state == "granted":
         return HTTPStatus.CREATED
     return HTTPStatus.OK if lease.waiting_since is None else HTTPStatus.ACCEPTED
+
+
+def _resumed(lease: Lease) -> int:
+    """Return 200 for a lease that has its GPUs again, 202 for one that waits for them."""
+    return HTTPStatus.OK if lease.devices else HTTPStatus.ACCEPTED
 
 
 async def _again_and_again(task: Callable[[], None], seconds: float) -> None:

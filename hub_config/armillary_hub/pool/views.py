@@ -127,6 +127,10 @@ class Books:
             "leases": holders,
         }
 
+    def find(self, lease_id: str) -> Lease | None:
+        """Return a lease that stands; None for one that has ended."""
+        return next((lease for lease in self.leases if lease.id == lease_id), None)
+
     def holders_of(self, device: BookedDevice) -> list[Lease]:
         """Return the leases that hold a GPU, several where it is shared."""
         return [lease for lease in self.leases if device.uuid in lease.devices]

@@ -8,6 +8,7 @@ import pytest
 from armillary_hub.pool import openapi
 from armillary_hub.pool.devices import Device
 from armillary_hub.pool.openapi import OPERATIONS
+from armillary_hub.pool.pool import GpuPool
 from armillary_hub.pool.service import PREFIX, PoolApi
 from armillary_hub.pool.situation import Rules
 from armillary_hub.pool.suspension import FIRST_RETRY
@@ -341,6 +342,22 @@ def test_a_kernel_that_restarts_gets_no_gpu_that_was_lost(world):
     shown = world.request("GET", f"leases/{lease}", "alice").json()
     assert (shown["state"], shown["reason"]) == ("released", "GPU 0 was lost")
     assert world.ask("alice", world.processes.start(), devices=1).json()["devices"] == [1]
+
+
+@pytest.mark.parametrize(("who", "state"), [("first", "granted"), ("waiting", "released")])
+def test_a_lease_is_told_as_it_stands_when_it_changes_while_the_pool_answers(world, monkeypatch, who, state):
+    first = granted(world, "alice", devices=2)
+    waiting = world.ask("bob", world.processes.start()).json()["id"]
+    ended = {"first": first, "waiting": waiting}[who]
+
+    def look(user, lease_id):
+        seen = GpuPool.look(world.pool, user, lease_id)
+        world.pool.take_back("root", ended)
+        return seen
+
+    monkeypatch.setattr(world.pool, "look", look)
+    answer = world.request("GET", f"leases/{waiting}", "bob")
+    assert (answer.status_code, answer.json()["state"]) == (200, state)
 
 
 def test_the_history_is_ones_own_and_an_admins_everybodys(world):
