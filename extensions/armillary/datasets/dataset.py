@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -289,6 +289,7 @@ class Dataset:
         column: str | None = None,
         duplicates: bool | None = None,
         name: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
     ) -> Dataset:
         """Divide the examples anew and save that as the next version.
 
@@ -312,6 +313,8 @@ class Dataset:
             the first is; a ``column`` that parts them is refused. Finding them reads the whole dataset; False does not.
         name
             Of what is made; default: it becomes the next version of the same dataset.
+        progress
+            Called with the number of rows read and of all, where examples are compared.
 
         Raises
         ------
@@ -321,7 +324,7 @@ class Dataset:
         from armillary.datasets.splitting import split
 
         shares = {"train": train, "validation": validation, "test": test}
-        return Dataset(split(self, shares, seed, group, time, column, duplicates, name))
+        return Dataset(split(self, shares, seed, group, time, column, duplicates, name, progress))
 
     def to_huggingface(self) -> Any:
         """Return a ``datasets.DatasetDict``; see `armillary.datasets.to_huggingface`."""

@@ -228,7 +228,7 @@ def delete(reference: str) -> None:
     ------
     DatasetError
         When no version is named, there is no such version, it is shared, something refers to it (a version made from
-        it, a training run, or a labelling project), or its files cannot be removed.
+        it, a training run, a labelling project, or changes that are not saved), or its files cannot be removed.
     """
     name, number = parse_reference(reference)
     if number is None:
@@ -249,7 +249,7 @@ def delete(reference: str) -> None:
         listed = ", ".join(users[:10]) + (", …" if len(users) > 10 else "")
         raise DatasetError(
             _("{reference} cannot be deleted: {users} refer to it.", reference=reference, users=listed),
-            _("Delete these first."),
+            _("Delete these first; save or discard unsaved changes."),
         )
     try:
         _remove(folder)
@@ -262,7 +262,7 @@ def _users(store: Place, reference: str) -> list[str]:
     children = [child for parent, child in _edges(store) if _own(parent) == reference]
     runs = (_("run {run}", run=run) for run in _runs_with(reference))
     projects = (_("labelling project {name}", name=name) for name in _projects_of(store, reference))
-    return [*children, *runs, *projects]
+    return [*children, *runs, *projects, *_unsaved_changes(store, reference)]
 
 
 def _own(reference: str) -> str:
@@ -276,6 +276,14 @@ def _projects_of(store: Place, reference: str) -> list[str]:
     with contextlib.suppress(DatasetError):  # a damaged one, in which nobody can label any more
         return [project.name for project in projects(Dataset(find(store, reference)))]
     return []
+
+
+def _unsaved_changes(store: Place, reference: str) -> Iterator[str]:
+    from armillary.datasets.editing.journal import unsaved
+
+    for changes in unsaved():
+        if changes.steps and (_own(changes.reference), changes.store) == (reference, str(store)):
+            yield _("unsaved changes ({n})", n=changes.steps)
 
 
 def _runs_with(reference: str) -> Iterator[str]:

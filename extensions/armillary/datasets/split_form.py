@@ -12,7 +12,7 @@ from armillary_kernels.texts import translator
 from armillary.datasets import balance
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import ClassLabel, Feature, Value
-from armillary.datasets.long_work import LongWork
+from armillary.datasets.long_work import LongWork, Progress
 from armillary.errors import DatasetError
 from armillary.form import field, form
 
@@ -36,14 +36,14 @@ class SplitForm(widgets.VBox):
         self._saved = saved
         self._dataset: Dataset | None = None
         self._quiet = False
-        self.work = LongWork(_("Divide"), _("Dividing"), "", lambda: None)
+        self.work = LongWork(_("Divide"), _("Dividing"), _("Cancelled. Nothing was saved."), lambda: None)
         self.work.start.button_style = ""
         self.work.start.on_click(lambda _button: self._start())
         self.title = widgets.HTML()
         self._build_controls()
         self._shares = widgets.HBox((*self.shares.values(), self.seed), layout={"flex_flow": "row wrap"})
-        rows = (self.way, self.groups, self.column, self._shares, self.duplicates, widgets.HBox((self.work.start,)))
-        super().__init__((self.title, form(*rows), self.work.message))
+        rows = (self.way, self.groups, self.column, self._shares, self.duplicates, self._buttons())
+        super().__init__((self.title, form(*rows), self.work.progress, self.work.message))
 
     def _build_controls(self) -> None:
         self.way = field(widgets.Dropdown, _("Divide"), label=_LABEL, width=_WIDTH)
@@ -61,6 +61,9 @@ class SplitForm(widgets.VBox):
             (_("may be parted"), False),
         ]
         self.duplicates = field(widgets.Dropdown, _("Equal examples"), label=_LABEL, width=_WIDTH, options=choices)
+
+    def _buttons(self) -> widgets.HBox:
+        return widgets.HBox((self.work.start, self.work.cancel))
 
     def show_dataset(self, dataset: Dataset) -> None:
         """Offer the ways to divide a version that its columns allow."""
@@ -116,7 +119,7 @@ class SplitForm(widgets.VBox):
     def _start(self) -> None:
         if self._dataset is not None:
             dataset, told = self._dataset, self._told()
-            self.work.begin(lambda _progress: self._divide(dataset, told))
+            self.work.begin(lambda progress: self._divide(dataset, told, progress))
 
     def _told(self) -> dict[str, Any]:
         """Return what `Dataset.split` is told."""
@@ -132,11 +135,10 @@ class SplitForm(widgets.VBox):
             told[way] = self.column.value
         return told
 
-    def _divide(self, dataset: Dataset, told: Mapping[str, Any]) -> None:
+    def _divide(self, dataset: Dataset, told: Mapping[str, Any], progress: Progress) -> None:
         if told.get("group") == []:
             raise DatasetError(_("No column is chosen."), _("Choose at least one."))
-        self.work.say(_("Dividing …"))
-        divided = dataset.split(**told)
+        divided = dataset.split(**told, progress=progress)
         self.work.say(_("{reference} is saved.", reference=divided.reference), kind="done")
         self._saved(dataset, divided)
 

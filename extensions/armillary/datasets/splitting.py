@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,20 +37,23 @@ def split(
     column: str | None,
     duplicates: bool | None,
     name: str | None,
+    progress: Callable[[int, int], None] | None,
 ) -> Place:
     """Save a version of ``dataset``, divided as `Dataset.split` says; return its folder."""
     ways = {"group": group, "time": time, "column": column}
     chosen = {name: way for name, way in ways.items() if way}
     if len(chosen) > 1:
         raise DatasetError(_("Both {ways} are given.", ways=_(" and ").join(chosen)), _("Give one of them."))
-    same = _duplicates(dataset, duplicates, [group] if isinstance(group, str) else [*(group or ())], time, column)
+    groups = [group] if isinstance(group, str) else [*(group or ())]
+    ways_to_keep = (_groups(dataset, groups), _duplicates(dataset, duplicates, groups, time, column))
+    grouped, same = _units(dataset, ways_to_keep, progress)
     if column:
         assignment = by_names(_values(dataset, column).astype(object).tolist(), column)
         _refuse_parted(assignment, same, column)
     elif time:
         assignment = by_time(_times(dataset, time), shares, same)
     else:
-        ways_together = [way for way in (_groups(dataset, group) if group else None, same) if way is not None]
+        ways_together = [way for way in (grouped, same) if way is not None]
         units = joined(*ways_together) if ways_together else np.arange(len(dataset))
         labels = dataset.labels(None) if dataset.target is not None else None
         assignment = divided(labels, dataset.class_names, shares, seed, units, strict=bool(group))
@@ -68,25 +71,34 @@ def _spec_of(dataset: Dataset, assignment: Assignment) -> InputSpec | None:
     return replace(again, preparation=spec.preparation)
 
 
+def _groups(dataset: Dataset, columns: Sequence[str]) -> RowKeys | None:
+    return RowKeys(dataset.features_named(columns), missing_apart=True) if columns else None
+
+
 def _duplicates(
     dataset: Dataset, wanted: bool | None, group: Sequence[str], time: str | None, column: str | None
-) -> Units | None:
-    """Return the units of examples that are the same in all but their class and what divides them."""
+) -> RowKeys | None:
+    """Return the keys of examples that are the same in all but their class and what divides them."""
     content = {name: part for name, part in dataset.features.items() if name not in (*group, time, column)}
     together = keeps_duplicates(content, dataset.target) if wanted is None else wanted
     keys = duplicate_keys(content, dataset.target)
-    return _units(dataset, keys) if together and keys.columns else None
+    return keys if together and keys.columns else None
 
 
-def _groups(dataset: Dataset, group: str | Sequence[str]) -> Units:
-    columns = [group] if isinstance(group, str) else list(group)
-    return _units(dataset, RowKeys(dataset.features_named(columns), missing_apart=True))
-
-
-def _units(dataset: Dataset, keys: RowKeys) -> Units:
-    for rows in shards.row_groups(dataset.folder, dataset.manifest.shards, keys.columns):
-        keys.add(rows)
-    return keys.units()
+def _units(
+    dataset: Dataset, ways: Sequence[RowKeys | None], progress: Callable[[int, int], None] | None
+) -> list[Units | None]:
+    """Return the units of each way to keep examples together, None where it keeps none; the rows are read once."""
+    chosen = [keys for keys in ways if keys is not None]
+    columns = list(dict.fromkeys(column for keys in chosen for column in keys.columns))
+    done = 0
+    for rows in shards.row_groups(dataset.folder, dataset.manifest.shards, columns) if chosen else ():
+        for keys in chosen:
+            keys.add(rows)
+        done += len(rows)
+        if progress:
+            progress(done, len(dataset))
+    return [None if keys is None else keys.units() for keys in ways]
 
 
 def _values(dataset: Dataset, column: str) -> pd.Series:

@@ -352,11 +352,15 @@ def test_two_that_begin_at_once_the_second_is_refused(digits):
     assert datasets.edit(digits).removed == {5}, "the other has ended: its changes are taken up"
 
 
-def test_changes_to_a_version_that_is_gone_are_refused_and_kept(digits, few_digits):
+def test_changes_to_a_version_that_is_gone_are_refused_and_kept(digits, few_digits, monkeypatch, tmp_path):
     datasets.import_arrays(few_digits[0][::2], few_digits[1][::2], name="digits")
     edits = datasets.edit(digits)
     edits.remove(5)
-    datasets.delete("digits@1")
+    with pytest.raises(DatasetError, match=r"digits@1 cannot be deleted: unsaved changes \(1\) refer to it"):
+        datasets.delete("digits@1")
+    with monkeypatch.context() as another:  # who has the same store, and cannot see them
+        another.setenv("ARMILLARY_EDITS", str(tmp_path / "others"))
+        datasets.delete("digits@1")
     says = r"digits@1 was deleted by .* Changes to it that were not saved are kept in .*jsonl."
     with pytest.raises(DatasetError, match=says):
         edits.save()

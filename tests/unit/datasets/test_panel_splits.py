@@ -103,6 +103,19 @@ def test_what_cannot_divide_is_said_in_words(said):
     assert [info.versions for info in datasets.list()] == [(1,)]
 
 
+def test_cancel_while_equal_examples_are_looked_for(said):
+    form = form_of(datasets.panel(said))
+    form.duplicates.value = True
+    bars = []
+    form.work.progress.observe(lambda change: bars.append(change["new"]) or form.work.cancel.click(), "value")
+    form.work.start.click()
+    form.work.wait(60)
+    assert "Cancelled. Nothing was saved." in form.work.message.value
+    assert "Dividing" in bars[0]
+    assert (form.work.start.disabled, form.work.cancel.disabled) == (False, True)
+    assert datasets.list()[0].versions == (1,)
+
+
 def test_pictures_alone_can_only_be_divided_at_random(digits):
     form = form_of(datasets.panel(digits))
     assert [way for _text, way in form.way.options] == ["random"]

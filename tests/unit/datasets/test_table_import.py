@@ -259,6 +259,19 @@ def test_a_comma_in_a_columns_name_does_not_divide_columns_by_tabs(store, tmp_pa
     assert list(datasets.import_table(tmp_path / "t.tsv", "table").features) == ["price, EUR", "kind"]
 
 
+def test_numbers_keep_the_zeros_that_they_begin_with(store, tmp_path):
+    rows = [f"{number:05d},{number},0.{number},-0{number}\n" for number in range(1, 41)]
+    (tmp_path / "t.csv").write_text("postcode,size,share,code\n" + "".join(rows))
+    ds = datasets.import_table(tmp_path / "t.csv", "table")
+    assert {name: feature.dtype for name, feature in ds.features.items()} == {
+        "postcode": "string",
+        "size": "int64",
+        "share": "float64",
+        "code": "string",
+    }
+    assert ds.to_pandas()["postcode"][0] == "00001"
+
+
 def test_classes_keep_the_zeros_that_they_begin_with(store, tmp_path):
     ds = datasets.import_table(csv_with(tmp_path, *["1,07", "2,08"] * 15, head="size,kind"), "table", "kind")
     assert {"07", "08"} < set(ds.class_names)

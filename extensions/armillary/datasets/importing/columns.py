@@ -23,6 +23,8 @@ MAX_CATEGORIES = 50
 NUMBERS_SHARE, ENOUGH_NUMBERS = 0.9, 20
 #: The column of `read_rows` that says in words where in its file a row stands.
 PLACE = "\0place"
+#: Who writes a number with zeros before it (postcodes, article numbers) needs them.
+_PADDED = r"[+-]?0\d"
 _TRUTH = {"true": True, "false": False}
 
 
@@ -60,8 +62,6 @@ def typed_columns(
     frame = frame.reset_index(drop=True)  # rows are told apart by their number, whatever index they came with
     places = frame.pop(PLACE) if PLACE in frame else _numbered(frame)
     parsed = {name: frame[name] if name in (*text, *declared) else _parsed(frame[name]) for name in frame.columns}
-    if target is not None and target in parsed and _is_padded(frame[target]):
-        parsed[target] = frame[target]
     frame = _without_bad_rows(frame, parsed, places, rejects, target)
     features: dict[str, Feature] = {}
     stored: dict[str, pd.Series] = {}
@@ -87,7 +87,7 @@ def _parsed(column: pd.Series) -> pd.Series:
     if not pd.api.types.is_string_dtype(column.dtype):
         return column
     known = column.dropna()
-    if not len(known):
+    if not len(known) or known.str.match(_PADDED).any():
         return column
     lowered = known.str.lower()
     if lowered.isin(list(_TRUTH)).all():
@@ -102,11 +102,6 @@ def _parsed(column: pd.Series) -> pd.Series:
             return numbers.astype("Int64").reindex(column.index)
         return numbers.astype("float64").reindex(column.index)
     return column
-
-
-def _is_padded(column: pd.Series) -> bool:
-    """Tell whether some of a column's numbers begin with zeros: as names of classes they are to keep them."""
-    return pd.api.types.is_string_dtype(column.dtype) and bool(column.str.match(r"[+-]?0\d").any())
 
 
 def _without_bad_rows(

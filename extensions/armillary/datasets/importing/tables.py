@@ -48,9 +48,10 @@ def import_table(
 ) -> Dataset:
     """Save a CSV, JSON, Parquet or Arrow file as a dataset.
 
-    Numbers stay numbers; text with at most 50 different, repeated values becomes a category; other text is kept
-    as such. Missing values are kept, counted in ``report["missing"]`` and read as the column's mean. In a column of
-    numbers (at least nine of ten), a text is an error of its row.
+    Numbers stay numbers, unless some begin with zeros (postcodes such as 01097); text with at most 50 different,
+    repeated values becomes a category; other text is kept as such. Missing values are kept, counted in
+    ``report["missing"]`` and read as the column's mean. In a column of numbers (at least nine of ten), a text is an
+    error of its row.
 
     Parameters
     ----------
