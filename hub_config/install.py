@@ -213,13 +213,17 @@ def install_dependencies(uv: Path, place: Path, extra: str) -> None:
     say("Installing (a few minutes on the first time)")
     stamp.unlink(missing_ok=True)
     # A checkout that was once installed editably has the distribution's metadata of then.
-    run([*pip_install(uv, place), "--constraints", CHECKOUT / "constraints.txt", f"{requirement()}[{extra}]"])
+    # People's accounts cannot write bytecode here: without it, each of their programs would compile what it imports.
+    options = ["--compile-bytecode", "--constraints", CHECKOUT / "constraints.txt"]
+    run([*pip_install(uv, place), *options, f"{requirement()}[{extra}]"])
     stamp.write_text(f"{wanted} {extra}\n")
 
 
 def install_armillary(uv: Path, place: Path) -> None:
     """Install the distribution itself, each time: its notebooks and configuration are copies."""
     run([*pip_install(uv, place), "--no-deps", "--reinstall-package", "armillary", *editable(), requirement()])
+    packages = sorted(place.glob("lib/python*/site-packages/armillary*/"))
+    run([place / "bin" / "python", "-m", "compileall", "-q", *packages])
 
 
 def pip_install(uv: Path, place: Path) -> list[str | Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -73,6 +74,14 @@ def test_what_the_tests_need_includes_the_rest(
     for extra, times in (("all", 1), ("all", 1), ("test", 2), ("all", 2)):
         installer.install_dependencies(Path("uv"), tmp_path, extra)
         assert len(ran) == times
+
+
+@pytest.mark.parametrize("module", ["jupyterhub.app", "ipykernel.kernelapp", "mlflow.store", "torch.nn"])
+def test_what_is_installed_is_compiled(module: str) -> None:
+    """Else each start of a program compiles it, for people's accounts cannot write bytecode there."""
+    spec = find_spec(module)
+    assert spec is not None
+    assert Path(cache_from_source(str(spec.origin))).exists()
 
 
 def test_it_needs_nothing_but_the_standard_library() -> None:
