@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import os
 import pwd
@@ -303,9 +304,10 @@ def _remove_accounts(deployment: Deployment) -> None:
     """Remove the Unix accounts and groups that a team deployment made."""
     if deployment.settings.mode != "team":
         return
-    for entry in pwd.getpwall():
-        if Path(entry.pw_dir).parent == deployment.settings.users_dir:
-            _end_account(entry.pw_name)
+    with _accounts_locked():
+        for entry in pwd.getpwall():
+            if Path(entry.pw_dir).parent == deployment.settings.users_dir:
+                _end_account(entry.pw_name)
     for folder in deployment.settings.shared_dir.glob("arm-*"):
         subprocess.run(["groupdel", folder.name], check=True)
 
@@ -314,10 +316,19 @@ def _remove_stale_accounts() -> None:
     """Remove what a killed test run left behind, or the next one could not use the same names."""
     if not is_root():
         return
-    for entry in pwd.getpwall():
-        home = Path(entry.pw_dir).parent.parent
-        if re.fullmatch(r"/tmp/arm-\w+/h", str(home)) and not processes_of(home):
-            _end_account(entry.pw_name)
+    with _accounts_locked():
+        for entry in pwd.getpwall():
+            home = Path(entry.pw_dir).parent.parent
+            if re.fullmatch(r"/tmp/arm-\w+/h", str(home)) and not processes_of(home):
+                _end_account(entry.pw_name)
+
+
+@contextlib.contextmanager
+def _accounts_locked() -> Iterator[None]:
+    """Let one of the processes that run tests side by side remove accounts at a time."""
+    with Path(tempfile.gettempdir(), "armillary-test-accounts.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def processes_left(deployment: Deployment) -> list[int]:
