@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -277,3 +279,59 @@ def test_classes_keep_the_zeros_that_they_begin_with(store, tmp_path):
     assert {"07", "08"} < set(ds.class_names)
     (tmp_path / "t.csv").write_text("size,kind\n" + "1,01\n2,02\n" * 10)
     assert datasets.import_table(tmp_path / "t.csv", "padded", "kind").class_names == ("01", "02")
+
+
+def parts_in(folder, parts):
+    for name, text in parts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def rows_of(kind, numbers):
+    return "size,kind\n" + "".join(f"{number},{kind}\n" for number in numbers)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_several_files_are_one_table(store, tmp_path, packed):
+    parts = {"b.csv": rows_of("b", range(20)), "in/a.csv": rows_of("a", range(20, 40)), "notes.txt": "no, table"}
+    place = parts_in(tmp_path / "parts", {**parts, "c.jsonl": '{"size": 40, "kind": "a"}\n'})
+    if packed:
+        place = shutil.make_archive(str(tmp_path / "parts"), "zip", place)
+    ds = datasets.import_table(place, "table", "kind")
+    assert sorted(ds.to_pandas()["size"]) == list(range(41))
+    assert ds.class_counts.sum(axis=1).tolist() == [21, 20]
+    found = datasets.preview(place)
+    assert [way.kind for way in found.ways if way.kind == "table"] == ["table"]
+    assert datasets.import_as(found.ways[-1].told(target="kind"), Path(place), "again").class_names == ("a", "b")
+
+
+def test_files_that_are_named_for_splits_divide_a_table(store, tmp_path):
+    bad = "?,a,9\n"
+    parts = {"train.csv": rows_of("a", range(9)) + bad, "test.csv.gz": "", "val.csv": rows_of("b", range(5))}
+    parts |= {"train/empty.csv": "size,kind\n"}
+    place = parts_in(tmp_path / "parts", parts)
+    (place / "test.csv.gz").write_bytes(gzip.compress(rows_of("b", range(7)).encode()))
+    ds = datasets.import_table(place, "table", on_error="skip")
+    assert ds.splits == {"train": 9, "validation": 5, "test": 7}
+    assert list(ds.features) == ["size", "kind"]
+    assert ds.skipped["place"].tolist() == ["train.csv, line 11"]
+    assert ds.manifest.recipe[0]["split"] == "folders"
+    assert datasets.import_table(place, "mixed", on_error="skip", split=None).splits == {"train": 21}
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"a.csv": "x,y\n1,2\n", "b.csv": "x,z\n1,2\n"}, "b.csv has other columns than a.csv: 'y', 'z'"),
+        ({"a.csv": "x,y\n1,2\n", "b.csv": "x,y\n1\n"}, "1 of 2 examples in parts cannot be used: b.csv, line 2: 1 v"),
+        ({"a.csv": "x,y\n", "b.csv": "x,y\n"}, "parts has no rows"),
+        ({"a.csv": "x,y\n1,2\n", "b.csv": ""}, "b.csv cannot be read as a table: it is empty"),
+        ({"a.txt": "x,y\n1,2\n"}, "In parts there is no table"),
+    ],
+)
+def test_several_files_that_make_no_table(store, tmp_path, parts, said):
+    with pytest.raises(DatasetError) as raised:
+        datasets.import_table(parts_in(tmp_path / "parts", parts), "table")
+    assert said in str(raised.value)
+    assert datasets.list() == []

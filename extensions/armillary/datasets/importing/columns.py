@@ -23,6 +23,8 @@ MAX_CATEGORIES = 50
 NUMBERS_SHARE, ENOUGH_NUMBERS = 0.9, 20
 #: The column of `read_rows` that says in words where in its file a row stands.
 PLACE = "\0place"
+#: The column of `read_tables` that names the split of each row, where files are divided so.
+SPLIT = "\0split"
 #: Who writes a number with zeros before it (postcodes, article numbers) needs them.
 _PADDED = r"[+-]?0\d"
 _TRUTH = {"true": True, "false": False}
@@ -123,7 +125,7 @@ def _without_bad_rows(
 
 
 def _raw(frame: pd.DataFrame, row: Any) -> bytes:
-    values = frame.loc[row].to_dict()
+    values = frame.loc[row].drop(SPLIT, errors="ignore").to_dict()
     missing = {name: None for name, value in values.items() if pd.api.types.is_scalar(value) and pd.isna(value)}
     return json.dumps({**values, **missing}, ensure_ascii=False, default=str).encode()
 

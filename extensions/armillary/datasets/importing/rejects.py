@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -69,13 +70,24 @@ class Rejects:
             raise DatasetError(_("on_error is {value!r}.", value=on_error), _('Use "stop", "skip" or "set_aside".'))
         self._on_error = on_error
         self._source = source
+        self._file = ""
         self._found: list[Reject] = []
 
     def __len__(self) -> int:
         return len(self._found)
 
+    @contextmanager
+    def within(self, file: str) -> Iterator[None]:
+        """Name the file, too, where an example stands that is noted meanwhile."""
+        self._file = file
+        try:
+            yield
+        finally:
+            self._file = ""
+
     def add(self, place: str, reason: str, raw: Callable[[], bytes] | None = None) -> None:
         """Note an example; ends an import that is to stop as soon as enough is wrong to be reported."""
+        place = _("{file}, {place}", file=self._file, place=place) if self._file else place
         self._found.append(Reject(place, reason, raw if self._on_error == "set_aside" else None))
         if self._on_error == "stop" and len(self._found) >= ENOUGH_TO_STOP:
             self.check(None)

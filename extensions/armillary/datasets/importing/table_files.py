@@ -61,6 +61,22 @@ def read_rows(path: Path, encoding: str, rejects: Rejects) -> pd.DataFrame:
     DatasetError
         When the file cannot be read as a table, or has no rows.
     """
+    frame = read_part(path, encoding, rejects)
+    refuse_empty(frame, path, rejects)
+    return frame
+
+
+def refuse_empty(frame: pd.DataFrame, path: Path, rejects: Rejects) -> None:
+    """Refuse a table without a row; where it had some that could not be read, these are named."""
+    if frame.empty or list(frame.columns) == [PLACE]:
+        rejects.check(len(rejects))
+        raise DatasetError(
+            _("{file} has no rows.", file=path.name), _("Give a table with a header and at least one row.")
+        )
+
+
+def read_part(path: Path, encoding: str, rejects: Rejects) -> pd.DataFrame:
+    """Return what `read_rows` does, of a file that may have no rows."""
     suffix = _suffix(path)
     with _explained(path, encoding):
         if suffix in PARQUET_SUFFIXES:
@@ -73,11 +89,6 @@ def read_rows(path: Path, encoding: str, rejects: Rejects) -> pd.DataFrame:
             frame = _frame(_json_list(path, encoding, rejects))
         else:
             frame = _read_csv(path, encoding, rejects)
-    if frame.empty or list(frame.columns) == [PLACE]:
-        rejects.check(len(rejects))
-        raise DatasetError(
-            _("{file} has no rows.", file=path.name), _("Give a table with a header and at least one row.")
-        )
     frame.columns = [str(column) for column in frame.columns]
     return frame
 

@@ -16,15 +16,16 @@ from armillary.datasets.dataset import Dataset
 from armillary.datasets.examples import stacked_columns
 from armillary.datasets.features import ClassLabel, Feature, arrow_schema
 from armillary.datasets.importing import labels as class_labels
-from armillary.datasets.importing.columns import PLACE, typed_columns
+from armillary.datasets.importing.columns import PLACE, SPLIT, typed_columns
 from armillary.datasets.importing.downloads import MAX_DOWNLOAD_BYTES, local_copy
 from armillary.datasets.importing.rejects import OnError, Rejects
-from armillary.datasets.importing.table_files import read_rows
+from armillary.datasets.importing.split_folders import FOLDERS
+from armillary.datasets.importing.table_folders import read_tables
 from armillary.datasets.kept_together import divided
 from armillary.datasets.sameness import Units, duplicate_keys, keeps_duplicates
 from armillary.datasets.saving import Content, Placed, save
 from armillary.datasets.shards import ROW_GROUP, write_shards
-from armillary.datasets.splits import DEFAULT_SHARES, Assignment
+from armillary.datasets.splits import DEFAULT_SHARES, Assignment, given
 from armillary.datasets.store import check_name
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import table_spec
@@ -46,7 +47,7 @@ def import_table(
     progress: Callable[[int, int], None] | None = None,
     max_download_bytes: int = MAX_DOWNLOAD_BYTES,
 ) -> Dataset:
-    """Save a CSV, JSON, Parquet or Arrow file as a dataset.
+    """Save a CSV, JSON, Parquet or Arrow file, or several with the same columns, as a dataset.
 
     Numbers stay numbers, unless some begin with zeros (postcodes such as 01097); text with at most 50 different,
     repeated values becomes a category; other text is kept as such. Missing values are kept, counted in
@@ -58,7 +59,8 @@ def import_table(
     path
         The file, its kind told by its name: ``.parquet``; ``.arrow`` or ``.feather``; ``.json`` (a list of objects)
         or ``.jsonl`` (one object a line); else CSV with a header, its columns divided by commas, tabs or semicolons,
-        also compressed (``.csv.gz``, ``.bz2``, ``.xz``). Or its URL.
+        also compressed (``.csv.gz``, ``.bz2``, ``.xz``). Or a folder, a zip or a tar of such files, whose rows are put
+        together; files or folders named train, validation and test keep that division. Or the URL of any of these.
     name
         The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
     target
@@ -89,7 +91,9 @@ def import_table(
     check_name(name)
     with local_copy(path, max_download_bytes, progress) as local:
         rejects = Rejects(on_error, local.path.name)
-        frame = read_rows(local.path, encoding, rejects)
+        frame = read_tables(local.path, encoding, rejects)
+    if split is not DEFAULT_SHARES:
+        frame = frame.drop(columns=SPLIT, errors="ignore")
     _check_columns(frame, local.path.name, [*([target] if target is not None else []), *text])
     return save_typed(
         frame, rejects, name, target, text=text, split=split, seed=seed, step={"step": "import_table"},
@@ -110,15 +114,22 @@ def save_typed(
 ) -> Dataset:
     """Save a table as it was read, its columns understood as `typed_columns` does."""
     total = len(frame) + len(rejects)
-    features, columns = typed_columns(frame, rejects, text=text, declared=declared, target=target)
+    divided_so = [SPLIT] if SPLIT in frame else []
+    features, columns = typed_columns(frame, rejects, text=[*text, *divided_so], declared=declared, target=target)
     rejects.check(total)
+    splits: list[str] | None = None
+    if divided_so:
+        splits, features = columns.pop(SPLIT).tolist(), {key: one for key, one in features.items() if key != SPLIT}
     codes: NDArray[np.int64] | None = None
     names: tuple[str, ...] = ()
     if target is not None:
         what = _("the values of column {column!r}", column=target)
         codes, names = class_labels.encode(columns.pop(target), None, what)
         features = {**{key: feature for key, feature in features.items() if key != target}, target: ClassLabel(names)}
-    return save_frame(columns, codes, names, name, target, features=features, rejects=rejects, step=step, **options)
+    return save_frame(
+        columns, codes, names, name, target, features=features, rejects=rejects, step=step, given_splits=splits,
+        **options,
+    )  # fmt: skip
 
 
 def _check_columns(frame: pd.DataFrame, file: str, wanted: Sequence[str]) -> None:
@@ -145,6 +156,7 @@ def save_frame(
     features: Mapping[str, Feature] | None = None,
     licence: str = "",
     rejects: Rejects | None = None,
+    given_splits: Sequence[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Dataset:
     """Save the input columns ``frame`` and the classes ``codes`` ``(n,)`` as the next version of ``name``."""
@@ -157,7 +169,10 @@ def save_frame(
     inputs = {key: feature for key, feature in form.items() if key != target}
     values, names = stacked_columns(frame, inputs)
     table = frame if codes is None else frame.assign(**{str(target): codes})
-    assignment = divided(codes, class_names, split, seed, _units(table, form, target))
+    if given_splits is None:
+        assignment = divided(codes, class_names, split, seed, _units(table, form, target))
+    else:
+        assignment = given(given_splits)
 
     def place(folder: Path) -> Placed:
         return Placed(
@@ -170,6 +185,7 @@ def save_frame(
         )
 
     recipe = {**step, "target": target, "split": dict(split) if split else None, "seed": seed}
+    recipe |= FOLDERS if given_splits is not None else {}
     return Dataset(save(name, Content(form, target, place, (recipe,), source, licence)))
 
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from armillary.datasets.features import ClassLabel
 from armillary.datasets.importing import arrow_files, number_files
-from armillary.datasets.importing.columns import PLACE
+from armillary.datasets.importing.columns import PLACE, SPLIT
 from armillary.datasets.importing.databases import answer
 from armillary.datasets.importing.labels import MAX_CLASSES
 from armillary.datasets.importing.rejects import Rejects
-from armillary.datasets.importing.table_files import read_rows
+from armillary.datasets.importing.table_folders import read_tables
 from armillary.datasets.recognising.looks import ROWS, Preview
 from armillary.datasets.recognising.samples import THUMBNAIL_SIDE, Sample, evenly
 from armillary.datasets.recognising.unpacked import idx_pair, unpacked
@@ -35,7 +35,8 @@ _SQLITE_TABLES = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')
 
 def table(path: Path, way: Way, _samples: int) -> Preview:
     """Look at a table; the target is its last column unless another is named."""
-    frame = read_rows(path, "utf-8-sig", Rejects("skip", path.name)).drop(columns=PLACE, errors="ignore")
+    frame = read_tables(path, "utf-8-sig", Rejects("skip", path.name))
+    frame = frame.drop(columns=[PLACE, SPLIT], errors="ignore")
     columns = [str(column) for column in frame.columns]
     target = way.settings["target"]
     chosen = target if target in (*columns, "") else columns[-1]

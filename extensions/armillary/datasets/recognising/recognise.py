@@ -16,6 +16,7 @@ from armillary.datasets.importing.arrow_files import ARROW_SUFFIXES, PARQUET_SUF
 from armillary.datasets.importing.files import kind_of_file, metadata_file
 from armillary.datasets.importing.sources import BadFileError, FileSource, is_archive, open_source
 from armillary.datasets.importing.table_files import is_table
+from armillary.datasets.importing.table_folders import tables_among
 from armillary.datasets.importing.text_pairs import by_language, code_in
 from armillary.datasets.recognising.addresses import database_file
 from armillary.datasets.recognising.ways import Way
@@ -100,12 +101,15 @@ def _ways_of_files(source: FileSource) -> Iterator[Way]:
 
 
 def _ways_of_tables(place: Path, paths: Sequence[str]) -> Iterator[Way]:
-    """Yield the ways to several Parquet or Arrow files, which a folder has to hold itself."""
+    """Yield the ways to several tables; Parquet and Arrow files are those that a folder holds itself."""
     if place.is_dir() and _looks_like_hub(paths):
         yield Way("huggingface", {"repository": str(place), "config": None, "parts": None, "target": None})
     known = [path for path in paths if PurePosixPath(path).suffix.lower() in PARQUET_SUFFIXES | ARROW_SUFFIXES]
     if any("/" not in path for path in known) or (known and not place.is_dir()):
         yield Way("columns", {"target": None})
+    # Lists of objects describe pictures more often than they are tables.
+    if any(not path.lower().endswith(".json") and path not in known for path in tables_among(paths)):
+        yield Way("table", {"target": None})
 
 
 def _most(kinds: Mapping[str, int], wanted: Sequence[str]) -> str | None:
