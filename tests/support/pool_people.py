@@ -73,6 +73,8 @@ class People:
             assert wanted * size <= len(self.world.gpus.all) or answer.status_code == 422
 
     def ask_for_a_share(self, user, memory):
+        if len(self.standing()) >= CROWD:
+            return
         answer = self.world.ask(_as_user(user), self.world.processes.start(), memory=memory)
         assert answer.status_code in (201, 202, 422), answer.text
         assert memory <= MEMORY or answer.status_code == 422
@@ -84,6 +86,8 @@ class People:
         assert self.world.ask(_as_user(user), process, devices=1).status_code == 422
 
     def ask_for_somebody(self, user):
+        if len(self.standing()) >= CROWD:
+            return
         worker = self.world.processes.start()
         holder = {"pid": worker.pid, "start_time": worker.start_time}
         body = {"purpose": "worker", "user": user, "groups": [GROUPS[user]] if GROUPS[user] else [], "holder": holder}
