@@ -13,6 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -71,6 +72,9 @@ class Five:
 
         eventually(has, what=f"a kernel that is {step or state}")
 
+    def is_idle(self, kernel):
+        return self.lease(kernel)["idle_since"] is not None
+
     def only_the_holder_is_left(self):
         state = self.pool.state()
         return [one["holder"]["pid"] for one in [*state["queue"], *state["leases"]]] == [self.holder.pid]
@@ -93,6 +97,8 @@ class Five:
             self.reaches(kernel, "granted")
         (self.held / str(self.suspending.pid)).touch()
         for kernel in (self.suspending, self.suspended, self.restoring):
+            # It says so once, some seconds after it was started; after that it leaves the lease to this test.
+            eventually(partial(self.is_idle, kernel), what="a kernel that has said that it is idle")
             self.act(kernel, "suspend")
         self.reaches(self.suspending, "granted", "suspending")
         self.reaches(self.suspended, "suspended")
