@@ -10,6 +10,8 @@ from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from armillary.inputs.jpegs import jpeg_pixels, plain_jpeg
+
 _ = translator(__file__)
 
 # No format that runs other programs (EPS calls Ghostscript) or holds no pixels.
@@ -50,6 +52,8 @@ def decode_stored(data: bytes, max_pixels: int = MAX_PIXELS, at_least: int | Non
     """
     if not data:
         raise BadPictureError(_("the file is empty"))
+    if at_least is not None and (small := _small_jpeg(data, max_pixels, at_least)) is not None:
+        return small
     try:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
         _refuse_huge(picture, max_pixels)
@@ -65,6 +69,16 @@ def decode_stored(data: bytes, max_pixels: int = MAX_PIXELS, at_least: int | Non
     except Exception as error:  # Pillow's decoders raise many kinds on damaged files
         raise BadPictureError(_("it is damaged or truncated ({error})", error=error)) from error
     return picture
+
+
+def _small_jpeg(data: bytes, max_pixels: int, at_least: int) -> Image.Image | None:
+    """Return a plain JPEG, decoded as small as Pillow's ``draft`` decodes it; None of what is left to Pillow."""
+    plain = plain_jpeg(data)
+    if plain is None or plain.height * plain.width > max_pixels:
+        return None
+    divisor = next((one for one in (8, 4, 2) if min(plain.height, plain.width) // at_least >= one), 1)
+    pixels = jpeg_pixels(data, plain, divisor)
+    return None if pixels is None else Image.fromarray(pixels[..., 0] if plain.channels == 1 else pixels)
 
 
 def _refuse_huge(picture: Image.Image, max_pixels: int) -> None:

@@ -202,6 +202,24 @@ def test_simplejpeg_decodes_the_pixels_that_pillow_does(monkeypatch):
         np.testing.assert_array_equal(decoder.pixels(data), by_pillow)
 
 
+@pytest.mark.parametrize("at_least", [20, 24, 48, 100, 191, 300])
+def test_large_jpegs_are_decoded_small_as_pillow_does_it(at_least):
+    photo = Image.fromarray(load_sample_image("china.jpg")).crop((100, 100, 323, 291))
+    for _mode, data in jpegs(photo):
+        by_pillow = Image.open(io.BytesIO(data))
+        by_pillow.draft(None, (at_least, at_least))
+        by_pillow.load()
+        small = decode_stored(data, at_least=at_least)
+        assert (small.size, small.mode) == (by_pillow.size, by_pillow.mode)
+        np.testing.assert_array_equal(np.asarray(small), np.asarray(by_pillow))
+
+
+def test_a_large_jpeg_with_too_many_pixels_is_refused_before_it_is_decoded():
+    data = encoded(Image.new("RGB", (300, 200)))
+    with pytest.raises(BadPictureError, match="300 × 200 pixels are more than the allowed 1,000"):
+        decode_stored(data, 1000, at_least=20)
+
+
 def unexpected(data):
     raise AssertionError("a plain JPEG went to Pillow")
 
