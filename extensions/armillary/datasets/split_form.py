@@ -42,7 +42,8 @@ class SplitForm(widgets.VBox):
         self.title = widgets.HTML()
         self._build_controls()
         self._shares = widgets.HBox((*self.shares.values(), self.seed), layout={"flex_flow": "row wrap"})
-        rows = (self.way, self.groups, self.column, self._shares, self.duplicates, self._buttons())
+        buttons = widgets.HBox((self.work.start, self.work.cancel))
+        rows = (self.way, self.groups, self.column, self._shares, self.duplicates, buttons)
         super().__init__((self.title, form(*rows), self.work.progress, self.work.message))
 
     def _build_controls(self) -> None:
@@ -61,9 +62,6 @@ class SplitForm(widgets.VBox):
             (_("may be parted"), False),
         ]
         self.duplicates = field(widgets.Dropdown, _("Equal examples"), label=_LABEL, width=_WIDTH, options=choices)
-
-    def _buttons(self) -> widgets.HBox:
-        return widgets.HBox((self.work.start, self.work.cancel))
 
     def show_dataset(self, dataset: Dataset) -> None:
         """Offer the ways to divide a version that its columns allow."""
