@@ -20,7 +20,7 @@ install: ## Make .venv and install everything into it
 test: ## Run every check: style, types, unit tests, real deployments, a real browser
 	@$(PYTHON) hub_config/install.py --test
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 lint: ## Check style and types
 	@$(BIN)/ruff check .

@@ -246,7 +246,7 @@ def test_two_people_label_and_take_over_what_they_agree_on(opened):
     page.get_by_role("button", name="Take over the consensus").click()
     page.get_by_label("Save as").fill("shades-labelled")
     page.get_by_role("button", name="Save a version").click()
-    expect(page.get_by_text("shades-labelled@1 is saved")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("shades-labelled@1 is saved; you go on in it.", exact=True)).to_be_visible(timeout=30_000)
     assert sorted(map(str, (row["shade"] for row in datasets.open("shades-labelled@1").iterate()))) == [
         "None",
         "None",

@@ -175,11 +175,11 @@ class DatasetsPanel(widgets.VBox):
         dataset = self.dataset
         self.guarded(lambda: self.shared.show_dataset(dataset))
         lacks_one = dataset is None and name != "import"
-        tab.layout.display = "none" if lacks_one else None
         self.nothing.layout.display = None if lacks_one else "none"
         if dataset is not None and self._shown.get(name) != dataset.reference:
             self._shown[name] = dataset.reference
             self.guarded(lambda: tab.show_dataset(dataset))
+        tab.layout.display = "none" if lacks_one else None
 
     def guarded(self, action: Callable[[], None]) -> None:
         """Do it, or say in words why not."""

@@ -35,11 +35,11 @@ class SharedBar(widgets.VBox):
     def show_dataset(self, dataset: Dataset | None) -> None:
         """Say whose it is, if it is another's."""
         theirs = dataset is not None and dataset.owner is not None
-        self.layout.display = None if theirs else "none"
         self._dataset = dataset if theirs else None
         if dataset is not None and theirs:
             self.name.value = dataset.name
             self.told.value = balance.styled(f'<p class="arm-data-shared">{_sentence(dataset)}</p>')
+        self.layout.display = None if theirs else "none"
 
     def _copy(self, _button: Any) -> None:
         if self._dataset is not None:

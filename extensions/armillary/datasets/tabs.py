@@ -17,7 +17,10 @@ _STATIC = Path(__file__).parent / "static"
 
 
 class Tabs(anywidget.AnyWidget):
-    """A row of tabs; the widget of the one that is ``selected`` is shown, the others hidden.
+    """A row of tabs; the widgets of those that are not ``selected`` are hidden.
+
+    The widget of the one that is selected is shown by whoever observes that, when it has filled it in: a field that
+    is filled in while a person types in it would mix both.
 
     Parameters
     ----------
@@ -36,13 +39,14 @@ class Tabs(anywidget.AnyWidget):
         self._widgets = tuple(widgets)
         super().__init__(titles=list(titles), label=_("What to do with the dataset"))
         gate_passes.add(self.comm.comm_id)
-        self._place({"new": self.selected})
-        self.observe(self._place, "selected")
+        self._hide({"new": self.selected})
+        self.observe(self._hide, "selected")
 
     @traitlets.validate("selected")
     def _there_is_one(self, proposal: Any) -> int:
         return max(0, min(len(self._widgets) - 1, proposal["value"]))
 
-    def _place(self, change: Any) -> None:
+    def _hide(self, change: Any) -> None:
         for number, widget in enumerate(self._widgets):
-            widget.layout.display = None if number == change["new"] else "none"
+            if number != change["new"]:
+                widget.layout.display = "none"

@@ -245,6 +245,18 @@ def test_the_bar_undoes_saves_and_says_what_is_wrong(digits):
     assert "1 relabelled" not in bar._summary.value
 
 
+def test_a_name_is_filled_in_before_it_is_seen_and_what_is_typed_stays(digits):
+    bar = EditsBar()
+    shown = []
+    bar.name.observe(lambda change: shown.append((change["new"], bar.layout.display)), "value")
+    edits = datasets.edit(digits)
+    bar.show(edits)
+    assert (shown, bar.layout.display) == ([("digits", "none")], None)
+    bar.name.value = "sevens"
+    bar.show(edits)  # such as when another column is labelled
+    assert bar.name.value == "sevens"
+
+
 def test_the_panel_makes_a_project_and_takes_its_consensus_over(digits, person):
     person("ada")
     view = LabellingView("digits@1")

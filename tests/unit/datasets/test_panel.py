@@ -189,6 +189,14 @@ def test_only_the_tab_in_front_is_seen(digits):
     assert (panel.tabs["import"].layout.display, panel.tabs["look"].layout.display) == (None, "none")
 
 
+def test_a_tab_is_filled_in_before_it_is_seen(digits):
+    panel = datasets.panel("digits@1")
+    versions, seen = panel.tabs["versions"], []
+    versions.versions.observe(lambda _change: seen.append(versions.layout.display), "value")
+    panel.selector.selected = list(panel.tabs).index("versions")
+    assert (seen, versions.layout.display) == (["none"], None)
+
+
 def test_versions_are_listed_compared_and_described(digits):
     digits.split(seed=1)
     panel = datasets.panel("digits@2")

@@ -51,13 +51,15 @@ class EditsBar(widgets.VBox):
     def show(self, edits: Edits | None) -> None:
         """Show the changes of another version; nothing for None."""
         self._unheard()
-        self.edits = edits
-        self.layout.display = None if edits is not None else "none"
+        is_another, self.edits = edits is not self.edits, edits
         self._message.say("")
         if edits is not None:
             self._unheard = edits.on_change(self._draw)
-            self.name.value = edits.dataset.name
+            if is_another:
+                self.name.value = edits.dataset.name
             self._draw()
+        # Last: a name filled in after the field is seen would mix with what is typed there.
+        self.layout.display = None if edits is not None else "none"
 
     def _draw(self) -> None:
         edits = self.edits
