@@ -118,11 +118,29 @@ def test_a_byte_order_mark_and_another_encoding_are_understood(store, tmp_path):
         assert "颜色=红" in datasets.import_table(tmp_path / "t.csv", name, "kind", **option).input_spec.columns
 
 
-@pytest.mark.parametrize(("name", "mark"), [("t.csv", ","), ("t.tsv", "\t"), ("t.csv", ";")])
-def test_columns_divided_by_commas_tabs_and_semicolons(store, tmp_path, name, mark):
+@pytest.mark.parametrize(("name", "mark"), [("t.csv", ","), ("t.tsv", "\t"), ("t.csv", ";"), ("t.csv", "|")])
+def test_columns_divided_by_commas_tabs_semicolons_and_bars(store, tmp_path, name, mark):
     lines = ["size,kind", *(f"{row},{row % 2}" for row in range(20))]
     (tmp_path / name).write_text("\n".join(lines).replace(",", mark))
     assert datasets.import_table(tmp_path / name, "table", "kind").arrays("train")[0].shape == (16, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("size, in m;kind\n" + "1,5;a\n12;b\n" * 10, ["size, in m", "kind"]),
+        ('"size, in m\nor more";kind\n' + "15;a\n12;b\n" * 10, ["size, in m\nor more", "kind"]),
+        ("said, by whom|kind\n" + "yes, no; perhaps|a\nno|b\n" * 10, ["said, by whom", "kind"]),
+        ("said\tkind\n" + "one, two\ta\nthree, four\tb\n" * 10, ["said", "kind"]),
+        ("said\n" + "Come, said the owl; it is late.\nNo.\n" * 10, ["said"]),
+        ("a;b,kind\n" + "5,a\n7,b\n" * 10_000, ["a;b", "kind"]),  # more than is looked at
+    ],
+)
+def test_what_divides_columns_is_what_fits_the_rows(store, tmp_path, text, columns):
+    (tmp_path / "t.csv").write_text(text, newline="")
+    found = datasets.import_table(tmp_path / "t.csv", "t", split=None, text=columns[:1])
+    assert list(found.features) == columns
+    assert len(found) == text.count("\n") - 1 - text.startswith('"')
 
 
 def test_whole_numbers_beyond_64_bits_with_sign_are_kept_as_floats(store, tmp_path):

@@ -10,8 +10,9 @@ import lzma
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,7 +34,9 @@ MISSING = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"}
 MAX_FIELD = 16 * 2**20
 #: A longer line is passed over without ever being in memory.
 MAX_LINE = 4 * MAX_FIELD
-_HEADER = 2**16
+#: Of a CSV file, what is looked at to find what divides its columns, and what may do so; the first, where two do.
+_BEGINNING = 2**16
+_MARKS = "\t,;|"
 _JSON_LINES = frozenset({".jsonl", ".ndjson"})
 _OPENERS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".json", *PARQUET_SUFFIXES, *ARROW_SUFFIXES, *_JSON_LINES})
@@ -181,11 +184,10 @@ def _texts_in(value: Any) -> Iterator[str]:
 
 def _read_csv(path: Path, encoding: str, rejects: Rejects) -> pd.DataFrame:
     with _open_text(path, encoding) as file, _field_limit():
-        first = file.readline(_HEADER)
+        mark = _mark_in(file.read(_BEGINNING))
         file.seek(0)
         lines = _Lines(file, path)
-        # A tab divides columns wherever there is one; a comma may stand in a column's name.
-        reader = csv.reader(lines, delimiter=next((mark for mark in "\t,;" if mark in first), ","), strict=True)
+        reader = csv.reader(lines, delimiter=mark, strict=True)
         header = _header(reader, encoding)
         rows = _csv_rows(reader, lines, len(header), encoding, rejects)
         columns: list[list[str | None]] = [[] for _name in header]
@@ -197,6 +199,21 @@ def _read_csv(path: Path, encoding: str, rejects: Rejects) -> pd.DataFrame:
     frame = pd.DataFrame({index: pd.Series(column, dtype="str") for index, column in enumerate(columns)})
     frame.columns = pd.Index(header)
     return frame.assign(**{PLACE: places}) if places else frame
+
+
+def _mark_in(beginning: str) -> str:
+    """Return what divides columns: what gives the most rows as many as it gives the header, and most of them."""
+    return max(_MARKS, key=partial(_fit, beginning))
+
+
+def _fit(beginning: str, mark: str) -> tuple[bool, int, int]:
+    sizes: list[int] = []
+    with suppress(csv.Error):  # which is told when the file is read
+        sizes.extend(len(row) for row in csv.reader(StringIO(beginning, newline=""), delimiter=mark) if row)
+    if len(beginning) == _BEGINNING:
+        del sizes[-1:]  # perhaps half a row
+    columns = sizes[0] if sizes else 0
+    return columns > 1, sizes.count(columns), columns
 
 
 def _header(reader: Any, encoding: str) -> list[str]:

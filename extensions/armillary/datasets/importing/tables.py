@@ -58,9 +58,10 @@ def import_table(
     ----------
     path
         The file, its kind told by its name: ``.parquet``; ``.arrow`` or ``.feather``; ``.json`` (a list of objects)
-        or ``.jsonl`` (one object a line); else CSV with a header, its columns divided by commas, tabs or semicolons,
-        also compressed (``.csv.gz``, ``.bz2``, ``.xz``). Or a folder, a zip or a tar of such files, whose rows are put
-        together; files or folders named train, validation and test keep that division. Or the URL of any of these.
+        or ``.jsonl`` (one object a line); else CSV with a header, its columns divided by tabs, commas, semicolons or
+        vertical bars (by what gives most of the first rows as many columns as the header), also compressed
+        (``.csv.gz``, ``.bz2``, ``.xz``). Or a folder, a zip or a tar of such files, whose rows are put together; files
+        or folders named train, validation and test keep that division. Or the URL of any of these.
     name
         The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
     target
