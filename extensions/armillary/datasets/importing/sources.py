@@ -264,6 +264,21 @@ def _unreadable(error: Exception) -> BadFileError:
     return BadFileError(_("it cannot be read ({error})", error=error))
 
 
+def copy_out(source: FileSource, member: str, to: Path) -> None:
+    """Write one of the files of a source to a file of this machine.
+
+    Raises
+    ------
+    DatasetError
+        When it cannot be read.
+    """
+    try:
+        to.write_bytes(source.read(member))
+    except BadFileError as error:
+        what = _("{file} cannot be read: {reason}.", file=member, reason=error)
+        raise DatasetError(what, _("Repair or remove it.")) from error
+
+
 def is_archive(path: Path) -> bool:
     """Return whether a file is a zip or tar by its name."""
     return path.name.lower().endswith((".zip", *TAR_SUFFIXES))

@@ -11,7 +11,7 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets.importing.columns import PLACE, SPLIT
 from armillary.datasets.importing.rejects import Rejects
-from armillary.datasets.importing.sources import BadFileError, is_archive, open_source
+from armillary.datasets.importing.sources import copy_out, is_archive, open_source
 from armillary.datasets.importing.split_folders import splits_of
 from armillary.datasets.importing.table_files import is_table, read_part, read_rows, refuse_empty
 from armillary.errors import DatasetError
@@ -40,11 +40,7 @@ def read_tables(path: Path, encoding: str, rejects: Rejects) -> pd.DataFrame:
     with open_source(path) as source, tempfile.TemporaryDirectory(prefix="armillary-table-") as folder:
         for name in tables_among(source.paths()):
             part = Path(folder, PurePosixPath(name).name)
-            try:
-                part.write_bytes(source.read(name))
-            except BadFileError as error:
-                what = _("{file} cannot be read: {reason}.", file=name, reason=error)
-                raise DatasetError(what, _("Repair or remove it.")) from error
+            copy_out(source, name, part)
             with rejects.within(name):
                 frames[name] = read_part(part, encoding, rejects)
             part.unlink()

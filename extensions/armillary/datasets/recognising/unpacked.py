@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from armillary_kernels.texts import translator
 
-from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
+from armillary.datasets.importing.sources import copy_out, open_source
 from armillary.datasets.recognising.recognise import images_and_labels
 from armillary.errors import DatasetError
 
@@ -25,7 +25,7 @@ def unpacked(path: Path, suffixes: Collection[str]) -> Iterator[Path]:
     with open_source(path) as source, tempfile.TemporaryDirectory(prefix="armillary-unpacked-") as folder:
         for number, member in enumerate(source.paths()):
             if PurePosixPath(member).suffix.lower() in suffixes:  # the number keeps equal names apart, and the order
-                _write(Path(folder, f"{number:06}-{PurePosixPath(member).name}"), source, member)
+                copy_out(source, member, Path(folder, f"{number:06}-{PurePosixPath(member).name}"))
         yield Path(folder)
 
 
@@ -39,13 +39,5 @@ def idx_pair(path: Path) -> Iterator[tuple[Path, Path]]:
             raise DatasetError(what, _("Give both, such as {example}.", example="train-images-idx3-ubyte, …labels…"))
         places = (Path(folder, "images"), Path(folder, "labels"))
         for place, member in zip(places, found, strict=True):
-            _write(place, source, member)
+            copy_out(source, member, place)
         yield places
-
-
-def _write(place: Path, source: FileSource, member: str) -> None:
-    try:
-        place.write_bytes(source.read(member))
-    except BadFileError as error:
-        what = _("{file} cannot be read: {reason}.", file=member, reason=error)
-        raise DatasetError(what, _("Make the archive anew or upload it again.")) from error
