@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from armillary.datasets.features import ClassLabel, Image, Value
+from armillary.datasets.features import ClassLabel, Image
+from armillary.datasets.kinds import is_number
 from armillary.datasets.manifest import Manifest, read_manifest
 from armillary.datasets.places import Place
 from armillary.datasets.shards import read_files
@@ -111,7 +112,10 @@ def model_columns(table: pa.Table, manifest: Manifest) -> NDArray[np.float32]:
 
 
 def stacked_columns(frame: pd.DataFrame, inputs: dict[str, Any]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """Return the numeric matrix ``(n, features)`` of the columns in ``inputs``, and its column names."""
+    """Return the numeric matrix ``(n, features)`` of the columns in ``inputs``, and its column names.
+
+    Numbers, truth values, times (in the unit of their column) and classes are in it; nothing else is.
+    """
     arrays: list[NDArray[np.float32]] = []
     columns: list[str] = []
     for name, feature in inputs.items():
@@ -119,7 +123,15 @@ def stacked_columns(frame: pd.DataFrame, inputs: dict[str, Any]) -> tuple[NDArra
             codes = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
             arrays.extend((codes == index).astype(np.float32) for index in range(len(feature.names)))
             columns.extend(f"{name}={value}" for value in feature.names)
-        elif isinstance(feature, Value) and feature.dtype != "string":
-            arrays.append(frame[name].to_numpy(dtype=np.float32, na_value=np.nan))
+        elif is_number(feature):
+            arrays.append(_numbers(frame[name]))
             columns.append(name)
     return np.column_stack(arrays) if arrays else np.empty((len(frame), 0), np.float32), tuple(columns)
+
+
+def _numbers(column: pd.Series) -> NDArray[np.float32]:
+    """Return a column as numbers, what is missing as NaN."""
+    if column.dtype.kind in "mM":
+        times: Any = pd.Index(column)
+        return np.where(times.isna(), np.nan, times.asi8).astype(np.float32)
+    return column.to_numpy(dtype=np.float32, na_value=np.nan)

@@ -25,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from armillary.datasets.arrow_types import arrow_type_of, dtype_of, stored_type
@@ -324,7 +325,8 @@ def features_from_json(description: Mapping[str, Any]) -> dict[str, Feature]:
 
 def arrow_schema(features: Mapping[str, Feature]) -> pa.Schema:
     """Return the schema of a shard, with the Hugging Face description in its metadata."""
-    metadata = {"huggingface": json.dumps({"info": {"features": features_to_json(features)}})}
+    described = {"info": {"features": features_to_json(features)}}
+    metadata = {"huggingface": json.dumps(described, default=np.generic.item)}
     stored = [(name, stored_type(feature.arrow_type)) for name, feature in features.items()]
     return pa.schema(stored, metadata=metadata)
 

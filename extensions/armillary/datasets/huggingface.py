@@ -18,17 +18,18 @@ from armillary_kernels.texts import translator
 from armillary.datasets import shards
 from armillary.datasets.dataset import Dataset, open_dataset
 from armillary.datasets.features import (
-    MEDIA,
     Audio,
     ClassLabel,
     Feature,
     Image,
+    TokenLabels,
     Video,
     features_from_json,
     features_to_json,
 )
 from armillary.datasets.importing.examples import Row, SaveOptions, save_rows
 from armillary.datasets.importing.rejects import BadExampleError
+from armillary.datasets.plain_values import holds_media, with_media
 from armillary.datasets.verified_files import verified_file
 from armillary.errors import DatasetError
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     import datasets as hf
 
 _ = translator(__file__)
-
-_MEDIA_FEATURES = tuple(MEDIA.values())
 
 
 def to_huggingface(data: Dataset | str) -> hf.DatasetDict:
@@ -104,14 +103,16 @@ def _with_paths(table: pa.Table, dataset: Dataset) -> pa.Table:
     if not dataset.manifest.media:
         return table
     beside = {file.file: str(verified_file(dataset.folder, file)) for file in dataset.manifest.media}
-    for name, feature in dataset.features.items():
-        if isinstance(feature, _MEDIA_FEATURES):
-            values = table.column(name).to_pylist()
-            for value in values:
-                if value is not None and value["bytes"] is None:
-                    value["path"] = beside.get(value["path"], value["path"])
-            column = table.schema.get_field_index(name)
-            table = table.set_column(column, name, pa.chunked_array([pa.array(values, feature.arrow_type)]))
+
+    def found(medium: dict[str, Any]) -> dict[str, Any]:
+        if medium["bytes"] is not None:
+            return medium
+        return {"bytes": None, "path": beside.get(medium["path"], medium["path"])}
+
+    for column, (name, feature) in enumerate(dataset.features.items()):
+        if holds_media(feature):
+            values = [with_media(feature, value, found) for value in table.column(name).to_pylist()]
+            table = table.set_column(column, name, pa.array(values, table.schema.field(column).type))
     return table
 
 
@@ -161,7 +162,9 @@ def from_huggingface(
         target = classes[0] if len(classes) == 1 else None
     total = sum(len(part) for part in parts.values())
     step = {"step": "from_huggingface", "source": options["source"]}
-    return save_rows(_rows(undecoded, features), features, name, target, step, total=total, **options)
+    names = [split for split in parts if split is not None]
+    rows = _rows(undecoded, features)
+    return save_rows(rows, features, name, target, step, total=total, split_names=names, **options)
 
 
 def source_of(data: Any, config: str | None, revision: str | None) -> str:
@@ -252,6 +255,8 @@ def _readable(features: Mapping[str, Feature], example: dict[str, Any]) -> dict[
 def _value(feature: Feature, value: Any) -> Any:
     if isinstance(feature, ClassLabel) and value == -1:
         return None
+    if isinstance(feature, TokenLabels) and value is not None:
+        return [None if label == -1 else label for label in value]
     if not isinstance(feature, (Image, Audio, Video)) or value is None:
         return value
     if value["bytes"] is not None:

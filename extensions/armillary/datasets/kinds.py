@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import pyarrow.types as types
+
 from armillary.datasets.features import (
     Audio,
     Boxes,
@@ -19,6 +21,14 @@ from armillary.datasets.features import (
 
 _ORDER = ("image", "video", "audio", "text", "translation")
 _TEXT = frozenset({"string", "large_string", "string_view"})
+_NUMBERS = (
+    types.is_boolean,
+    types.is_integer,
+    types.is_floating,
+    types.is_decimal,
+    types.is_timestamp,
+    types.is_duration,
+)
 
 
 def kinds_of(features: Mapping[str, Feature], target: str | None = None) -> tuple[str, ...]:
@@ -32,6 +42,11 @@ def kinds_of(features: Mapping[str, Feature], target: str | None = None) -> tupl
     media = tuple(kind for kind in _ORDER if kind in found)
     has_table = not media or (media == ("text",) and any(not list(_kinds(feature)) for feature in inputs))
     return ("table",) if has_table else media
+
+
+def is_number(feature: Feature) -> bool:
+    """Return whether a column holds what models take as a number: numbers, truth values, times and durations."""
+    return isinstance(feature, Value) and any(is_one(feature.arrow_type) for is_one in _NUMBERS)
 
 
 def _kinds(feature: Feature) -> Iterator[str]:

@@ -54,6 +54,24 @@ def fresh(place: Place) -> Place:
     return place
 
 
+def is_folder(place: Place) -> bool:
+    """Return whether a place is a folder now.
+
+    Raises
+    ------
+    DatasetError
+        When it is none of this machine's and cannot be reached.
+    """
+    if is_local(place):
+        return place.is_dir()
+    try:
+        return fresh(place).is_dir()
+    except Exception as error:  # the libraries and their HTTP clients raise many kinds
+        what = _("{place} cannot be reached: {error}.", place=place, error=error)
+        remedy = _("Check its address, the connection and the credentials, and try again.")
+        raise DatasetError(what, remedy) from error
+
+
 def cache_folder() -> Path:
     """Return where files of other places are kept: ``ARMILLARY_CACHE``, else ``~/.cache/armillary``."""
     return _cache() / "datasets"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from armillary.datasets.features import MEDIA, Boxes, ClassLabel, Feature, Sequence, Struct, TokenLabels
@@ -23,3 +24,24 @@ def plain_value(feature: Feature, value: Any, medium: Callable[[dict[str, Any]],
     if isinstance(feature, Struct):
         return {name: plain_value(part, value[name], medium) for name, part in feature.parts}
     return value
+
+
+def with_media(feature: Feature, value: Any, medium: Callable[[dict[str, Any]], Any]) -> Any:
+    """Return a stored value with what ``medium`` makes of each image, sound or video in its place."""
+    if value is None or not holds_media(feature):
+        return value
+    if isinstance(feature, Sequence):
+        return [with_media(feature.feature, part, medium) for part in value]
+    if isinstance(feature, Struct):
+        return {name: with_media(part, value[name], medium) for name, part in feature.parts}
+    return medium(value)
+
+
+@cache
+def holds_media(feature: Feature) -> bool:
+    """Return whether there are pictures, sounds or videos in a column."""
+    if isinstance(feature, Sequence):
+        return holds_media(feature.feature)
+    if isinstance(feature, Struct):
+        return any(holds_media(part) for _name, part in feature.parts)
+    return isinstance(feature, tuple(MEDIA.values()))

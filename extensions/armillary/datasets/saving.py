@@ -73,7 +73,13 @@ class Placed:
 
 @dataclass(frozen=True)
 class Content:
-    """All that a new version consists of; ``place`` writes its examples into a folder."""
+    """All that a new version consists of; ``place`` writes its examples into a folder.
+
+    Raises
+    ------
+    DatasetError
+        When source or licence is no text.
+    """
 
     features: dict[str, Feature]
     target: str | None
@@ -82,6 +88,12 @@ class Content:
     source: str
     licence: str = ""
     parent: str | None = None
+
+    def __post_init__(self) -> None:
+        for part, given in (("source", self.source), ("licence", self.licence)):
+            if not isinstance(given, str):
+                what = _("The {part} of the dataset is no text: {value!r}.", part=part, value=given)
+                raise DatasetError(what, _("Give a text, or leave it out."))
 
 
 def save(name: str, content: Content, store: Place | None = None) -> Place:
@@ -151,10 +163,14 @@ def _publish(store: Place, name: str, folder: Path, content: Content, placed: Pl
             if _is_whole(there, folder, present):
                 return there
         (folder / FILE_NAME).unlink(missing_ok=True)  # of the number that another saver took
-        durable_files.write_text(folder / FILE_NAME, json.dumps(manifest.to_json(), indent=1, ensure_ascii=False))
+        durable_files.write_text(folder / FILE_NAME, _as_json(manifest))
         destination = store / name / str(manifest.version)
         if renamed(folder, destination) if is_local(store) else _sent(folder, destination):
             return destination
+
+
+def _as_json(manifest: Manifest) -> str:
+    return json.dumps(manifest.to_json(), indent=1, ensure_ascii=False, default=np.generic.item)
 
 
 def _is_whole(version: Place, written: Path, manifest: Manifest) -> bool:

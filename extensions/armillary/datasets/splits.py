@@ -125,9 +125,15 @@ def at_random(examples: int, shares: Mapping[str, float] | None, seed: int) -> A
     return Assignment(tuple(parts), codes)
 
 
-def given(names: Sequence[str]) -> Assignment:
-    """Return the split that names one for every row; train, validation and test come first."""
-    distinct = sorted(set(names), key=lambda name: (NAMES.index(name) if name in NAMES else len(NAMES), name))
+def given(names: Sequence[str], known: Sequence[str] = ()) -> Assignment:
+    """Return the split that names one for every row; train, validation and test come first.
+
+    Parameters
+    ----------
+    known
+        Names of splits that are there even where they have no row.
+    """
+    distinct = sorted({*names, *known}, key=lambda name: (NAMES.index(name) if name in NAMES else len(NAMES), name))
     index = {name: code for code, name in enumerate(distinct)}
     return Assignment(tuple(distinct), np.array([index[name] for name in names], np.int64))
 

@@ -12,7 +12,7 @@ import re
 from armillary_kernels.texts import translator
 
 from armillary.datasets.manifest import FILE_NAME, NAME, Manifest, read_manifest
-from armillary.datasets.places import Place, fresh, place_of
+from armillary.datasets.places import Place, is_folder, place_of
 from armillary.datasets.shared_places import shelves
 from armillary.errors import DatasetError
 
@@ -50,7 +50,7 @@ def parse_reference(reference: str) -> tuple[str, int | None]:
 
 def names(store: Place) -> list[str]:
     """Return the names in a store that have at least one version."""
-    if not fresh(store).is_dir():
+    if not is_folder(store):
         return []
     return sorted(
         folder.name for folder in store.iterdir() if NAME.fullmatch(folder.name) and versions_seen(store, folder.name)
@@ -59,8 +59,8 @@ def names(store: Place) -> list[str]:
 
 def versions(store: Place, name: str) -> list[int]:
     """Return the version numbers of a dataset, oldest first."""
-    folder = fresh(store / name)
-    if not folder.is_dir():
+    folder = store / name
+    if not is_folder(folder):
         return []
     return sorted(
         int(entry.name) for entry in folder.iterdir() if _NUMBER.fullmatch(entry.name) and (entry / FILE_NAME).is_file()
@@ -150,6 +150,6 @@ def newest(store: Place, name: str) -> Manifest | None:
 
 def next_number(folder: Place) -> int:
     """Return the number after the highest folder's, even if that one was deleted or has lost its manifest."""
-    entries = folder.iterdir() if fresh(folder).is_dir() else ()
+    entries = folder.iterdir() if is_folder(folder) else ()
     taken = [int(entry.name) for entry in entries if _NUMBER.fullmatch(entry.name)]
     return max(taken, default=0) + 1

@@ -1,5 +1,7 @@
 """Examples one by one: every feature stored and read again; values that do not fit are named by row and column."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from armillary import datasets
@@ -153,3 +155,19 @@ def test_row_groups_of_long_texts_are_small_too(store, monkeypatch):
     monkeypatch.setattr(examples, "ROW_GROUP_BYTES", 5000)
     ds = save(*({"text": "long " * 200} for _row in range(60)), features={"text": Value("string")})
     assert pq.ParquetFile(ds.folder / ds.manifest.shards[0].file).num_row_groups == 10
+
+
+@pytest.mark.parametrize("options", [{"licence": None}, {"source": None}, {"source": Path("a.csv")}])
+def test_a_licence_or_source_that_is_no_text_saves_nothing(store, options):
+    with pytest.raises(DatasetError, match=r"The (licence|source) of the dataset is no text: .*Give a text"):
+        save(GOOD, **options)
+    assert datasets.list() == []
+    assert save(GOOD).version == 1
+
+
+def test_numbers_of_numpy_are_numbers(store):
+    features = {"pair": Sequence(Value("int64"), np.int64(2)), "grid": Array((np.int64(1), 2), "int8")}
+    rows = [{"pair": [number, 2], "grid": [[1, 2]]} for number in range(4)]
+    half = np.float32(0.5)
+    ds = datasets.import_examples(rows, features, "numbers", split={"train": half, "test": half}, seed=np.int64(3))
+    assert ds.split(seed=np.int32(4), train=half, validation=0, test=half).splits == {"train": 2, "test": 2}

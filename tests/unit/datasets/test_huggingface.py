@@ -6,6 +6,7 @@ import datasets as hf
 import numpy as np
 import pytest
 from armillary import datasets
+from armillary.datasets import Array, Sequence, Struct
 from armillary.errors import DatasetError
 from PIL import Image
 from support.full_disk import file_size_limit
@@ -209,3 +210,29 @@ def test_the_source_names_the_commit_that_was_loaded(monkeypatch):
     files = {f"hf://datasets/nobody/birds@{commit}/data/train.parquet": {"num_bytes": 1, "checksum": None}}
     assert _commit(hf.DatasetInfo(download_checksums=files)) == commit
     assert _commit(hf.DatasetInfo()) is None
+
+
+def test_long_media_in_lists_and_parts_are_found_there_too(store, monkeypatch, png):
+    from armillary.datasets.importing import examples
+
+    monkeypatch.setattr(examples, "LARGEST_IN_A_SHARD", 10)
+    features = {"pages": Sequence(datasets.Image()), "book": Struct((("cover", datasets.Image()),))}
+    rows = [{"pages": [png(color=1), None, png(color=2)], "book": {"cover": png(color=3)}}]
+    ours = datasets.import_examples(rows, features, "books", split=None)
+    assert len(ours.manifest.media) == 3
+    theirs = datasets.to_huggingface(ours)
+    assert [page and page.getpixel((0, 0)) for page in theirs["train"][0]["pages"]] == [1, None, 2]
+    assert theirs["train"][0]["book"]["cover"].getpixel((0, 0)) == 3
+    assert datasets.from_huggingface(theirs, "again").manifest.content == ours.manifest.content
+
+
+def test_empty_splits_empty_arrays_and_missing_labels_of_words_come_back(store):
+    features = {"points": Array((None, 3), "float32")}
+    rows = [{"points": np.zeros((0, 3))}, {"points": np.ones((2, 3))}]
+    ours = datasets.import_examples(rows, features, "points", split={"train": 0.8, "validation": 0.1, "test": 0.1})
+    assert 0 in ours.splits.values()
+    back = datasets.from_huggingface(datasets.to_huggingface(ours), "again")
+    assert (back.splits, back.manifest.content) == (ours.splits, ours.manifest.content)
+    form = hf.Features({"words": hf.List(hf.Value("string")), "tags": hf.List(hf.ClassLabel(names=["O", "PER"]))})
+    theirs = hf.Dataset.from_dict({"words": [["Ada", "sings"]], "tags": [[1, -1]]}, features=form)
+    assert datasets.from_huggingface(theirs, "tags", split=None).take([0])[0]["tags"] == ["PER", None]

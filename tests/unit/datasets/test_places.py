@@ -146,3 +146,14 @@ def test_what_others_save_is_seen_although_listings_are_remembered(remote, few_d
     monkeypatch.setenv("ARMILLARY_DATASETS", "kept://bucket/datasets")
     assert datasets.list()[0].versions == (1, 2)
     assert datasets.open("digits@1").split(seed=2).reference == "digits@3"
+
+
+def test_a_place_that_cannot_be_reached_is_named(monkeypatch):
+    monkeypatch.setenv("ARMILLARY_DATASETS", "http://127.0.0.1:1/store")
+    for use in (datasets.list, lambda: datasets.open("digits"), lambda: save("digits")):
+        with pytest.raises(DatasetError, match=r"http://127.0.0.1:1/store.* cannot be reached: .*credentials"):
+            use()
+
+
+def save(name):
+    return datasets.import_examples([{"n": 1}], {"n": Value("int64")}, name, split=None)

@@ -238,3 +238,36 @@ def test_a_rate_that_no_file_can_have_is_refused(rate):
 def test_a_fraction_in_a_column_of_whole_numbers_is_an_error_of_its_row(store):
     with pytest.raises(DatasetError, match=r"example 1: map: .*2\.5 is no int64"):
         numbers([5], "int64", steps.Map(lambda example: {"x": example["x"] / 2}))
+
+
+def test_a_model_takes_no_example_without_its_picture(store):
+    rows = [{"picture": None if number == 3 else PICTURE, "kind": "ab"[number % 2]} for number in range(8)]
+    features = {"picture": Image(), "kind": ClassLabel(("a", "b"))}
+    given = datasets.import_examples(rows, features, "given", target="kind", split=None)
+    with pytest.raises(DatasetError, match=r"1 of 8 examples .* example 4: no value for 'picture'"):
+        datasets.prepare(given, steps.Resize(4, 4), "made")
+    made = datasets.prepare(given, steps.Resize(4, 4), "made", on_error="skip")
+    assert made.arrays(None)[0].shape == (7, 4, 4, 3)
+    assert len(datasets.prepare(given, steps.Grey(), "grey")) == 8  # of no one size: no model takes it yet
+
+
+def test_a_model_sees_what_is_a_number_of_a_table(store):
+    day = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    rows = [
+        {"at": day + datetime.timedelta(days=n), "day": day.date(), "took": datetime.timedelta(n), "text": "a", "n": n}
+        for n in range(9)
+    ]
+    rows.append({"at": None, "day": None, "took": None, "text": None, "n": None})
+    kinds = ("timestamp[s, tz=UTC]", "date32", "duration[s]", "large_string", "decimal128(9, 2)")
+    features = dict(zip(("at", "day", "took", "text", "n"), map(Value, kinds), strict=True))
+    rows = [{**row, "kind": "b"} for row in rows]
+    given = datasets.import_examples(
+        rows, {**features, "kind": ClassLabel(("a", "b"))}, "given", target="kind", split=None
+    )
+    made = datasets.prepare(given, steps.Scale(columns=("n",)), "made")
+    assert made.input_spec.columns == ("at", "took", "n")
+    days = np.arange(9) * 86_400
+    np.testing.assert_allclose(made.input_spec.mean[:2], (day.timestamp() + 4 * 86_400, days.mean()))
+    values = made.raw_examples.take(np.arange(10))
+    assert np.isnan(values[9]).all()
+    assert np.isfinite(values[:9]).all()

@@ -335,3 +335,14 @@ def test_several_files_that_make_no_table(store, tmp_path, parts, said):
         datasets.import_table(parts_in(tmp_path / "parts", parts), "table")
     assert said in str(raised.value)
     assert datasets.list() == []
+
+
+def test_a_missing_time_is_read_as_the_mean_of_the_others(store, tmp_path):
+    times = pd.to_datetime([None, *(f"2020-01-{1 + day:02}" for day in range(20))])
+    pd.DataFrame({"when": times, "kind": ["a", "b"] * 10 + ["a"]}).to_parquet(tmp_path / "t.parquet")
+    ds = datasets.import_table(tmp_path / "t.parquet", "t", "kind", split=None)
+    mean = times[1:].mean().timestamp() * 1e6
+    np.testing.assert_allclose(ds.input_spec.mean, [mean], rtol=1e-6)
+    values = np.concatenate([batch.numpy() for batch, _kinds in ds.to_torch(None, shuffle=False, batch_size=7)])
+    assert values[0] == 0
+    assert len(np.unique(values[1:])) == 20

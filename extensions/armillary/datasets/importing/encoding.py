@@ -200,6 +200,8 @@ def _array(feature: Array, value: Any) -> Any:
         if given.dtype.kind == "f" and np.dtype(feature.dtype).kind in "iu" and not (given == np.round(given)).all():
             raise ValueError("not whole")
         array = np.asarray(value, dtype=feature.dtype)
+        if array.shape == (0,) and feature.shape[0] is None:  # a list of no rows does not show its other axes
+            array = array.reshape(0, *feature.shape[1:])
     except (ValueError, TypeError, OverflowError) as error:
         raise BadExampleError(_("{value} is no array of {dtype}", value=_shown(value), dtype=feature.dtype)) from error
     fits = array.ndim == len(feature.shape) and all(

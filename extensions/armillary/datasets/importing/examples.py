@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -153,16 +153,19 @@ def save_rows(
     *,
     total: int = 0,
     ignored: Iterable[Mapping[str, str]] = (),
+    split_names: Sequence[str] = (),
     **options: Unpack[SaveOptions],
 ) -> Dataset:
-    """Save rows as the next version of ``name``; ``step`` is the first of its recipe."""
+    """Save rows as the next version of ``name``; ``step`` is the first of its recipe.
+
+    ``split_names`` are the splits of a source that has some, empty ones too.
+    """
     check_name(name)
     form = features_from_json(features_to_json(features))
     _check_target(form, target)
     split, seed = options.get("split", DEFAULT_SHARES), options.get("seed", 0)
     checked_shares(split)
     source = options.get("source", "")
-    writer = _Writer(form, target, Rejects(options.get("on_error", "stop"), PurePosixPath(source).name or source))
     content = Content(
         features=form,
         target=target,
@@ -171,6 +174,8 @@ def save_rows(
         source=source,
         licence=options.get("licence", ""),
     )
+    rejects = Rejects(options.get("on_error", "stop"), PurePosixPath(source).name or source)
+    writer = _Writer(form, target, rejects, split_names)
     return Dataset(save(name, content))
 
 
@@ -197,6 +202,7 @@ class _Writer:
     features: dict[str, Feature]
     target: str | None
     rejects: Rejects
+    split_names: Sequence[str] = ()
     labels: list[int] = field(default_factory=list)
     splits: list[str | None] = field(default_factory=list)
     media: dict[str, StoredFile] = field(default_factory=dict)
@@ -232,7 +238,7 @@ class _Writer:
 
     def _assignment(self, labels: Any, split: Mapping[str, float] | None, seed: int, keys: RowKeys) -> Assignment:
         if any(name is not None for name in self.splits):
-            return given([name or "train" for name in self.splits])
+            return given([name or "train" for name in self.splits], self.split_names)
         names = getattr(self.features.get(str(self.target)), "names", ())
         together = keeps_duplicates(self.features, self.target)
         return divided(labels, names, split, seed, keys.units() if together else np.arange(len(self.splits)))

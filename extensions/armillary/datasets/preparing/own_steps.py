@@ -34,8 +34,8 @@ from armillary.datasets.features import (
 from armillary.datasets.importing.encoding import encode
 from armillary.datasets.importing.rejects import BadExampleError
 from armillary.datasets.media import Medium
-from armillary.datasets.plain_values import plain_value
-from armillary.datasets.preparing.rows import Drawn, Sound, holds_media, loaded
+from armillary.datasets.plain_values import holds_media, plain_value, with_media
+from armillary.datasets.preparing.rows import Drawn, Sound
 from armillary.datasets.preparing.step import Bound, Form, PictureForm, Row, Step, is_pictures
 from armillary.datasets.preparing.table_steps import is_category, is_number, named
 from armillary.errors import DatasetError
@@ -258,7 +258,7 @@ def _taken(feature: Feature, value: Any) -> Any:
             raise BadExampleError(_("{n} values instead of {length}", n=len(value), length=feature.length))
         return [_taken(feature.feature, part) for part in value]
     stored = encode(feature, value, lambda data, path: {"bytes": data, "path": path})
-    return loaded(feature, stored, lambda medium: Medium(medium["path"] or "", medium["bytes"]))
+    return with_media(feature, stored, lambda medium: Medium(medium["path"] or "", medium["bytes"]))
 
 
 @dataclass(frozen=True)

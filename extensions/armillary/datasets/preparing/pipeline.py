@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import Feature, Image, Sequence
 from armillary.datasets.media import Medium
+from armillary.datasets.plain_values import holds_media, with_media
 from armillary.datasets.preparing.recipe import Recipe
-from armillary.datasets.preparing.rows import holds_media, loaded
 from armillary.datasets.preparing.step import Bound, Form, PictureForm, Refused, Row, is_pictures
 from armillary.datasets.reading.row_groups import row_groups_of
 from armillary.errors import DatasetError
@@ -73,7 +73,7 @@ class Pipeline:
         media = [(name, feature) for name, feature in features.items() if holds_media(feature)]
         for number, split, values in zip(wanted.tolist(), splits, rows, strict=True):
             for name, feature in media:
-                values[name] = loaded(feature, values[name], self._medium)
+                values[name] = with_media(feature, values[name], self._medium)
             yield Row(number, split, values)
 
     def _medium(self, value: dict[str, Any]) -> Medium:

@@ -170,8 +170,9 @@ class _Job:
         return self.dataset.assignment.codes[unit.first : unit.last]
 
     def _plan(self, pipeline: Pipeline, cancelled: Path | None = None) -> Plan:
-        has_moments = bool(travel.model_columns(pipeline.form))
-        return Plan(pipeline, tuple(self.dataset.splits), has_moments, own_language(), cancelled)
+        form, splits = pipeline.form, tuple(self.dataset.splits)
+        has_moments = bool(travel.model_columns(form))
+        return Plan(pipeline, splits, has_moments, travel.needed_columns(form), own_language(), cancelled)
 
     def _teach(self, pipeline: Pipeline, steps: list[Bound]) -> list[Any]:
         """Return what the training examples teach each of some steps, in one pass."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image as Picture
 
-from armillary.datasets.features import MEDIA, Array, Feature, Sequence, Struct
+from armillary.datasets.features import Array, Feature, Sequence, Struct
 from armillary.datasets.media import Medium
+from armillary.datasets.plain_values import holds_media
 from armillary.inputs.pictures import channels_of, flattened
 
 #: Stores the bytes of a medium of that name (None: it lies beside the shards already), and returns what a shard keeps.
@@ -66,17 +66,6 @@ class Sound:
         return buffer.getvalue()
 
 
-def loaded(feature: Feature, value: Any, medium: Callable[[dict[str, Any]], Medium]) -> Any:
-    """Return a stored value with a `Medium` in the place of each medium."""
-    if value is None or not holds_media(feature):
-        return value
-    if isinstance(feature, Sequence):
-        return [loaded(feature.feature, part, medium) for part in value]
-    if isinstance(feature, Struct):
-        return {name: loaded(part, value[name], medium) for name, part in feature.parts}
-    return medium(value)
-
-
 def stored(feature: Feature, value: Any, keep: Keep, options: Mapping[str, Any] = PNG) -> Any:
     """Return a value as a shard keeps it, changed pictures saved by these options."""
     if isinstance(value, np.ndarray):
@@ -100,13 +89,3 @@ def array_of(feature: Any, value: Any) -> NDArray[Any]:
 def _lists_of_arrays(array: NDArray[Any]) -> Any:
     """Return an array as Arrow takes it: lists of arrays of one axis; Python's numbers take ten times the memory."""
     return array if array.ndim <= 1 else [_lists_of_arrays(part) for part in array]
-
-
-@cache
-def holds_media(feature: Feature) -> bool:
-    """Return whether there are pictures, sounds or videos in a column."""
-    if isinstance(feature, Sequence):
-        return holds_media(feature.feature)
-    if isinstance(feature, Struct):
-        return any(holds_media(part) for _name, part in feature.parts)
-    return isinstance(feature, tuple(MEDIA.values()))

@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from armillary.datasets.examples import stacked_columns
-from armillary.datasets.features import ClassLabel, Feature, Image, Value
-from armillary.datasets.kinds import kinds_of
+from armillary.datasets.features import ClassLabel, Feature, Image
+from armillary.datasets.kinds import is_number, kinds_of
 from armillary.datasets.preparing.own_steps import Map
 from armillary.datasets.preparing.pipeline import Pipeline, form_of
 from armillary.datasets.preparing.recipe import described
 from armillary.datasets.preparing.step import Bound, Form
 from armillary.datasets.preparing.table_steps import Encode, Impute, Scale
-from armillary.datasets.preparing.text_steps import is_text
 from armillary.inputs.input_spec import InputSpec, image_spec
 from armillary.inputs.preparation import Preparation, RawField
 
@@ -29,6 +28,11 @@ def picture_column(form: Form) -> str | None:
         return None
     known = form.pictures[images[0]]
     return images[0] if known.height is not None and known.width is not None else None
+
+
+def needed_columns(form: Form) -> tuple[str, ...]:
+    """Return the columns in which every example has a value: the class, and the picture that models take."""
+    return tuple(column for column in (form.target, picture_column(form)) if column is not None)
 
 
 def model_columns(form: Form) -> tuple[str, ...]:
@@ -125,6 +129,6 @@ def _fields(form: Form, steps: Sequence[Bound], parent: InputSpec | None) -> tup
             fields.append(RawField(name, feature.names))
         elif name in texts:
             fields.append(RawField(name, texts[name]))
-        elif isinstance(feature, Value) and not is_text(feature):
+        elif is_number(feature):
             fields.append(RawField(name, (), float(f"{usual.get(name, 0.0):.3g}")))
     return tuple(fields)

@@ -13,11 +13,11 @@ from armillary.datasets.dataset import Dataset, open_dataset
 from armillary.datasets.features import Feature, Image, features_from_json, features_to_json
 from armillary.datasets.importing.encoding import encode_example
 from armillary.datasets.media import Medium
-from armillary.datasets.plain_values import plain_value
+from armillary.datasets.plain_values import plain_value, with_media
 from armillary.datasets.preparing.own_steps import Filter
 from armillary.datasets.preparing.pipeline import Pipeline, bound, form_of, pictures_of
 from armillary.datasets.preparing.recipe import as_recipe
-from armillary.datasets.preparing.rows import Drawn, loaded
+from armillary.datasets.preparing.rows import Drawn
 from armillary.datasets.preparing.step import Bound, Form, PictureForm, Refused, Row
 from armillary.datasets.preparing.units import Plan, learn, units_of
 from armillary.datasets.reading.row_groups import row_groups_of
@@ -97,7 +97,7 @@ def prepared_example(
     """
     known, form = as_recipe(recipe), _form(features, target)
     values = encode_example(form.features, example, lambda data, path: {"bytes": data, "path": path})
-    row = Row(0, "", {name: loaded(form.features[name], value, _in_memory) for name, value in values.items()})
+    row = Row(0, "", {name: with_media(form.features[name], value, _in_memory) for name, value in values.items()})
     row.values |= {name: _as_stored(row.values[name], form.pictures[name]) for name in form.of(Image)}
     for index, (step, learned) in enumerate(zip(known.steps, known.learned, strict=True)):
         if step.augments or isinstance(step, Filter):
@@ -147,7 +147,7 @@ def _taught_by_a_few(pipeline: Pipeline, steps: list[Bound]) -> list[Any]:
     """Return what the training examples of the first unit that has any teach the steps."""
     dataset = pipeline.dataset
     quiet = Pipeline(dataset, pipeline.steps, augments=False)
-    plan = Plan(quiet, tuple(dataset.splits), has_moments=False, language=own_language())
+    plan = Plan(quiet, tuple(dataset.splits), has_moments=False, needed=(), language=own_language())
     train = plan.splits.index("train") if "train" in plan.splits else -1
     for unit in units_of(dataset):
         codes = dataset.assignment.codes[unit.first : unit.last]

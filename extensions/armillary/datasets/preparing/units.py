@@ -19,9 +19,10 @@ from armillary.datasets.examples import stacked_columns
 from armillary.datasets.features import ClassLabel, Value, arrow_schema
 from armillary.datasets.manifest import StoredFile
 from armillary.datasets.media import LARGEST_IN_A_SHARD, put_beside
+from armillary.datasets.plain_values import holds_media
 from armillary.datasets.preparing.picture_steps import picture_of
 from armillary.datasets.preparing.pipeline import Pipeline
-from armillary.datasets.preparing.rows import PNG, Drawn, holds_media, stored
+from armillary.datasets.preparing.rows import PNG, Drawn, stored
 from armillary.datasets.preparing.step import Bound, Refused, Row
 from armillary.datasets.reading.row_groups import row_groups_of
 from armillary.datasets.shards import ROW_GROUP, ROW_GROUP_BYTES, shard_writer
@@ -61,6 +62,8 @@ class Plan:
         The column with the class in what is made.
     has_moments
         Whether mean and deviation of each column are counted, as a table's model needs them.
+    needed
+        The columns in which every example has a value: the class, and the picture that models take.
     language
         Of reasons for which rows are refused.
     cancelled
@@ -70,13 +73,9 @@ class Plan:
     pipeline: Pipeline
     splits: tuple[str, ...]
     has_moments: bool
+    needed: tuple[str, ...]
     language: str
     cancelled: Path | None = None
-
-    @property
-    def target(self) -> str | None:
-        """The column with the class."""
-        return self.pipeline.form.target
 
 
 @dataclass
@@ -213,8 +212,9 @@ class _Writer:
             if isinstance(row, Refused):
                 self._done.refused.append((row.number, row.reason))
                 continue
-            if self._form.target is not None and row.values[self._form.target] is None:
-                self._done.refused.append((row.number, _("no value for {target!r}", target=self._form.target)))
+            missing = next((column for column in self._plan.needed if row.values[column] is None), None)
+            if missing is not None:
+                self._done.refused.append((row.number, _("no value for {target!r}", target=missing)))
                 continue
             values.append(self._stored(row))
             train.append(row.split == "train")
