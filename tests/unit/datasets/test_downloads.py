@@ -10,7 +10,6 @@ import zipfile
 from pathlib import Path
 from urllib.parse import quote
 
-import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -22,6 +21,7 @@ from armillary.datasets.importing.downloads import local_copy, shown
 from armillary.errors import DatasetError
 from support.file_server import serving
 from support.full_disk import file_size_limit
+from support.object_stores import OBJECT_STORES
 from support.real_data import inside
 
 ROWS = "size,kind\n" + "".join(f"{row},{'ab'[row % 2]}\n" for row in range(40))
@@ -171,53 +171,62 @@ def test_a_name_longer_than_the_disk_takes_is_cut(store, few_digits):
 # Object stores ----------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=["memory", "s3"])
+def protocol(request):
+    return request.param
+
+
 @pytest.fixture
-def bucket(few_digits):
-    """An object store in memory, with pictures in class folders, a table and a tar."""
-    fs = fsspec.filesystem("memory")
+def bucket(protocol, few_digits):
+    """An object store, with pictures in class folders, a table and a tar."""
+    with OBJECT_STORES[protocol]() as fs:
+        _fill(fs, few_digits)
+        yield fs
+
+
+def _fill(fs, few_digits):
     for index, label in enumerate(few_digits[1]):
-        fs.pipe(f"/bucket/digits/{label}/{index:03d}.png", _png(few_digits[0][index]))
-    fs.pipe("/bucket/rows.csv", ROWS.encode())
+        fs.pipe_file(f"bucket/digits/{label}/{index:03d}.png", _png(few_digits[0][index]))
+    fs.pipe_file("bucket/rows.csv", ROWS.encode())
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         info = tarfile.TarInfo("a/x.png")
         info.size = len(_png(few_digits[0][0]))
         archive.addfile(info, io.BytesIO(_png(few_digits[0][0])))
-    fs.pipe("/bucket/pictures.tgz", packed.getvalue())
-    yield fs
-    fs.rm("/bucket", recursive=True)
+    fs.pipe_file("bucket/pictures.tgz", packed.getvalue())
 
 
-def test_files_and_folders_of_an_object_store(store, bucket):
+def test_files_and_folders_of_an_object_store(store, bucket, protocol):
     calls = []
-    dataset = datasets.import_images("memory://bucket/digits/", "digits", progress=lambda *p: calls.append(p))
-    assert (len(dataset), dataset.manifest.source) == (120, "memory://bucket/digits/")
-    total = sum(info["size"] for info in bucket.find("/bucket/digits", detail=True).values())
+    dataset = datasets.import_images(f"{protocol}://bucket/digits/", "digits", progress=lambda *p: calls.append(p))
+    assert (len(dataset), dataset.manifest.source) == (120, f"{protocol}://bucket/digits/")
+    total = sum(info["size"] for info in bucket.find("bucket/digits", detail=True).values())
     assert calls[119] == (total, total)
-    table = datasets.import_table("memory://bucket/rows.csv", "rows", "kind")
+    table = datasets.import_table(f"{protocol}://bucket/rows.csv", "rows", "kind")
     assert table.to_pandas()["kind"].tolist() == pd.read_csv(io.StringIO(ROWS))["kind"].tolist()
-    assert len(datasets.import_files("memory://bucket/pictures.tgz", "files", {"image": ".png"})) == 1
+    assert len(datasets.import_files(f"{protocol}://bucket/pictures.tgz", "files", {"image": ".png"})) == 1
 
 
 @pytest.mark.parametrize(
     ("address", "limit", "said"),
     [
-        ("memory://bucket/nosuch", 1000, r"There is nothing at memory://bucket/nosuch"),
-        ("memory://bucket/digits", 1000, r"memory://bucket/digits has more than the allowed 1,000 bytes"),
+        ("{protocol}://bucket/nosuch", 1000, r"There is nothing at \w+://bucket/nosuch"),
+        ("{protocol}://bucket/digits", 1000, r"\w+://bucket/digits has more than the allowed 1,000 bytes"),
         ("nosuch://bucket/digits", 1000, r"nosuch://bucket/digits cannot be reached"),
     ],
 )
-def test_what_is_wrong_with_an_object_store_is_said(store, bucket, address, limit, said):
+def test_what_is_wrong_with_an_object_store_is_said(store, bucket, protocol, address, limit, said):
     with pytest.raises(DatasetError, match=said):
-        datasets.import_images(address, "digits", max_download_bytes=limit)
+        datasets.import_images(address.format(protocol=protocol), "digits", max_download_bytes=limit)
 
 
-def test_a_name_that_leads_out_of_the_folder_is_refused(store, bucket, monkeypatch):
-    listed = {"/bucket/digits/../../../evil.png": {"size": 1}}
+def test_a_name_that_leads_out_of_the_folder_is_refused(store, bucket, protocol, monkeypatch):
+    folder = next(iter(bucket.find("bucket/digits"))).partition("digits/")[0]
+    listed = {f"{folder}digits/../../../evil.png": {"size": 1}}
     with monkeypatch.context() as patch:
-        patch.setattr(type(bucket), "find", lambda self, path, **options: listed)
+        patch.setattr(bucket, "find", lambda path, **options: listed)
         with pytest.raises(DatasetError, match=r"in '../../../evil.png', the path leads out"):
-            datasets.import_images("memory://bucket/digits", "digits")
+            datasets.import_images(f"{protocol}://bucket/digits", "digits")
     assert not list(Path(tempfile.gettempdir()).rglob("evil*"))
 
 

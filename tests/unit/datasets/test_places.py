@@ -9,18 +9,23 @@ from armillary import datasets
 from armillary.datasets import Image, Value
 from armillary.errors import DatasetError
 from fsspec.implementations.memory import MemoryFileSystem
+from support.object_stores import OBJECT_STORES
 
 
 @pytest.fixture
-def remote(tmp_path, monkeypatch):
-    """An object store: fsspec's own, in memory, where nothing can be renamed as a whole."""
-    fs = fsspec.filesystem("memory")
-    monkeypatch.setenv("ARMILLARY_DATASETS", "memory://bucket/datasets")
+def remote(request, tmp_path, monkeypatch):
+    """An object store, where nothing can be renamed as a whole, as the place of all datasets."""
+    protocol = getattr(request, "param", "memory")
+    monkeypatch.setenv("ARMILLARY_DATASETS", f"{protocol}://bucket/datasets")
     monkeypatch.setenv("ARMILLARY_CACHE", str(tmp_path / "cache"))
-    yield fs
-    fs.rm("/bucket", recursive=True) if fs.exists("/bucket") else None
+    with OBJECT_STORES[protocol]() as store:
+        yield store
 
 
+of_each_kind = pytest.mark.parametrize("remote", OBJECT_STORES, indirect=True)
+
+
+@of_each_kind
 def test_an_object_store_holds_what_a_folder_holds(remote, few_digits):
     ds = datasets.import_arrays(*few_digits, name="digits")
     pictures, labels = ds.arrays(None)
@@ -37,6 +42,7 @@ def test_an_object_store_holds_what_a_folder_holds(remote, few_digits):
     assert datasets.list()[0].versions == (1, 2)
 
 
+@of_each_kind
 def test_looking_at_a_far_dataset_brings_no_shard_here(remote, few_digits, tmp_path):
     far = datasets.import_arrays(*few_digits, name="digits")
     pages = datasets.browse.Pages(far, datasets.browse.Filters(class_name="7"))
@@ -48,6 +54,7 @@ def test_looking_at_a_far_dataset_brings_no_shard_here(remote, few_digits, tmp_p
     assert len(kept) == 1  # of the split
 
 
+@of_each_kind
 def test_long_media_are_brought_here_when_they_are_read(remote, monkeypatch, png):
     from armillary.datasets.importing import examples
 
@@ -58,6 +65,7 @@ def test_long_media_are_brought_here_when_they_are_read(remote, monkeypatch, png
     assert [row["image"].read() for row in ds.iterate()] == [row["image"] for row in rows]
 
 
+@of_each_kind
 def test_a_version_whose_manifest_never_arrived_is_not_there(remote, few_digits, monkeypatch):
     sent = []
 
@@ -67,13 +75,14 @@ def test_a_version_whose_manifest_never_arrived_is_not_there(remote, few_digits,
             raise OSError("the connection was lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(remote), "put_file", lambda self, local, path, **options: cut(local, path))
+        patch.setattr(remote, "put_file", cut)
         with pytest.raises(DatasetError, match=r"cannot be written \(the connection was lost\): dataset 'digits'"):
             datasets.import_arrays(*few_digits, name="digits")
     assert datasets.list() == []
     assert datasets.import_arrays(*few_digits, name="digits").reference == "digits@2"
 
 
+@of_each_kind
 def test_savers_at_once_get_a_version_each(remote):
     barrier = threading.Barrier(4)
     saved = []
@@ -94,11 +103,12 @@ def test_savers_at_once_get_a_version_each(remote):
         ds.arrays(None)  # reads and verifies
 
 
+@of_each_kind
 def test_damage_in_an_object_store_is_found(remote, few_digits, tmp_path):
     ds = datasets.import_arrays(*few_digits, name="digits")
-    shard = f"/bucket/datasets/digits/1/{ds.manifest.shards[0].file}"
+    shard = f"bucket/datasets/digits/1/{ds.manifest.shards[0].file}"
     remote.pipe_file(shard, remote.cat_file(shard)[:-1] + b"x")
-    with pytest.raises(DatasetError, match=r"memory:.*shard-00000.parquet is damaged"):
+    with pytest.raises(DatasetError, match=r"://bucket/.*shard-00000.parquet is damaged"):
         ds.arrays()
     assert not list((tmp_path / "cache").rglob("*.parquet"))
 
