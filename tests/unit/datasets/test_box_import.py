@@ -251,3 +251,12 @@ def test_boxes_of_a_turned_photo_are_those_of_the_upright_one(store, tmp_path):
 def test_a_picture_without_boxes_is_an_example_too(store, pictures):
     ds = import_written(pictures, "yolo", TRUTH)
     assert [len(row["objects"]["bbox"]) for row in ds.iterate()] == [1, 0, 2]
+
+
+def test_the_name_of_a_class_may_have_a_separator_in_it(store, pictures):
+    """It became two classes, and each number after it meant another one."""
+    write_yolo(pictures, TRUTH)
+    (pictures / "classes.txt").write_text("cat\u2028x\ndog\n", encoding="utf-8")
+    ds = datasets.import_boxes(pictures, "boxes", "yolo", split=None)
+    assert ds.features["objects"] == Boxes(("cat\u2028x", "dog"))
+    assert [row["objects"]["category"] for row in ds.iterate()] == [["cat\u2028x"], [], ["dog", "cat\u2028x"]]

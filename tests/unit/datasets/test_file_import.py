@@ -441,3 +441,10 @@ def test_a_killed_import_leaves_nothing_visible(store):
     assert any(path.startswith(".saving/") for path in visible(store))
     datasets.import_examples([{"text": "a"}] * 3, {"text": datasets.Value("string")}, "texts")
     assert list((store / ".saving").iterdir()) == []
+
+
+def test_a_text_in_a_metadata_file_may_have_a_separator_in_it(store, folder):
+    rows = [{"file_name": f"good{number}.wav", "mood": "so\u2028so"} for number in range(3)]
+    (folder / "metadata.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
+    ds = datasets.import_files(folder, "things", {"audio": ".wav"}, split=None)
+    assert {row["mood"] for row in ds.iterate()} == {"so\u2028so"}

@@ -126,3 +126,15 @@ def test_an_entry_after_a_doubtful_obsolete_one_is_not_doubtful(store, tmp_path)
     text = '#, fuzzy\n#~ msgid "old"\n#~ msgstr "旧"\n\nmsgid "new"\nmsgstr "新"\n'
     (tmp_path / "zh.po").write_text(text, encoding="utf-8")
     assert pairs(tmp_path / "zh.po")[0] == [("new", "新")]
+
+
+def test_lines_end_where_a_line_ends(store, tmp_path):
+    """U+2028 within a line divided it, too, and gave each line after it the translation of another."""
+    (tmp_path / "a.en").write_bytes("one\u2028more\ntwo\x0bmore\r\nthree\x85more\rfour\n".encode())
+    (tmp_path / "a.zh").write_bytes("一\n二\n三\u2028多\n四".encode())
+    assert pairs(tmp_path)[0] == [
+        ("one\u2028more", "一"),
+        ("two\x0bmore", "二"),
+        ("three\x85more", "三\u2028多"),
+        ("four", "四"),
+    ]

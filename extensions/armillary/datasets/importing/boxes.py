@@ -27,6 +27,7 @@ from armillary.datasets.features import Boxes, Feature, Image
 from armillary.datasets.importing.annotated_images import AnnotatedImages
 from armillary.datasets.importing.downloads import local_copy
 from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
+from armillary.datasets.importing.lines import lines_of
 from armillary.datasets.importing.rejects import BadExampleError, first_of
 from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
 from armillary.datasets.importing.split_folders import FOLDERS, splits_of
@@ -289,7 +290,7 @@ def _yolo_names(source: FileSource) -> dict[int, str]:
         file = PurePosixPath(path)
         try:
             if file.name in _CLASSES:
-                lines = source.read(path).decode("utf-8-sig").rstrip().splitlines()
+                lines = lines_of(source.read(path).decode("utf-8-sig").rstrip())
                 return dict(enumerate(map(_name, map(str.strip, lines))))
             if file.suffix in (".yaml", ".yml"):
                 described = yaml.safe_load(source.read(path))
@@ -319,7 +320,7 @@ def _yolo_picture(source: FileSource, image: str, annotation: str | None, names:
     if annotation is None:
         return picture  # YOLO's way to say that there is nothing in it
     try:
-        lines = source.read(annotation).decode("utf-8-sig").splitlines()
+        lines = lines_of(source.read(annotation).decode("utf-8-sig"))
     except (BadFileError, UnicodeDecodeError) as error:
         picture.fault = _("{file} cannot be read: {error}", file=annotation, error=error)
         return picture

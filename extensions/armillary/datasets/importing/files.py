@@ -18,6 +18,7 @@ from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import Audio, ClassLabel, Feature, Image, Value, Video
 from armillary.datasets.importing.downloads import local_copy
 from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
+from armillary.datasets.importing.lines import lines_of
 from armillary.datasets.importing.rejects import BadExampleError, first_of
 from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
 from armillary.datasets.importing.split_folders import FOLDERS, splits_of
@@ -332,4 +333,4 @@ def _csv_rows(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _json_lines(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+    return [json.loads(line) for line in lines_of(text) if line.strip()]
