@@ -192,6 +192,7 @@ def test_a_label_that_a_pattern_finds_empty_is_missing(store, folder):
         ({"x": ".wav"}, {"label": "mood"}, "neither .folder., nor a column, nor a pattern with a group"),
         ({"x": ".wav"}, {"label": "(?P<label>good)"}, "The labels name 1 class"),
         ({"x": ".wav"}, {"on_error": "ignore"}, "on_error is 'ignore'"),
+        ({"label": ".wav"}, {"label": "(?P<label>.)"}, "A part is called 'label', and so is the column of the class"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(store, folder, parts, options, message):

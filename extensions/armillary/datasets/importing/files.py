@@ -89,7 +89,7 @@ def import_files(
     DatasetError
         When the archive is unsafe, there are no such files, one cannot be used, or nothing can be written.
     """
-    _check_parts(parts)
+    _check_parts(parts, label)
     with local_copy(path, **download_options(options)) as local, open_source(local.path) as source:
         options.setdefault("source", local.source)
         finder = FileGroups(source, dict(parts), _compiled(select), encoding, text_from or str.strip)
@@ -124,7 +124,7 @@ class FileGroup:
     files: dict[str, list[str]]
 
 
-def _check_parts(parts: Mapping[str, str]) -> None:
+def _check_parts(parts: Mapping[str, str], label: Any) -> None:
     for column, end in parts.items():
         if _kind(end) is None:
             raise DatasetError(
@@ -133,6 +133,11 @@ def _check_parts(parts: Mapping[str, str]) -> None:
             )
     if not parts:
         raise DatasetError(_("There are no parts."), _("Give for instance {example}.", example='{"image": ".png"}'))
+    if label is not None and "label" in parts:
+        raise DatasetError(
+            _("A part is called {column!r}, and so is the column of the class.", column="label"),
+            _("Rename the part, or give no label."),
+        )
 
 
 def _check_columns(columns: Sequence[str], parts: Mapping[str, str], label: Any) -> None:
