@@ -28,6 +28,8 @@ from typing import Any
 import pyarrow as pa
 
 from armillary.datasets.arrow_types import arrow_type_of, dtype_of, stored_type
+from armillary.datasets.names import refuse_text_or_repeated
+from armillary.errors import DatasetError
 
 _MEDIA_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 Settings = tuple[tuple[str, Any], ...]
@@ -60,9 +62,18 @@ class Value:
 
 @dataclass(frozen=True)
 class ClassLabel:
-    """One of a fixed list of classes, stored as its index."""
+    """One of a fixed list of classes, stored as its index.
+
+    Raises
+    ------
+    DatasetError
+        When the names are no list, or two of them are the same.
+    """
 
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        refuse_text_or_repeated(self.names, "names")
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -151,9 +162,12 @@ class Struct:
 
 @dataclass(frozen=True)
 class TokenLabels:
-    """One class for each token of a text: parts of speech, named entities."""
+    """One class for each token of a text: parts of speech, named entities; errors as of `ClassLabel`."""
 
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        refuse_text_or_repeated(self.names, "names")
 
     @property
     def plain(self) -> Sequence:
@@ -172,9 +186,15 @@ class TokenLabels:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Objects in an image: ``bbox`` ``(x, y, width, height)`` in pixels from the upper left, and ``category``."""
+    """Objects in an image: ``bbox`` ``(x, y, width, height)`` in pixels from the upper left, and ``category``.
+
+    Errors are as of `ClassLabel`.
+    """
 
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        refuse_text_or_repeated(self.names, "names")
 
     @property
     def plain(self) -> Struct:
@@ -198,10 +218,18 @@ class Translation:
 
     Each language stands in every example, unless ``variable``: then an example has some of them, or several
     translations into one.
+
+    Raises
+    ------
+    DatasetError
+        When the languages are no list, or two of them are the same.
     """
 
     languages: tuple[str, ...]
     variable: bool = False
+
+    def __post_init__(self) -> None:
+        refuse_text_or_repeated(self.languages, "languages")
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -318,7 +346,7 @@ def features_from_json(description: Mapping[str, Any]) -> dict[str, Feature]:
     """
     try:
         return {name: feature_from_json(part) for name, part in description.items()}
-    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError, RecursionError, DatasetError) as error:
         raise ValueError(f"no description of features ({type(error).__name__}: {error})") from error
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from armillary.datasets import shards
 from armillary.datasets.copying import same_rows
 from armillary.datasets.kept_together import by_names, by_time, divided
+from armillary.datasets.names import one_or_several
 from armillary.datasets.sameness import RowKeys, Units, duplicate_keys, joined, keeps_duplicates, unit_rows
 from armillary.datasets.saving import save
 from armillary.datasets.splits import Assignment
@@ -44,7 +45,7 @@ def split(
     chosen = {name: way for name, way in ways.items() if way}
     if len(chosen) > 1:
         raise DatasetError(_("Both {ways} are given.", ways=_(" and ").join(chosen)), _("Give one of them."))
-    groups = [group] if isinstance(group, str) else [*(group or ())]
+    groups = one_or_several(group or ())
     ways_to_keep = (_groups(dataset, groups), _duplicates(dataset, duplicates, groups, time, column))
     grouped, same = _units(dataset, ways_to_keep, progress)
     if column:

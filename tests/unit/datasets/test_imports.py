@@ -192,6 +192,8 @@ def test_text_labels_floats_and_colours(store):
         (np.zeros((4, 8, 8)), [0, 1, 0, 1], {"class_names": ["a", "a"]}, "empty or not distinct"),
         (np.zeros((4, 8, 8)), [0, 1, 0, 1], {"split": {"train": 0.5, "test": 0.2}}, "add up to 0.7"),
         (np.zeros((4, 8, 8)), [0, 1, 0, 1], {"split": {"training": 1}}, "Unknown split 'training'"),
+        (np.zeros((4, 8, 8)), [0, 1, 2, 1], {"class_names": "cat"}, "class_names is 'cat'. Give the names in a list"),
+        (np.zeros((4, 2)), [0, 1, 0, 1], {"columns": "ab"}, "columns is 'ab'. Give the names in a list"),
         (np.zeros((4, 2)), [0, 1, 0, 1], {"columns": ["a"]}, "1 column names were given for 2 columns"),
         (pd.DataFrame(np.zeros((4, 2)), columns=["a", "a"]), [0, 1, 0, 1], {}, "Two columns are called 'a'"),
         ([[1, 2], [3]], [0, 1], {}, "not all of one shape"),

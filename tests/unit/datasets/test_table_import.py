@@ -75,6 +75,7 @@ def test_a_table_without_a_class_is_a_dataset_too(store, tmp_path):
     with pytest.raises(DatasetError, match=r"table@1 has no column with the class"):
         ds.labels()
     assert datasets.import_table(csv_with(tmp_path), "text", text=["size"]).features["size"] == Value("string")
+    assert datasets.import_table(csv_with(tmp_path), "text", text="size").features["size"] == Value("string")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "jsonl", "json", "parquet", "arrow", "feather"])

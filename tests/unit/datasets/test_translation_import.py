@@ -1,5 +1,7 @@
 """Translation pairs from .po and TMX: escapes, plurals, fuzzy entries, encodings, damage."""
 
+import re
+
 import pytest
 from armillary import datasets
 from armillary.errors import DatasetError
@@ -104,8 +106,9 @@ def test_nothing_to_find_is_named(store, tmp_path):
         pairs(tmp_path / "empty")
     with pytest.raises(DatasetError, match=r"gone.po cannot be read: No such file"):
         pairs(tmp_path / "gone.po")
-    with pytest.raises(DatasetError, match=r"The languages are \('en', 'en'\)"):
-        datasets.import_translations(tmp_path, "x", ("en", "en"))
+    for languages in (("en", "en"), ("en", "zh", "en"), "en"):
+        with pytest.raises(DatasetError, match=rf"The languages are {re.escape(repr(languages))}. Give two"):
+            datasets.import_translations(tmp_path, "x", languages)
 
 
 def test_files_of_a_folder_that_are_in_another_language_are_left_out_and_reported(store, tmp_path):

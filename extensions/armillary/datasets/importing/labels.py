@@ -10,6 +10,7 @@ import pandas as pd
 from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
+from armillary.datasets.names import refuse_text
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -44,6 +45,7 @@ def encode(values: Any, class_names: Sequence[str] | None, what: str) -> tuple[N
         )
     series = _discrete(series, what)
     if class_names is not None:
+        refuse_text(class_names, "class_names")
         return _by_name(series, tuple(str(name) for name in class_names), what)
     distinct = sorted(series.unique().tolist())
     if len(distinct) > MAX_CLASSES:

@@ -62,11 +62,11 @@ def import_translations(
     DatasetError
         When there are no pairs, a file or an entry cannot be used, or nothing can be written.
     """
-    if len(set(languages)) != 2:
+    if isinstance(languages, str) or not len(languages) == len(set(languages)) == 2:
         raise DatasetError(
-            _("The languages are {languages}.", languages=languages), _('Give two, such as ("en", "zh").')
+            _("The languages are {languages!r}.", languages=languages), _('Give two, such as ("en", "zh").')
         )
-    features: dict[str, Feature] = {"translation": Translation(languages)}
+    features: dict[str, Feature] = {"translation": Translation(tuple(languages))}
     step = {"step": "import_translations", "languages": list(languages)}
     ignored: list[dict[str, str]] = []
     with local_copy(path, **download_options(options)) as local:
