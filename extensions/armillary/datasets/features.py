@@ -26,10 +26,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from armillary_kernels.texts import translator
 
 from armillary.datasets.arrow_types import arrow_type_of, dtype_of, stored_type
 from armillary.datasets.names import refuse_text_or_repeated
 from armillary.errors import DatasetError
+
+_ = translator(__file__)
 
 _MEDIA_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 Settings = tuple[tuple[str, Any], ...]
@@ -351,10 +354,24 @@ def features_from_json(description: Mapping[str, Any]) -> dict[str, Feature]:
 
 
 def arrow_schema(features: Mapping[str, Feature]) -> pa.Schema:
-    """Return the schema of a shard, with the Hugging Face description in its metadata."""
+    """Return the schema of a shard, with the Hugging Face description in its metadata.
+
+    Raises
+    ------
+    DatasetError
+        When a column holds objects without parts, which a shard cannot store.
+    """
     metadata = {"huggingface": json.dumps({"info": {"features": features_to_json(features)}})}
-    stored = [(name, stored_type(feature.arrow_type)) for name, feature in features.items()]
+    stored = [(name, _stored(name, feature.arrow_type)) for name, feature in features.items()]
     return pa.schema(stored, metadata=metadata)
+
+
+def _stored(name: str, arrow_type: pa.DataType) -> pa.DataType:
+    try:
+        return stored_type(arrow_type)
+    except ValueError as error:
+        what = _("Column {name!r} holds objects without parts, such as {example}.", name=name, example="{}")
+        raise DatasetError(what, _("Leave the column out, or give the objects parts.")) from error
 
 
 def features_of_schema(schema: pa.Schema) -> dict[str, Feature]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from armillary import datasets
-from armillary.datasets import ClassLabel, Sequence, Value
+from armillary.datasets import ClassLabel, Sequence, Struct, Value
 from armillary.datasets.importing import table_files
 from armillary.errors import DatasetError
 
@@ -220,6 +220,17 @@ def test_values_of_several_kinds_are_refused_by_their_column(store, tmp_path):
     (tmp_path / "t.jsonl").write_text('{"a": [1, 2]}\n{"a": "x"}\n')
     with pytest.raises(DatasetError, match=r"The values of column 'a' are not all of one kind"):
         datasets.import_table(tmp_path / "t.jsonl", "table")
+
+
+@pytest.mark.parametrize("nested", [{}, [{}], {"b": {}}])
+def test_objects_without_parts_are_refused_by_their_column(store, tmp_path, nested):
+    (tmp_path / "t.json").write_text(json.dumps([{"a": nested, "n": row} for row in range(20)]))
+    with pytest.raises(DatasetError, match=r"Column 'a' holds objects without parts, such as \{\}"):
+        datasets.import_table(tmp_path / "t.json", "table")
+    features = {"a": Struct(()), "n": Value("int64")}
+    with pytest.raises(DatasetError, match=r"Column 'a' holds objects without parts"):
+        datasets.import_examples([{"a": {}, "n": 1}], features, "examples")
+    assert datasets.list() == []
 
 
 def test_rows_without_columns_are_no_table(store, tmp_path):
