@@ -121,6 +121,8 @@ def test_columns_that_no_feature_names_and_missing_classes_are_named(store):
         save({"text": "a"}, target="label")
     with pytest.raises(DatasetError, match=r"The target 'text' is no column with classes; these are: 'label'"):
         save(GOOD, target="text")
+    with pytest.raises(DatasetError, match=r"The target 'text' is no column with classes; there is none. Name no"):
+        save({"text": "a"}, features={"text": Value("string")}, target="text")
     with pytest.raises(DatasetError, match=r"There are no examples"):
         save()
     with pytest.raises(DatasetError, match=r"There are no columns"):

@@ -188,6 +188,8 @@ def test_a_label_that_a_pattern_finds_empty_is_missing(store, folder):
         ({"x": ".exe"}, {}, "ends in '.exe', which tells no kind of file"),
         ({}, {}, "There are no parts"),
         ({"x": ".flac"}, {}, "has no files that end in .flac"),
+        ({"x": "audio"}, {"select": "nothing"}, "The pattern 'nothing' is found in no path of files. Change select"),
+        ({"image": "image"}, {}, r"files has no files that end in .*\.jpg, .*\.png"),
         ({"x": ".wav"}, {"select": "("}, r"'\(' is no pattern: missing \)"),
         ({"x": ".wav"}, {"label": "mood"}, "neither .folder., nor a column, nor a pattern with a group"),
         ({"x": ".wav"}, {"label": "(?P<label>good)"}, "The labels name 1 class"),

@@ -125,6 +125,7 @@ def test_lists_in_a_table_stay_lists(store, tmp_path):
         ("t.arrow", b"not at all", "cannot be read as a table"),
         ("t.csv.gz", gzip.compress(b"a,b\n1,2\n" * 100, mtime=0)[:-30], "cannot be read as a table"),
         ("t.csv", b"", "cannot be read as a table: it is empty"),
+        ("t.json", b"", "cannot be read as a table: it is empty"),
     ],
 )
 def test_a_damaged_table_is_named(store, tmp_path, name, content, message):

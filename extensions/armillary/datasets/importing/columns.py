@@ -14,6 +14,7 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets.features import ClassLabel, Feature, Value, feature_of_arrow_type
 from armillary.datasets.importing.rejects import Rejects
+from armillary.datasets.plain_values import short
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -112,7 +113,7 @@ def _without_bad_rows(
     bad: dict[Any, str] = {}
     for name, column in parsed.items():
         for row in frame.index[column.isna() & frame[name].notna()]:
-            value = repr(frame.at[row, name])[:60]
+            value = short(frame.at[row, name])
             bad.setdefault(
                 row, _("{value} in column {column!r}, whose other values are numbers", value=value, column=name)
             )

@@ -28,6 +28,7 @@ from armillary.datasets.features import (
 )
 from armillary.datasets.importing.rejects import BadExampleError
 from armillary.datasets.media import BadMediumError, Medium, check_medium
+from armillary.datasets.plain_values import short
 from armillary.inputs.pictures import encode_array, encode_png
 
 _ = translator(__file__)
@@ -45,7 +46,7 @@ def encode_example(features: Mapping[str, Feature], example: Mapping[str, Any], 
         When a value does not fit its feature, or there is a column that no feature names.
     """
     if not isinstance(example, Mapping):
-        raise BadExampleError(_("{value} has no named parts", value=_shown(example)))
+        raise BadExampleError(_("{value} has no named parts", value=short(example)))
     unknown = sorted(set(example) - set(features), key=str)
     if unknown:
         raise BadExampleError(_("unknown column {name!r}", name=unknown[0]))
@@ -103,7 +104,7 @@ def encode_value(feature: Value, value: Any) -> Any:
             raise ValueError(value)  # Arrow would cut it off
         pa.scalar(value, feature.arrow_type)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise BadExampleError(_("{value} is no {dtype}", value=_shown(value), dtype=feature.dtype)) from error
+        raise BadExampleError(_("{value} is no {dtype}", value=short(value), dtype=feature.dtype)) from error
     return value
 
 
@@ -113,7 +114,7 @@ def _class_index(names: tuple[str, ...], value: Any) -> int:
             return int(value)
     elif str(value) in names:
         return names.index(str(value))
-    raise BadExampleError(_("{value} is none of the {n} classes", value=_shown(value), n=len(names)))
+    raise BadExampleError(_("{value} is none of the {n} classes", value=short(value), n=len(names)))
 
 
 def _medium(feature: Image | Audio | Video, value: Any, keep: Keep) -> dict[str, Any]:
@@ -139,12 +140,12 @@ def _file_of(value: Any) -> tuple[bytes, str]:
             return value.read_bytes(), value.name
         except OSError as error:
             raise BadExampleError(_("it cannot be read ({error})", error=error.strerror)) from error
-    raise BadExampleError(_("{value} is no file: give its bytes or its path", value=_shown(value)))
+    raise BadExampleError(_("{value} is no file: give its bytes or its path", value=short(value)))
 
 
 def _sequence(feature: Sequence, value: Any, keep: Keep) -> list[Any]:
     if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__"):
-        raise BadExampleError(_("{value} is no list", value=_shown(value)))
+        raise BadExampleError(_("{value} is no list", value=short(value)))
     values = [encode(feature.feature, part, keep) for part in value]
     if 0 <= feature.length != len(values):
         raise BadExampleError(_("{n} values instead of {length}", n=len(values), length=feature.length))
@@ -169,14 +170,14 @@ def _boxes(feature: Boxes, value: Any, keep: Keep) -> dict[str, Any]:
 
 def _translation(feature: Translation, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise BadExampleError(_("{value} is no text for each language", value=_shown(value)))
+        raise BadExampleError(_("{value} is no text for each language", value=short(value)))
     try:
         if feature.variable and set(value) == {"language", "translation"}:
             pairs = list(zip(value["language"], value["translation"], strict=True))
         else:
             pairs = [(language, text) for language, texts in value.items() for text in _texts(texts)]
     except (TypeError, ValueError) as error:
-        raise BadExampleError(_("{value} is no text for each language", value=_shown(value))) from error
+        raise BadExampleError(_("{value} is no text for each language", value=short(value))) from error
     unknown = sorted({language for language, _text in pairs} - set(feature.languages), key=str)
     if unknown:
         raise BadExampleError(_("unknown language {code!r}", code=unknown[0]))
@@ -201,15 +202,10 @@ def _array(feature: Array, value: Any) -> Any:
             raise ValueError("not whole")
         array = np.asarray(value, dtype=feature.dtype)
     except (ValueError, TypeError, OverflowError) as error:
-        raise BadExampleError(_("{value} is no array of {dtype}", value=_shown(value), dtype=feature.dtype)) from error
+        raise BadExampleError(_("{value} is no array of {dtype}", value=short(value), dtype=feature.dtype)) from error
     fits = array.ndim == len(feature.shape) and all(
         wanted in (None, size) for wanted, size in zip(feature.shape, array.shape, strict=True)
     )
     if not fits:
         raise BadExampleError(_("an array {shape} instead of {wanted}", shape=array.shape, wanted=feature.shape))
     return array.tolist()
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -92,13 +92,11 @@ def import_files(
     _check_parts(parts, label)
     with local_copy(path, **download_options(options)) as local, open_source(local.path) as source:
         options.setdefault("source", local.source)
-        finder = FileGroups(source, dict(parts), _compiled(select), encoding, text_from or str.strip)
+        pattern = _compiled(select)
+        finder = FileGroups(source, dict(parts), pattern, encoding, text_from or str.strip)
         groups = finder.groups()
         if not groups:
-            raise DatasetError(
-                _("{place} has no files that end in {ends}.", place=local.path.name, ends=", ".join(parts.values())),
-                _("Check the path and the parts."),
-            )
+            raise _nothing_found(local.path.name, source, parts, pattern)
         metadata = finder.metadata()
         columns = sorted({key for values in metadata.values() for key in values})
         _check_columns(columns, parts, label)
@@ -114,6 +112,17 @@ def import_files(
             {"step": "import_files", "parts": dict(parts), **(FOLDERS if splits else {})}, total=len(rows),
             ignored=[*source.ignored(), *finder.not_there(metadata)], **options,
         )  # fmt: skip
+
+
+def _nothing_found(place: str, source: FileSource, parts: Mapping[str, str], pattern: re.Pattern[str]) -> DatasetError:
+    if FileGroups(source, dict(parts)).groups():
+        what = _("The pattern {pattern!r} is found in no path of {place}.", pattern=pattern.pattern, place=place)
+        return DatasetError(what, _("Change select."))
+    ends = [end for part in parts.values() for end in sorted(_SUFFIXES.get(part, (part,)))]
+    return DatasetError(
+        _("{place} has no files that end in {ends}.", place=place, ends=", ".join(ends)),
+        _("Check the path and the parts."),
+    )
 
 
 @dataclass(frozen=True)
