@@ -197,6 +197,7 @@ def test_text_labels_floats_and_colours(store):
         (np.zeros((4, 2)), [0, 1, 0, 1], {"columns": ["a"]}, "1 column names were given for 2 columns"),
         (pd.DataFrame(np.zeros((4, 2)), columns=["a", "a"]), [0, 1, 0, 1], {}, "Two columns are called 'a'"),
         ([[1, 2], [3]], [0, 1], {}, "not all of one shape"),
+        (np.full((4, 2), 1 + 2j), [0, 1, 0, 1], {}, "Column 'x0' holds complex numbers. Give two columns"),
         (np.zeros((8, 2)), [0, 1] * 4, {"seed": -1}, "The seed is -1"),
         (np.zeros((8, 2)), [0, 1] * 4, {"split": [0.8, 0.2]}, "no share for each of train, validation, test"),
     ],

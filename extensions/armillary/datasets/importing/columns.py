@@ -137,6 +137,9 @@ def _typed(name: str, column: pd.Series) -> tuple[Feature, pd.Series]:
         return Value("bool"), column.astype("boolean")
     if kinds.is_integer_dtype(column.dtype) and not (column.dropna() > np.iinfo(np.int64).max).any():
         return Value("int64"), column.astype("Int64")
+    if kinds.is_complex_dtype(column.dtype):
+        what = _("Column {name!r} holds complex numbers.", name=name)
+        raise DatasetError(what, _("Give two columns: their real and their imaginary parts."))
     if kinds.is_numeric_dtype(column.dtype):
         return Value("float64"), column.astype("float64").replace([np.inf, -np.inf], np.nan)
     if kinds.is_datetime64_any_dtype(column.dtype) or _holds_lists(column):

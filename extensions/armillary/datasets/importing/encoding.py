@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ _ = translator(__file__)
 
 #: Stores the bytes of a file of that name, and returns the value that a shard keeps.
 Keep = Callable[[bytes, str], dict[str, Any]]
+#: Types that have no place for a fraction; times are whole numbers of their unit.
+_WHOLE = ("int", "uint", "timestamp", "date", "time", "duration")
 
 
 def encode_example(features: Mapping[str, Feature], example: Mapping[str, Any], keep: Keep) -> dict[str, Any]:
@@ -97,15 +100,32 @@ def encode_value(feature: Value, value: Any) -> Any:
     BadExampleError
         When its column cannot hold it.
     """
-    if isinstance(value, np.generic):
-        value = value.item()
     try:
-        if isinstance(value, float) and feature.dtype.startswith(("int", "uint")) and not value.is_integer():
-            raise ValueError(value)  # Arrow would cut it off
+        value = _of_python(value)
         pa.scalar(value, feature.arrow_type)
+        if _would_be_cut(feature, value):
+            raise ValueError(value)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise BadExampleError(_("{value} is no {dtype}", value=short(value), dtype=feature.dtype)) from error
     return value
+
+
+def _of_python(value: Any) -> Any:
+    """Return NumPy's values as Python's; a time in nanoseconds, which Python would make a number, as pandas has it."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    is_time = isinstance(value, (np.datetime64, np.timedelta64))
+    return pa.scalar(value).as_py() if is_time and isinstance(plain, int) else plain
+
+
+def _would_be_cut(feature: Value, value: Any) -> bool:
+    """Return whether Arrow would store a part of a number or of a time only; raises ArrowException for some times."""
+    if isinstance(value, float):
+        return feature.dtype.startswith(_WHOLE) and not value.is_integer()
+    if isinstance(value, datetime) and feature.dtype.startswith("date"):
+        return value.time() != time()
+    if isinstance(value, (datetime, time, timedelta)):
+        pa.scalar(value).cast(feature.arrow_type)  # which refuses to lose anything
+    return False
 
 
 def _class_index(names: tuple[str, ...], value: Any) -> int:
@@ -200,6 +220,8 @@ def _array(feature: Array, value: Any) -> Any:
         given = np.asarray(value)
         if given.dtype.kind == "f" and np.dtype(feature.dtype).kind in "iu" and not (given == np.round(given)).all():
             raise ValueError("not whole")
+        if given.dtype.kind == "c" and np.dtype(feature.dtype).kind != "c":
+            raise ValueError("complex")
         array = np.asarray(value, dtype=feature.dtype)
     except (ValueError, TypeError, OverflowError) as error:
         raise BadExampleError(_("{value} is no array of {dtype}", value=short(value), dtype=feature.dtype)) from error
