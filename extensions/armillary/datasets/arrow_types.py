@@ -47,6 +47,11 @@ def stored_type(arrow_type: pa.DataType) -> pa.DataType:
     """Return the type for Parquet files: one that pyarrow 25 can read back, compare and take rows of.
 
     It cannot read back a missing list of fixed size, nor take rows of views.
+
+    Raises
+    ------
+    ValueError
+        For parts of which there are none: Parquet has no such type.
     """
     types = pa.types
     if types.is_string_view(arrow_type):
@@ -54,6 +59,8 @@ def stored_type(arrow_type: pa.DataType) -> pa.DataType:
     if types.is_binary_view(arrow_type):
         return pa.binary()
     if types.is_struct(arrow_type):
+        if not arrow_type.num_fields:
+            raise ValueError("no parts")
         return pa.struct([(part.name, stored_type(part.type)) for part in arrow_type])
     if types.is_large_list(arrow_type):
         return pa.large_list(stored_type(arrow_type.value_type))

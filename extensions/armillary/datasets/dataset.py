@@ -18,6 +18,7 @@ from armillary.datasets.features import Feature, Image
 from armillary.datasets.kinds import kinds_of
 from armillary.datasets.manifest import Manifest, read_manifest
 from armillary.datasets.media import Medium
+from armillary.datasets.names import one_or_several
 from armillary.datasets.places import Place
 from armillary.datasets.plain_values import plain_value
 from armillary.datasets.shared_places import owner_of
@@ -78,10 +79,10 @@ class Dataset:
         """The typed columns."""
         return dict(self.manifest.features)
 
-    def features_named(self, columns: Sequence[str] | None) -> dict[str, Feature]:
+    def features_named(self, columns: str | Sequence[str] | None) -> dict[str, Feature]:
         """Return the features of these columns, of all for ``None``; raises DatasetError when there is no such one."""
-        features = self.features
-        for name in columns or ():
+        features, wanted = self.features, one_or_several(columns or ())
+        for name in wanted:
             if name not in features:
                 listed = ", ".join(map(repr, features))
                 what = _(
@@ -91,7 +92,7 @@ class Dataset:
                     listed=listed,
                 )
                 raise DatasetError(what, _("Name one of these."))
-        return {name: features[name] for name in columns or features}
+        return {name: features[name] for name in wanted or features}
 
     @property
     def target(self) -> str | None:
@@ -239,13 +240,13 @@ class Dataset:
 
         return to_pandas(self, split)
 
-    def to_dask(self, split: str | None = None, columns: Sequence[str] | None = None) -> Any:
+    def to_dask(self, split: str | None = None, columns: str | Sequence[str] | None = None) -> Any:
         """Return a ``dask.dataframe`` of the stored columns; see `armillary.datasets.to_dask`."""
         from armillary.datasets.reading.frames import to_dask
 
         return to_dask(self, split, columns)
 
-    def iterate(self, split: str | None = None, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    def iterate(self, split: str | None = None, columns: str | Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         """Yield the examples of a split (of all for ``None``) one by one, in stored order.
 
         Classes come by name, images, sounds and videos as `Medium`, whose ``image()``, ``sound()`` and ``frames()``
@@ -261,7 +262,7 @@ class Dataset:
             for row in group.take(here).to_pylist():
                 yield {name: plain_value(feature, row[name], self._medium) for name, feature in features.items()}
 
-    def take(self, rows: Sequence[int], columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    def take(self, rows: Sequence[int], columns: str | Sequence[str] | None = None) -> list[dict[str, Any]]:
         """Return single examples, as `iterate` yields them; reads only the row groups they lie in."""
         features = self.features_named(columns)
         for row in rows:

@@ -27,8 +27,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from armillary_kernels.texts import translator
 
 from armillary.datasets.arrow_types import arrow_type_of, dtype_of, stored_type
+from armillary.datasets.names import refuse_text_or_repeated
+from armillary.errors import DatasetError
+
+_ = translator(__file__)
 
 _MEDIA_TYPE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 Settings = tuple[tuple[str, Any], ...]
@@ -61,9 +66,18 @@ class Value:
 
 @dataclass(frozen=True)
 class ClassLabel:
-    """One of a fixed list of classes, stored as its index."""
+    """One of a fixed list of classes, stored as its index.
+
+    Raises
+    ------
+    DatasetError
+        When the names are no list, or two of them are the same.
+    """
 
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        refuse_text_or_repeated(self.names, "names")
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -152,9 +166,12 @@ class Struct:
 
 @dataclass(frozen=True)
 class TokenLabels:
-    """One class for each token of a text: parts of speech, named entities."""
+    """One class for each token of a text: parts of speech, named entities; errors as of `ClassLabel`."""
 
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        refuse_text_or_repeated(self.names, "names")
 
     @property
     def plain(self) -> Sequence:
@@ -173,9 +190,15 @@ class TokenLabels:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Objects in an image: ``bbox`` ``(x, y, width, height)`` in pixels from the upper left, and ``category``."""
+    """Objects in an image: ``bbox`` ``(x, y, width, height)`` in pixels from the upper left, and ``category``.
+
+    Errors are as of `ClassLabel`.
+    """
 
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        refuse_text_or_repeated(self.names, "names")
 
     @property
     def plain(self) -> Struct:
@@ -199,10 +222,18 @@ class Translation:
 
     Each language stands in every example, unless ``variable``: then an example has some of them, or several
     translations into one.
+
+    Raises
+    ------
+    DatasetError
+        When the languages are no list, or two of them are the same.
     """
 
     languages: tuple[str, ...]
     variable: bool = False
+
+    def __post_init__(self) -> None:
+        refuse_text_or_repeated(self.languages, "languages")
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -319,16 +350,30 @@ def features_from_json(description: Mapping[str, Any]) -> dict[str, Feature]:
     """
     try:
         return {name: feature_from_json(part) for name, part in description.items()}
-    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError, RecursionError, DatasetError) as error:
         raise ValueError(f"no description of features ({type(error).__name__}: {error})") from error
 
 
 def arrow_schema(features: Mapping[str, Feature]) -> pa.Schema:
-    """Return the schema of a shard, with the Hugging Face description in its metadata."""
+    """Return the schema of a shard, with the Hugging Face description in its metadata.
+
+    Raises
+    ------
+    DatasetError
+        When a column holds objects without parts, which a shard cannot store.
+    """
     described = {"info": {"features": features_to_json(features)}}
     metadata = {"huggingface": json.dumps(described, default=np.generic.item)}
-    stored = [(name, stored_type(feature.arrow_type)) for name, feature in features.items()]
+    stored = [(name, _stored(name, feature.arrow_type)) for name, feature in features.items()]
     return pa.schema(stored, metadata=metadata)
+
+
+def _stored(name: str, arrow_type: pa.DataType) -> pa.DataType:
+    try:
+        return stored_type(arrow_type)
+    except ValueError as error:
+        what = _("Column {name!r} holds objects without parts, such as {example}.", name=name, example="{}")
+        raise DatasetError(what, _("Leave the column out, or give the objects parts.")) from error
 
 
 def features_of_schema(schema: pa.Schema) -> dict[str, Feature]:

@@ -9,6 +9,7 @@ import numpy as np
 from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
+from armillary.datasets.plain_values import short
 from armillary.datasets.sameness import Units, unit_rows
 from armillary.datasets.splits import (
     Assignment,
@@ -158,7 +159,7 @@ def by_names(names: Sequence[Any], column: str) -> Assignment:
     """
     found = [known_name(str(name)) for name in names]
     known = [split for split in found if split is not None]
-    unknown = sorted({repr(name) for name, split in zip(names, found, strict=True) if split is None})
+    unknown = sorted({short(name) for name, split in zip(names, found, strict=True) if split is None})
     if unknown or "train" not in known:
         what = (
             _("Column {column!r} names {names}, which is no split.", column=column, names=", ".join(unknown[:5]))

@@ -8,6 +8,15 @@ from typing import Any
 
 from armillary.datasets.features import MEDIA, Boxes, ClassLabel, Feature, Sequence, Struct, TokenLabels
 
+#: A longer value is cut where an error names it.
+_LONGEST = 60
+
+
+def short(value: Any) -> str:
+    """Return a value as an error names it."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
 
 def plain_value(feature: Feature, value: Any, medium: Callable[[dict[str, Any]], Any]) -> Any:
     """Return a stored value with the names of its classes; ``medium`` makes an object of each image, sound or video."""

@@ -22,6 +22,7 @@ from armillary.datasets.card import FILE as CARD
 from armillary.datasets.card import read_card, write_card
 from armillary.datasets.dataset import Dataset, DatasetInfo, info_of, open_dataset
 from armillary.datasets.manifest import FILE_NAME
+from armillary.datasets.names import one_or_several
 from armillary.datasets.saving import explained, renamed, staging
 from armillary.datasets.shared_places import Shelf, person, shared_folder, shelves
 from armillary.datasets.store import names, versions, versions_seen
@@ -151,7 +152,7 @@ def _line(owner: str, name: str, holders: Sequence[Shelf]) -> SharedInfo | None:
 
 
 def _chosen(with_: str | Sequence[str]) -> list[str]:
-    wanted = [with_] if isinstance(with_, str) else list(with_)
+    wanted = one_or_several(with_)
     if wanted == [NOBODY]:
         return []
     known = [who == EVERYONE or (who.startswith(_GROUP) and who != _GROUP) for who in wanted]

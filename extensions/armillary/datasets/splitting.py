@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from armillary.datasets import shards
 from armillary.datasets.copying import same_rows
+from armillary.datasets.features import ClassLabel, Value
 from armillary.datasets.kept_together import by_names, by_time, divided
+from armillary.datasets.names import one_or_several
+from armillary.datasets.plain_values import short
 from armillary.datasets.sameness import RowKeys, Units, duplicate_keys, joined, keeps_duplicates, unit_rows
 from armillary.datasets.saving import save
 from armillary.datasets.splits import Assignment
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
     from armillary.datasets.places import Place
 
 _ = translator(__file__)
+
+#: What values may name a split are of: texts, whole numbers, truth values; or else classes.
+_NAMES = ("string", "large_string", "int", "uint", "bool")
 
 
 def split(
@@ -44,7 +50,9 @@ def split(
     chosen = {name: way for name, way in ways.items() if way}
     if len(chosen) > 1:
         raise DatasetError(_("Both {ways} are given.", ways=_(" and ").join(chosen)), _("Give one of them."))
-    groups = [group] if isinstance(group, str) else [*(group or ())]
+    if column:
+        _refuse_nameless(dataset, column)
+    groups = one_or_several(group or ())
     ways_to_keep = (_groups(dataset, groups), _duplicates(dataset, duplicates, groups, time, column))
     grouped, same = _units(dataset, ways_to_keep, progress)
     if column:
@@ -122,17 +130,27 @@ def _times(dataset: Dataset, column: str) -> NDArray[Any]:
     values = _values(dataset, column)
     if pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype):
         return values.to_numpy()
-    try:
-        return pd.to_datetime(values.astype(object), format="ISO8601", utc=True).to_numpy()
-    except (ValueError, TypeError) as error:
+    times = pd.to_datetime(values.astype(object), format="ISO8601", utc=True, errors="coerce")
+    others = values[times.isna()]
+    if len(others):
         what = _(
-            "The values of {column!r} in {dataset} are no times: {error}.",
+            "The values of {column!r} in {dataset} are no times, such as {value}.",
             column=column,
             dataset=dataset.reference,
-            error=str(error).partition(".")[0],
+            value=short(others.iloc[0]),
         )
         remedy = _("Give a column of numbers or times; texts as 2026-01-31 or 2026-01-31T12:00:00.")
-        raise DatasetError(what, remedy) from error
+        raise DatasetError(what, remedy)
+    return times.to_numpy()
+
+
+def _refuse_nameless(dataset: Dataset, column: str) -> None:
+    """Refuse a column whose values are no names."""
+    feature = dataset.features_named([column])[column]
+    named = isinstance(feature, Value) and feature.dtype.startswith(_NAMES)
+    if not named and not isinstance(feature, ClassLabel):
+        what = _("Column {column!r} of {dataset} cannot name splits.", column=column, dataset=dataset.reference)
+        raise DatasetError(what, _("Its values must be train, validation or test."))
 
 
 def _refuse_parted(assignment: Assignment, same: Units | None, column: str) -> None:

@@ -123,12 +123,18 @@ def test_a_box_is_cut_at_the_edges(store, pictures):
         ),
         ("coco", "instances.json", b"[" * 100_000, r"is no COCO annotation \(RecursionError"),
         ("yolo", "classes.txt", b"cat\n\ndog\n", r"classes.txt does not name the classes"),
-        ("yolo", "labels/one.txt", b"no box\n0 1 1 1 1\nnone", r"labels/one.txt, line 1: it is no box"),
+        (
+            "yolo",
+            "labels/one.txt",
+            b"no box\n0 1 1 1 1\nnone",
+            r"labels/one.txt, line 1: there are 2 values, not a class and x, y,",
+        ),
         ("yolo", "a.yaml", b"names: [[cat], [dog]]", r"a.yaml does not name the classes \(TypeError\('list'\)"),
         ("yolo", "a.yaml", b"names: {cat", r"a.yaml does not name the classes"),
-        ("yolo", "labels/one.txt", b"0 0.5 0.5 0.1", r"labels/one.txt, line 1: it is no box"),
-        ("yolo", "labels/one.txt", b"9 0.5 0.5 0.1 0.1", r"labels/one.txt, line 1: it is no box"),
-        ("yolo", "labels/one.txt", b"-1 0.5 0.5 0.1 0.1", r"labels/one.txt, line 1: it is no box"),
+        ("yolo", "labels/one.txt", b"0 0.5 0.5 0.1", r"labels/one.txt, line 1: there are 4 values, not a class"),
+        ("yolo", "labels/one.txt", b"0 0.5 0.5 0.1 wide", r"labels/one.txt, line 1: it is no box \(could not convert"),
+        ("yolo", "labels/one.txt", b"9 0.5 0.5 0.1 0.1", r"labels/one.txt, line 1: there is no class 9"),
+        ("yolo", "labels/one.txt", b"-1 0.5 0.5 0.1 0.1", r"labels/one.txt, line 1: there is no class -1"),
         ("yolo", "labels/one.txt", b"\xff\xfe", r"labels/one.txt cannot be read"),
         ("yolo", "images/one.png", b"", r"images/one.png: the file is empty"),
     ],
@@ -230,10 +236,21 @@ def test_annotations_of_pictures_that_are_not_listed_are_counted(store, pictures
 def test_one_bad_annotation_of_a_coco_file_costs_one_picture(store, pictures):
     write_coco(pictures, TRUTH)
     described = json.loads((pictures / "instances.json").read_text())
-    described["annotations"][0]["bbox"] = ["left", 1, 1, 1]
+    described["annotations"][0] |= {"bbox": ["left", 1, 1, 1], "id": 17}
     (pictures / "instances.json").write_text(json.dumps(described))
     ds = datasets.import_boxes(pictures, "boxes", "coco", on_error="skip", split=None)
-    assert (len(ds), ds.skipped["reason"].tolist()) == (1, ["annotation 1 has no box or category"])
+    assert (len(ds), ds.skipped["reason"].tolist()) == (1, ["annotation 17 has no box or category"])
+
+
+def test_a_category_of_a_coco_file_that_is_not_listed_is_named(store, pictures):
+    write_coco(pictures, TRUTH)
+    described = json.loads((pictures / "instances.json").read_text())
+    described["annotations"][1]["category_id"] = 5
+    for annotation in described["annotations"]:
+        del annotation["id"]  # which it need not have
+    (pictures / "instances.json").write_text(json.dumps(described))
+    with pytest.raises(DatasetError, match=r"two.png: category 5 of annotation 2 is not listed"):
+        datasets.import_boxes(pictures, "boxes", "coco")
 
 
 def test_boxes_of_a_turned_photo_are_those_of_the_upright_one(store, tmp_path):
@@ -251,3 +268,12 @@ def test_boxes_of_a_turned_photo_are_those_of_the_upright_one(store, tmp_path):
 def test_a_picture_without_boxes_is_an_example_too(store, pictures):
     ds = import_written(pictures, "yolo", TRUTH)
     assert [len(row["objects"]["bbox"]) for row in ds.iterate()] == [1, 0, 2]
+
+
+def test_the_name_of_a_class_may_have_a_separator_in_it(store, pictures):
+    """It became two classes, and each number after it meant another one."""
+    write_yolo(pictures, TRUTH)
+    (pictures / "classes.txt").write_text("cat\u2028x\ndog\n", encoding="utf-8")
+    ds = datasets.import_boxes(pictures, "boxes", "yolo", split=None)
+    assert ds.features["objects"] == Boxes(("cat\u2028x", "dog"))
+    assert [row["objects"]["category"] for row in ds.iterate()] == [["cat\u2028x"], [], ["dog", "cat\u2028x"]]

@@ -1,8 +1,10 @@
 """Examples one by one: every feature stored and read again; values that do not fit are named by row and column."""
 
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from armillary import datasets
 from armillary.datasets import Array, Boxes, ClassLabel, Image, Sequence, Struct, TokenLabels, Translation, Value
@@ -33,6 +35,9 @@ GOOD = {
     "matrix": [[1.0, 2.0], [3.0, 4.0]],
     "part": {"a": 0.5, "b": [1, 2]},
 }
+
+#: With half a second.
+HALF_PAST = datetime(2026, 1, 31, 12, 0, 0, 500_000, UTC)
 
 
 def save(*examples, features=FEATURES, **options):
@@ -102,11 +107,37 @@ def test_a_value_that_does_not_fit_is_named(store, column, value, reason):
         (Array((None, 2), "uint8"), [[1, 300]], "is no array of uint8"),
         (Array((None, 2), "int32"), [[1, 1.5]], "is no array of int32"),
         (Array((None, 2), "int32"), [[1, float("nan")]], "is no array of int32"),
+        (Array((None, 2), "float32"), np.full((1, 2), 1j), "is no array of float32"),
+        (Value("timestamp[s]"), HALF_PAST, r"is no timestamp\[s\]"),
+        (Value("timestamp[s]"), 0.5, r"is no timestamp\[s\]"),
+        (Value("date32"), HALF_PAST, "is no date32"),
+        (Value("time32[s]"), HALF_PAST.time(), r"is no time32\[s\]"),
+        (Value("duration[s]"), timedelta(seconds=1.5), r"is no duration\[s\]"),
     ],
 )
 def test_a_value_is_neither_cut_to_fit_nor_ends_the_import_in_a_traceback(store, feature, value, reason):
     with pytest.raises(DatasetError, match=rf"example 1: 'x': .*{reason}"):
         datasets.import_examples([{"x": value}], {"x": feature}, "odd")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "stored"),
+    [
+        ("timestamp[us, tz=UTC]", HALF_PAST, HALF_PAST),
+        ("timestamp[ns, tz=UTC]", HALF_PAST.astimezone(timezone(timedelta(hours=8))), HALF_PAST),
+        ("timestamp[s, tz=UTC]", HALF_PAST.replace(microsecond=0), HALF_PAST.replace(microsecond=0)),
+        ("timestamp[ns, tz=UTC]", pd.Timestamp(HALF_PAST) + pd.Timedelta(1, "ns"), pd.Timestamp(HALF_PAST)),
+        ("date32", HALF_PAST.date(), HALF_PAST.date()),
+        ("date64", datetime(2026, 1, 31, tzinfo=UTC), HALF_PAST.date()),
+        ("time64[us]", HALF_PAST.time(), HALF_PAST.time()),
+        ("duration[ms]", timedelta(seconds=1.5), timedelta(seconds=1.5)),
+        ("timestamp[us]", np.datetime64("2026-01-31T12:00:00.5", "ns"), HALF_PAST.replace(tzinfo=None)),
+    ],
+)
+def test_times_that_fit_are_stored_whole(store, dtype, value, stored):
+    times = datasets.import_examples([{"x": value}], {"x": Value(dtype)}, "times", split=None)
+    found = times.take([0])[0]["x"]
+    assert (found.floor("us") if isinstance(found, pd.Timestamp) else found) == stored
 
 
 def test_what_is_no_example_is_named_and_what_comes_from_no_file_is_set_aside_too(store):
@@ -123,6 +154,8 @@ def test_columns_that_no_feature_names_and_missing_classes_are_named(store):
         save({"text": "a"}, target="label")
     with pytest.raises(DatasetError, match=r"The target 'text' is no column with classes; these are: 'label'"):
         save(GOOD, target="text")
+    with pytest.raises(DatasetError, match=r"The target 'text' is no column with classes; there is none. Name no"):
+        save({"text": "a"}, features={"text": Value("string")}, target="text")
     with pytest.raises(DatasetError, match=r"There are no examples"):
         save()
     with pytest.raises(DatasetError, match=r"There are no columns"):

@@ -12,6 +12,7 @@ from armillary.datasets.features import (
     features_to_json,
 )
 from armillary.datasets.kinds import kinds_of
+from armillary.errors import DatasetError
 
 NAMES = ["crow", "owl"]
 BOXES = {"bbox": hf.List(hf.List(hf.Value("float32"), length=4)), "category": hf.List(hf.ClassLabel(names=NAMES))}
@@ -89,6 +90,15 @@ def test_an_unknown_feature_is_refused(description):
         features_from_json({"x": description})
 
 
+@pytest.mark.parametrize("make", [ClassLabel, TokenLabels, Boxes, Translation])
+def test_names_are_a_list_without_repetition(make):
+    """A text was taken letter by letter."""
+    with pytest.raises(DatasetError, match=r"s is 'en'. Give the names in a list"):
+        make("en")
+    with pytest.raises(DatasetError, match=r"s: 'en' is there twice"):
+        make(("en", "zh", "en"))
+
+
 def test_the_kind_of_examples_is_named():
     label = ClassLabel(("a", "b"))
     assert kinds_of({"image": Image(), "label": label}, "label") == ("image",)
@@ -107,6 +117,7 @@ def test_the_kind_of_examples_is_named():
         b'{"info": {"features": {"a": []}}}',
         b'{"info": {"features": {"a": 5}}}',
         b'{"info": {"features": {"a": {"_type": "ClassLabel"}}}}',
+        b'{"info": {"features": {"a": {"_type": "ClassLabel", "names": ["b", "b"]}}}}',
         b'{"info": {"features": {"a": {"_type": "Value", "dtype": 5}}}}',
     ],
 )

@@ -188,10 +188,13 @@ def test_a_label_that_a_pattern_finds_empty_is_missing(store, folder):
         ({"x": ".exe"}, {}, "ends in '.exe', which tells no kind of file"),
         ({}, {}, "There are no parts"),
         ({"x": ".flac"}, {}, "has no files that end in .flac"),
+        ({"x": "audio"}, {"select": "nothing"}, "The pattern 'nothing' is found in no path of files. Change select"),
+        ({"image": "image"}, {}, r"files has no files that end in .*\.jpg, .*\.png"),
         ({"x": ".wav"}, {"select": "("}, r"'\(' is no pattern: missing \)"),
         ({"x": ".wav"}, {"label": "mood"}, "neither .folder., nor a column, nor a pattern with a group"),
         ({"x": ".wav"}, {"label": "(?P<label>good)"}, "The labels name 1 class"),
         ({"x": ".wav"}, {"on_error": "ignore"}, "on_error is 'ignore'"),
+        ({"label": ".wav"}, {"label": "(?P<label>.)"}, "A part is called 'label', and so is the column of the class"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(store, folder, parts, options, message):
@@ -441,3 +444,10 @@ def test_a_killed_import_leaves_nothing_visible(store):
     assert any(path.startswith(".saving/") for path in visible(store))
     datasets.import_examples([{"text": "a"}] * 3, {"text": datasets.Value("string")}, "texts")
     assert list((store / ".saving").iterdir()) == []
+
+
+def test_a_text_in_a_metadata_file_may_have_a_separator_in_it(store, folder):
+    rows = [{"file_name": f"good{number}.wav", "mood": "so\u2028so"} for number in range(3)]
+    (folder / "metadata.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
+    ds = datasets.import_files(folder, "things", {"audio": ".wav"}, split=None)
+    assert {row["mood"] for row in ds.iterate()} == {"so\u2028so"}

@@ -53,6 +53,13 @@ def test_dask_reads_the_groups_and_columns_that_are_asked_for(penguins, monkeypa
     pd.testing.assert_frame_equal(part, penguins.to_pandas()[["species", "mass"]].loc[part.index])
 
 
+def test_one_column_may_be_named_by_itself(penguins):
+    assert list(datasets.to_pandas(penguins, columns="year")) == ["year"]
+    assert list(penguins.to_dask(columns="year").columns) == ["year"]
+    assert next(penguins.iterate(columns="year")).keys() == {"year"}
+    assert penguins.take([0], "year")[0].keys() == {"year"}
+
+
 def test_small_row_groups_share_a_partition(penguins):
     assert penguins.to_dask().npartitions == 1
 

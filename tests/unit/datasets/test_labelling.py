@@ -164,6 +164,8 @@ def test_an_answer_cut_off_by_the_end_is_none_and_the_next_is_whole(digits, as_p
         (lambda p: labelling.create("digits"), "digits has a labelling project 'labels' already"),
         (lambda p: labelling.create("digits", "../x"), "cannot name a labelling project"),
         (lambda p: labelling.create("digits", "b", people=["a"], overlap=2), "2 people cannot label each example: 1"),
+        (lambda p: labelling.create("digits", "b", people="ann"), "people is 'ann'. Give the names in a list"),
+        (lambda p: labelling.create("digits", "b", "new", classes="xy"), "classes is 'xy'. Give the names in a list"),
         (lambda p: labelling.create("digits", "b", rows=[120]), "digits@1 has not all of these rows"),
         (
             lambda p: labelling.create("digits", "b", "image"),

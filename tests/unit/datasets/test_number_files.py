@@ -59,6 +59,16 @@ def test_an_npz_file(store, tmp_path, few_digits):
         datasets.import_numpy(tmp_path / "digits.npz", "digits", max_bytes=1000)
 
 
+def test_a_single_array_is_told_to_lack_its_classes(store, tmp_path):
+    """The file was called damaged."""
+    np.save(tmp_path / "a.npy", np.zeros((4, 2)))
+    for look in (lambda path: datasets.import_numpy(path, "n"), datasets.preview):
+        with pytest.raises(
+            DatasetError, match=r"a.npy has one array: .* Give an .npz file with both, or import_arrays"
+        ):
+            look(tmp_path / "a.npy")
+
+
 def test_python_objects_in_a_numpy_file_are_refused(store, tmp_path):
     np.savez(tmp_path / "x.npz", x=np.array([{}], object), y=np.zeros(1))
     with pytest.raises(DatasetError, match=r"x.npz cannot be read: Object arrays cannot be loaded"):

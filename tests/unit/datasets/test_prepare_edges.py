@@ -89,6 +89,12 @@ def test_parameters_of_numpy_are_plain_numbers_in_the_recipe(store):
     assert steps.Noise(np.float64(0.5)).to_json()["amount"] == 0.5
 
 
+def test_two_columns_of_one_name_are_not_made(store):
+    """They became one."""
+    with pytest.raises(DatasetError, match=r"'encode' would make two columns called 'a=b=c'. Leave out one of"):
+        prepared([{"a": "b=c", "a=b": "c"}, {"a": "d", "a=b": "e"}], {"a": TEXT, "a=b": TEXT}, steps.Encode())
+
+
 def test_no_column_is_made_in_the_place_of_another(store):
     with pytest.raises(DatasetError, match="'encode' would make a column 'k=a', and there is one"):
         prepared([{"k": "a", "k=a": 5.0}], {"k": TEXT, "k=a": FLOAT}, steps.Encode())

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from armillary import datasets
-from armillary.datasets import ClassLabel, Image, Value
+from armillary.datasets import ClassLabel, Image, Sequence, Value
 from armillary.datasets.kept_together import divided
 from armillary.datasets.sameness import joined
 from armillary.datasets.splits import apportioned
@@ -194,11 +194,16 @@ def test_a_column_that_parts_duplicates_is_refused(store):
     [
         ({"group": "nosuch"}, r"made@1 has no column 'nosuch'; columns: 'text', 'label', 'few', 'day', 'odd'"),
         ({"group": "few"}, r"2 different examples or groups cannot stand in each of train, validation, test"),
-        ({"time": "text"}, r"The values of 'text' in made@1 are no times"),
+        (
+            {"time": "date"},
+            r"The values of 'date' in made@1 are no times, such as '3.1.2020'. Give a column of numbers",
+        ),
         ({"time": "day"}, r"10 examples of made@1 have no value in 'day'"),
         ({"time": "few", "duplicates": False}, r"2 different times leave nothing for validation"),
         ({"column": "odd"}, r"Column 'odd' names 'holdout', which is no split"),
         ({"column": "few"}, r"Column 'few' names 0, 1, which is no split"),
+        ({"column": "long"}, r"Column 'long' names 'a{59}…, which is no split"),
+        ({"column": "words"}, r"Column 'words' of made@1 cannot name splits. Its values must be train"),
         ({"column": "few", "group": "day"}, r"Both group and column are given"),
         ({"train": 0.5}, r"add up to 0.7"),
         ({"seed": -1}, r"The seed is -1"),
@@ -211,8 +216,12 @@ def test_impossible_splits_are_refused(store, options, said):
             few=lambda row: row // 20,
             day=lambda row: f"2026-01-{row:02d}" if row > 9 else None,
             odd=lambda row: "train" if row else "holdout",
+            date=lambda row: f"{row % 28 + 3}.1.2020",
+            long=lambda row: "a" * 1000,
+            words=lambda row: ["train"],
         ),
-        few=Value("int64"), day=Value("string"), odd=Value("string"),
+        few=Value("int64"), day=Value("string"), odd=Value("string"), date=Value("string"), long=Value("string"),
+        words=Sequence(Value("string")),
     )  # fmt: skip
     with pytest.raises(DatasetError, match=said):
         dataset.split(**options)

@@ -152,6 +152,8 @@ def test_a_text_among_numbers_is_a_row_that_cannot_be_used(store, tmp_path):
         datasets.import_sql("SELECT n FROM t", url, "t")
     kept = datasets.import_sql("SELECT n FROM t", url, "t", on_error="skip", split=None)
     assert (len(kept), kept.features["n"]) == (59, Value("int64"))
+    texts = datasets.import_sql("SELECT n AS nr FROM t", url, "texts", text="nr", split=None)
+    assert texts.features["nr"] == Value("string")
 
 
 @pytest.mark.parametrize(

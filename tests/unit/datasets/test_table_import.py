@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from armillary import datasets
-from armillary.datasets import ClassLabel, Sequence, Value
+from armillary.datasets import ClassLabel, Sequence, Struct, Value
 from armillary.datasets.importing import table_files
 from armillary.errors import DatasetError
 
@@ -75,6 +75,7 @@ def test_a_table_without_a_class_is_a_dataset_too(store, tmp_path):
     with pytest.raises(DatasetError, match=r"table@1 has no column with the class"):
         ds.labels()
     assert datasets.import_table(csv_with(tmp_path), "text", text=["size"]).features["size"] == Value("string")
+    assert datasets.import_table(csv_with(tmp_path), "text", text="size").features["size"] == Value("string")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "jsonl", "json", "parquet", "arrow", "feather"])
@@ -124,6 +125,7 @@ def test_lists_in_a_table_stay_lists(store, tmp_path):
         ("t.arrow", b"not at all", "cannot be read as a table"),
         ("t.csv.gz", gzip.compress(b"a,b\n1,2\n" * 100, mtime=0)[:-30], "cannot be read as a table"),
         ("t.csv", b"", "cannot be read as a table: it is empty"),
+        ("t.json", b"", "cannot be read as a table: it is empty"),
     ],
 )
 def test_a_damaged_table_is_named(store, tmp_path, name, content, message):
@@ -219,6 +221,17 @@ def test_values_of_several_kinds_are_refused_by_their_column(store, tmp_path):
     (tmp_path / "t.jsonl").write_text('{"a": [1, 2]}\n{"a": "x"}\n')
     with pytest.raises(DatasetError, match=r"The values of column 'a' are not all of one kind"):
         datasets.import_table(tmp_path / "t.jsonl", "table")
+
+
+@pytest.mark.parametrize("nested", [{}, [{}], {"b": {}}])
+def test_objects_without_parts_are_refused_by_their_column(store, tmp_path, nested):
+    (tmp_path / "t.json").write_text(json.dumps([{"a": nested, "n": row} for row in range(20)]))
+    with pytest.raises(DatasetError, match=r"Column 'a' holds objects without parts, such as \{\}"):
+        datasets.import_table(tmp_path / "t.json", "table")
+    features = {"a": Struct(()), "n": Value("int64")}
+    with pytest.raises(DatasetError, match=r"Column 'a' holds objects without parts"):
+        datasets.import_examples([{"a": {}, "n": 1}], features, "examples")
+    assert datasets.list() == []
 
 
 def test_rows_without_columns_are_no_table(store, tmp_path):

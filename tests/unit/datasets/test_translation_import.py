@@ -1,5 +1,7 @@
 """Translation pairs from .po and TMX: escapes, plurals, fuzzy entries, encodings, damage."""
 
+import re
+
 import pytest
 from armillary import datasets
 from armillary.errors import DatasetError
@@ -104,8 +106,9 @@ def test_nothing_to_find_is_named(store, tmp_path):
         pairs(tmp_path / "empty")
     with pytest.raises(DatasetError, match=r"gone.po cannot be read: No such file"):
         pairs(tmp_path / "gone.po")
-    with pytest.raises(DatasetError, match=r"The languages are \('en', 'en'\)"):
-        datasets.import_translations(tmp_path, "x", ("en", "en"))
+    for languages in (("en", "en"), ("en", "zh", "en"), "en"):
+        with pytest.raises(DatasetError, match=rf"The languages are {re.escape(repr(languages))}. Give two"):
+            datasets.import_translations(tmp_path, "x", languages)
 
 
 def test_files_of_a_folder_that_are_in_another_language_are_left_out_and_reported(store, tmp_path):
@@ -119,10 +122,24 @@ def test_files_of_a_folder_that_are_in_another_language_are_left_out_and_reporte
     assert found == [("bird", "鸟"), ("bird", "鳥")]
     assert ds.report["ignored"] == [{"file": "de.po", "reason": "it is in 'de'"}]
     assert datasets.import_translations(folder, "taiwan", ("en", "zh-TW"), split=None).to_pandas().shape[0] == 1
-    assert pairs(folder / "de.po")[0] == [("bird", "Vogel")]  # who names one file means it
+    with pytest.raises(DatasetError, match=r"de.po has no translations into 'zh' \(de.po: it is in 'de'\). Give"):
+        pairs(folder / "de.po")
+    assert datasets.import_translations(folder / "de.po", "german", ("en", "de"), split=None).to_pandas().shape[0] == 1
 
 
 def test_an_entry_after_a_doubtful_obsolete_one_is_not_doubtful(store, tmp_path):
     text = '#, fuzzy\n#~ msgid "old"\n#~ msgstr "旧"\n\nmsgid "new"\nmsgstr "新"\n'
     (tmp_path / "zh.po").write_text(text, encoding="utf-8")
     assert pairs(tmp_path / "zh.po")[0] == [("new", "新")]
+
+
+def test_lines_end_where_a_line_ends(store, tmp_path):
+    """U+2028 within a line divided it, too, and gave each line after it the translation of another."""
+    (tmp_path / "a.en").write_bytes("one\u2028more\ntwo\x0bmore\r\nthree\x85more\rfour\n".encode())
+    (tmp_path / "a.zh").write_bytes("一\n二\n三\u2028多\n四".encode())
+    assert pairs(tmp_path)[0] == [
+        ("one\u2028more", "一"),
+        ("two\x0bmore", "二"),
+        ("three\x85more", "三\u2028多"),
+        ("four", "四"),
+    ]

@@ -11,6 +11,7 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets.checking.findings import KINDS, Finding, Suggestion, merged, title
 from armillary.datasets.dataset import Dataset
+from armillary.datasets.names import one_or_several
 from armillary.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def checked_kinds(kinds: Iterable[str] | None) -> tuple[str, ...]:
     DatasetError
         When there is no such kind.
     """
-    wanted = KINDS if kinds is None else [kinds] if isinstance(kinds, str) else list(kinds)
+    wanted = KINDS if kinds is None else one_or_several(kinds)
     unknown = [kind for kind in wanted if kind not in KINDS]
     if unknown:
         what = _("There is no kind of finding {kinds}.", kinds=", ".join(map(repr, unknown)))

@@ -16,6 +16,7 @@ from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import ClassLabel, Feature, Image, arrow_schema
 from armillary.datasets.importing import labels as class_labels
 from armillary.datasets.kept_together import divided
+from armillary.datasets.names import refuse_text
 from armillary.datasets.sameness import RowKeys
 from armillary.datasets.saving import Content, Placed, save
 from armillary.datasets.shards import ROW_GROUP, write_shards
@@ -194,6 +195,7 @@ def _import_matrix(
 def _column_names(array: NDArray[Any], columns: Sequence[str] | None) -> list[str]:
     if columns is None:
         return [f"x{index}" for index in range(array.shape[1])]
+    refuse_text(columns, "columns")
     if len(columns) != array.shape[1] or len(set(columns)) != len(columns):
         raise DatasetError(
             _("{given} column names were given for {n} columns.", given=len(columns), n=array.shape[1]),

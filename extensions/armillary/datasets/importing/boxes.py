@@ -27,9 +27,11 @@ from armillary.datasets.features import Boxes, Feature, Image
 from armillary.datasets.importing.annotated_images import AnnotatedImages
 from armillary.datasets.importing.downloads import local_copy
 from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
+from armillary.datasets.importing.lines import lines_of
 from armillary.datasets.importing.rejects import BadExampleError, first_of
 from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
 from armillary.datasets.importing.split_folders import FOLDERS, splits_of
+from armillary.datasets.plain_values import short
 from armillary.errors import DatasetError
 from armillary.inputs import pictures
 
@@ -215,7 +217,8 @@ def _read_coco(source: FileSource, images: AnnotatedImages) -> Annotations:
             by_id = {
                 image["id"]: _coco_picture(image["file_name"], path, images, by_path) for image in described["images"]
             }
-            strays = [each for each in described["annotations"] if not _add_coco_box(each, names, by_id)]
+            numbered = enumerate(described["annotations"], 1)
+            strays = [each for number, each in numbered if not _add_coco_box(each, number, names, by_id)]
             if strays and len(strays) == len(described["annotations"]):
                 raise ValueError(f"image_id {strays[0].get('image_id')!r}")
         except (BadFileError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -250,17 +253,24 @@ def _coco_picture(
     return picture
 
 
-def _add_coco_box(annotation: Mapping[str, Any], names: Mapping[int, str], by_id: Mapping[Any, BoxedPicture]) -> bool:
+def _add_coco_box(
+    annotation: Mapping[str, Any], number: int, names: Mapping[int, str], by_id: Mapping[Any, BoxedPicture]
+) -> bool:
     """Add a box to its picture; return False where that is not listed."""
     picture = by_id.get(annotation["image_id"])
     if picture is None:
         return False
+    called = annotation.get("id", number)
     try:
+        category = annotation["category_id"]
         x, y, width, height = map(float, annotation["bbox"])
-        picture.boxes.append((names[annotation["category_id"]], (x, y, width, height)))
+        if category in names:
+            picture.boxes.append((names[category], (x, y, width, height)))
+        else:
+            what = _("category {category} of annotation {id} is not listed", category=short(category), id=called)
+            picture.fault = picture.fault or what
     except (KeyError, TypeError, ValueError):
-        what = _("annotation {id} has no box or category", id=annotation.get("id"))
-        picture.fault = picture.fault or what
+        picture.fault = picture.fault or _("annotation {id} has no box or category", id=called)
     return True
 
 
@@ -289,7 +299,7 @@ def _yolo_names(source: FileSource) -> dict[int, str]:
         file = PurePosixPath(path)
         try:
             if file.name in _CLASSES:
-                lines = source.read(path).decode("utf-8-sig").rstrip().splitlines()
+                lines = lines_of(source.read(path).decode("utf-8-sig").rstrip())
                 return dict(enumerate(map(_name, map(str.strip, lines))))
             if file.suffix in (".yaml", ".yml"):
                 described = yaml.safe_load(source.read(path))
@@ -319,25 +329,35 @@ def _yolo_picture(source: FileSource, image: str, annotation: str | None, names:
     if annotation is None:
         return picture  # YOLO's way to say that there is nothing in it
     try:
-        lines = source.read(annotation).decode("utf-8-sig").splitlines()
+        lines = lines_of(source.read(annotation).decode("utf-8-sig"))
     except (BadFileError, UnicodeDecodeError) as error:
         picture.fault = _("{file} cannot be read: {error}", file=annotation, error=error)
         return picture
     for number, line in enumerate(lines, 1):
         try:
             picture.boxes += [_yolo_box(line, names)] if line.strip() else []
-        except (ValueError, KeyError) as error:
-            picture.fault = _("{file}, line {line}: it is no box ({error})", file=annotation, line=number, error=error)
+        except BadExampleError as error:
+            picture.fault = _("{file}, line {line}: {reason}", file=annotation, line=number, reason=error)
             break
     return picture
 
 
 def _yolo_box(line: str, names: Mapping[int, str]) -> tuple[str, tuple[float, float, float, float]]:
-    category, x, y, width, height = line.split()
-    centre_x, centre_y, wide, high = float(x), float(y), float(width), float(height)
-    return names[int(category)], (centre_x - wide / 2, centre_y - high / 2, wide, high)
+    values = line.split()
+    if len(values) != 1 + len(_YOLO_SIDES):
+        raise BadExampleError(
+            _("there are {n} values, not a class and {sides}", n=len(values), sides=", ".join(_YOLO_SIDES))
+        )
+    try:
+        category, (x, y, width, height) = int(values[0]), map(float, values[1:])
+    except ValueError as error:
+        raise BadExampleError(_("it is no box ({error})", error=error)) from error
+    if category not in names:
+        raise BadExampleError(_("there is no class {number}", number=category))
+    return names[category], (x - width / 2, y - height / 2, width, height)
 
 
+_YOLO_SIDES = ("x", "y", "width", "height")
 _CLASSES = ("classes.txt", "obj.names")
 _READERS: dict[str, Callable[[FileSource, AnnotatedImages], Annotations]] = {
     "voc": _read_voc,

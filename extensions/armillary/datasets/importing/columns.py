@@ -14,6 +14,7 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets.features import ClassLabel, Feature, Value, feature_of_arrow_type
 from armillary.datasets.importing.rejects import Rejects
+from armillary.datasets.plain_values import short
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -112,7 +113,7 @@ def _without_bad_rows(
     bad: dict[Any, str] = {}
     for name, column in parsed.items():
         for row in frame.index[column.isna() & frame[name].notna()]:
-            value = repr(frame.at[row, name])[:60]
+            value = short(frame.at[row, name])
             bad.setdefault(
                 row, _("{value} in column {column!r}, whose other values are numbers", value=value, column=name)
             )
@@ -136,6 +137,9 @@ def _typed(name: str, column: pd.Series) -> tuple[Feature, pd.Series]:
         return Value("bool"), column.astype("boolean")
     if kinds.is_integer_dtype(column.dtype) and not (column.dropna() > np.iinfo(np.int64).max).any():
         return Value("int64"), column.astype("Int64")
+    if kinds.is_complex_dtype(column.dtype):
+        what = _("Column {name!r} holds complex numbers.", name=name)
+        raise DatasetError(what, _("Give two columns: their real and their imaginary parts."))
     if kinds.is_numeric_dtype(column.dtype):
         return Value("float64"), column.astype("float64").replace([np.inf, -np.inf], np.nan)
     if kinds.is_datetime64_any_dtype(column.dtype) or _holds_lists(column):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,15 @@ from armillary.datasets.features import (
 )
 from armillary.datasets.importing.rejects import BadExampleError
 from armillary.datasets.media import BadMediumError, Medium, check_medium
+from armillary.datasets.plain_values import short
 from armillary.inputs.pictures import encode_array, encode_png
 
 _ = translator(__file__)
 
 #: Stores the bytes of a file of that name, and returns the value that a shard keeps.
 Keep = Callable[[bytes, str], dict[str, Any]]
+#: Types that have no place for a fraction; times are whole numbers of their unit.
+_WHOLE = ("int", "uint", "timestamp", "date", "time", "duration")
 
 
 def encode_example(features: Mapping[str, Feature], example: Mapping[str, Any], keep: Keep) -> dict[str, Any]:
@@ -45,7 +49,7 @@ def encode_example(features: Mapping[str, Feature], example: Mapping[str, Any], 
         When a value does not fit its feature, or there is a column that no feature names.
     """
     if not isinstance(example, Mapping):
-        raise BadExampleError(_("{value} has no named parts", value=_shown(example)))
+        raise BadExampleError(_("{value} has no named parts", value=short(example)))
     unknown = sorted(set(example) - set(features), key=str)
     if unknown:
         raise BadExampleError(_("unknown column {name!r}", name=unknown[0]))
@@ -96,15 +100,32 @@ def encode_value(feature: Value, value: Any) -> Any:
     BadExampleError
         When its column cannot hold it.
     """
-    if isinstance(value, np.generic):
-        value = value.item()
     try:
-        if isinstance(value, float) and feature.dtype.startswith(("int", "uint")) and not value.is_integer():
-            raise ValueError(value)  # Arrow would cut it off
+        value = _of_python(value)
         pa.scalar(value, feature.arrow_type)
+        if _would_be_cut(feature, value):
+            raise ValueError(value)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise BadExampleError(_("{value} is no {dtype}", value=_shown(value), dtype=feature.dtype)) from error
+        raise BadExampleError(_("{value} is no {dtype}", value=short(value), dtype=feature.dtype)) from error
     return value
+
+
+def _of_python(value: Any) -> Any:
+    """Return NumPy's values as Python's; a time in nanoseconds, which Python would make a number, as pandas has it."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    is_time = isinstance(value, (np.datetime64, np.timedelta64))
+    return pa.scalar(value).as_py() if is_time and isinstance(plain, int) else plain
+
+
+def _would_be_cut(feature: Value, value: Any) -> bool:
+    """Return whether Arrow would store a part of a number or of a time only; raises ArrowException for some times."""
+    if isinstance(value, float):
+        return feature.dtype.startswith(_WHOLE) and not value.is_integer()
+    if isinstance(value, datetime) and feature.dtype.startswith("date"):
+        return value.time() != time()
+    if isinstance(value, (datetime, time, timedelta)):
+        pa.scalar(value).cast(feature.arrow_type)  # which refuses to lose anything
+    return False
 
 
 def _class_index(names: tuple[str, ...], value: Any) -> int:
@@ -113,7 +134,7 @@ def _class_index(names: tuple[str, ...], value: Any) -> int:
             return int(value)
     elif str(value) in names:
         return names.index(str(value))
-    raise BadExampleError(_("{value} is none of the {n} classes", value=_shown(value), n=len(names)))
+    raise BadExampleError(_("{value} is none of the {n} classes", value=short(value), n=len(names)))
 
 
 def _medium(feature: Image | Audio | Video, value: Any, keep: Keep) -> dict[str, Any]:
@@ -139,12 +160,12 @@ def _file_of(value: Any) -> tuple[bytes, str]:
             return value.read_bytes(), value.name
         except OSError as error:
             raise BadExampleError(_("it cannot be read ({error})", error=error.strerror)) from error
-    raise BadExampleError(_("{value} is no file: give its bytes or its path", value=_shown(value)))
+    raise BadExampleError(_("{value} is no file: give its bytes or its path", value=short(value)))
 
 
 def _sequence(feature: Sequence, value: Any, keep: Keep) -> list[Any]:
     if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__"):
-        raise BadExampleError(_("{value} is no list", value=_shown(value)))
+        raise BadExampleError(_("{value} is no list", value=short(value)))
     values = [encode(feature.feature, part, keep) for part in value]
     if 0 <= feature.length != len(values):
         raise BadExampleError(_("{n} values instead of {length}", n=len(values), length=feature.length))
@@ -169,14 +190,14 @@ def _boxes(feature: Boxes, value: Any, keep: Keep) -> dict[str, Any]:
 
 def _translation(feature: Translation, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise BadExampleError(_("{value} is no text for each language", value=_shown(value)))
+        raise BadExampleError(_("{value} is no text for each language", value=short(value)))
     try:
         if feature.variable and set(value) == {"language", "translation"}:
             pairs = list(zip(value["language"], value["translation"], strict=True))
         else:
             pairs = [(language, text) for language, texts in value.items() for text in _texts(texts)]
     except (TypeError, ValueError) as error:
-        raise BadExampleError(_("{value} is no text for each language", value=_shown(value))) from error
+        raise BadExampleError(_("{value} is no text for each language", value=short(value))) from error
     unknown = sorted({language for language, _text in pairs} - set(feature.languages), key=str)
     if unknown:
         raise BadExampleError(_("unknown language {code!r}", code=unknown[0]))
@@ -199,19 +220,16 @@ def _array(feature: Array, value: Any) -> Any:
         given = np.asarray(value)
         if given.dtype.kind == "f" and np.dtype(feature.dtype).kind in "iu" and not (given == np.round(given)).all():
             raise ValueError("not whole")
+        if given.dtype.kind == "c" and np.dtype(feature.dtype).kind != "c":
+            raise ValueError("complex")
         array = np.asarray(value, dtype=feature.dtype)
         if array.shape == (0,) and feature.shape[0] is None:  # a list of no rows does not show its other axes
             array = array.reshape(0, *feature.shape[1:])
     except (ValueError, TypeError, OverflowError) as error:
-        raise BadExampleError(_("{value} is no array of {dtype}", value=_shown(value), dtype=feature.dtype)) from error
+        raise BadExampleError(_("{value} is no array of {dtype}", value=short(value), dtype=feature.dtype)) from error
     fits = array.ndim == len(feature.shape) and all(
         wanted in (None, size) for wanted, size in zip(feature.shape, array.shape, strict=True)
     )
     if not fits:
         raise BadExampleError(_("an array {shape} instead of {wanted}", shape=array.shape, wanted=feature.shape))
     return array.tolist()
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -184,6 +184,9 @@ def _check_target(features: Mapping[str, Feature], target: str | None) -> None:
         raise DatasetError(_("There are no columns."), _("Give a feature for each."))
     if target is not None and not isinstance(features.get(target), ClassLabel):
         listed = ", ".join(repr(name) for name, feature in features.items() if isinstance(feature, ClassLabel))
+        if not listed:
+            what = _("The target {target!r} is no column with classes; there is none.", target=target)
+            raise DatasetError(what, _("Name no target, or make classes of a column before."))
         raise DatasetError(
             _("The target {target!r} is no column with classes; these are: {listed}.", target=target, listed=listed),
             _("Name one of these, or none."),

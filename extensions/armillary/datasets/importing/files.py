@@ -18,6 +18,7 @@ from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import Audio, ClassLabel, Feature, Image, Value, Video
 from armillary.datasets.importing.downloads import local_copy
 from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
+from armillary.datasets.importing.lines import lines_of
 from armillary.datasets.importing.rejects import BadExampleError, first_of
 from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
 from armillary.datasets.importing.split_folders import FOLDERS, splits_of
@@ -88,16 +89,14 @@ def import_files(
     DatasetError
         When the archive is unsafe, there are no such files, one cannot be used, or nothing can be written.
     """
-    _check_parts(parts)
+    _check_parts(parts, label)
     with local_copy(path, **download_options(options)) as local, open_source(local.path) as source:
         options.setdefault("source", local.source)
-        finder = FileGroups(source, dict(parts), _compiled(select), encoding, text_from or str.strip)
+        pattern = _compiled(select)
+        finder = FileGroups(source, dict(parts), pattern, encoding, text_from or str.strip)
         groups = finder.groups()
         if not groups:
-            raise DatasetError(
-                _("{place} has no files that end in {ends}.", place=local.path.name, ends=", ".join(parts.values())),
-                _("Check the path and the parts."),
-            )
+            raise _nothing_found(local.path.name, source, parts, pattern)
         metadata = finder.metadata()
         columns = sorted({key for values in metadata.values() for key in values})
         _check_columns(columns, parts, label)
@@ -115,6 +114,17 @@ def import_files(
         )  # fmt: skip
 
 
+def _nothing_found(place: str, source: FileSource, parts: Mapping[str, str], pattern: re.Pattern[str]) -> DatasetError:
+    if FileGroups(source, dict(parts)).groups():
+        what = _("The pattern {pattern!r} is found in no path of {place}.", pattern=pattern.pattern, place=place)
+        return DatasetError(what, _("Change select."))
+    ends = [end for part in parts.values() for end in sorted(_SUFFIXES.get(part, (part,)))]
+    return DatasetError(
+        _("{place} has no files that end in {ends}.", place=place, ends=", ".join(ends)),
+        _("Check the path and the parts."),
+    )
+
+
 @dataclass(frozen=True)
 class FileGroup:
     """The files of one example: by column those of its stem, of which there should be one each."""
@@ -123,7 +133,7 @@ class FileGroup:
     files: dict[str, list[str]]
 
 
-def _check_parts(parts: Mapping[str, str]) -> None:
+def _check_parts(parts: Mapping[str, str], label: Any) -> None:
     for column, end in parts.items():
         if _kind(end) is None:
             raise DatasetError(
@@ -132,6 +142,11 @@ def _check_parts(parts: Mapping[str, str]) -> None:
             )
     if not parts:
         raise DatasetError(_("There are no parts."), _("Give for instance {example}.", example='{"image": ".png"}'))
+    if label is not None and "label" in parts:
+        raise DatasetError(
+            _("A part is called {column!r}, and so is the column of the class.", column="label"),
+            _("Rename the part, or give no label."),
+        )
 
 
 def _check_columns(columns: Sequence[str], parts: Mapping[str, str], label: Any) -> None:
@@ -332,4 +347,4 @@ def _csv_rows(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _json_lines(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+    return [json.loads(line) for line in lines_of(text) if line.strip()]

@@ -10,6 +10,8 @@ import pandas as pd
 from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
+from armillary.datasets.names import refuse_text
+from armillary.datasets.plain_values import short
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -44,6 +46,7 @@ def encode(values: Any, class_names: Sequence[str] | None, what: str) -> tuple[N
         )
     series = _discrete(series, what)
     if class_names is not None:
+        refuse_text(class_names, "class_names")
         return _by_name(series, tuple(str(name) for name in class_names), what)
     distinct = sorted(series.unique().tolist())
     if len(distinct) > MAX_CLASSES:
@@ -81,7 +84,7 @@ def _by_name(series: pd.Series, names: tuple[str, ...], what: str) -> tuple[NDAr
         labels = series.map(str).map({name: index for index, name in enumerate(names)})
         unknown = series[labels.isna()]
     if len(unknown):
-        found = ", ".join(map(repr, unknown.unique()[:5].tolist()))
+        found = ", ".join(map(short, unknown.unique()[:5].tolist()))
         raise DatasetError(
             _("{what} contain {found}, which is none of the {n} classes.", what=what, found=found, n=len(names)),
             _("Name every class."),

@@ -23,6 +23,8 @@ _ = translator(__file__)
 MAX_BYTES = 16 * 2**30
 _IDX_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _BLOCK = 2**24
+#: How an .npy file begins.
+_SINGLE = b"\x93NUMPY"
 #: What zipfile and NumPy raise for a damaged, an encrypted or an odd archive.
 _DAMAGED = (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
@@ -119,7 +121,8 @@ def import_numpy(
     Raises
     ------
     DatasetError
-        When the file is damaged, too large, lacks an array, or holds Python objects, which would be code to run.
+        When the file is damaged, too large, an .npy file of one array, lacks an array, or holds Python objects, which
+        would be code to run.
     """
     with local_copy(path, max_download_bytes, options.get("progress")) as local:
         arrays = read_arrays(local.path, (x, y), max_bytes)
@@ -128,6 +131,7 @@ def import_numpy(
 
 def array_names(path: Path) -> tuple[str, ...]:
     """Return the names of the arrays of an .npz file; raises DatasetError when it is damaged."""
+    _refuse_single_array(path)
     try:
         with zipfile.ZipFile(path) as archive:
             names = tuple(name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy"))
@@ -140,6 +144,7 @@ def array_names(path: Path) -> tuple[str, ...]:
 
 def read_arrays(path: Path, names: tuple[str, str], max_bytes: int = MAX_BYTES) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return two arrays of an .npz file; errors as of `import_numpy`."""
+    _refuse_single_array(path)
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(info.file_size for info in archive.infolist())
@@ -157,6 +162,19 @@ def read_arrays(path: Path, names: tuple[str, str], max_bytes: int = MAX_BYTES) 
             return arrays[names[0]], arrays[names[1]]
     except (*_DAMAGED, MemoryError) as error:  # a header may say that there is more than any memory holds
         raise _unreadable(path, error) from error
+
+
+def _refuse_single_array(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            single = file.read(len(_SINGLE)) == _SINGLE
+    except OSError:  # which is told when the file is read
+        return
+    if single:
+        raise DatasetError(
+            _("{file} has one array: the examples or their classes, not both.", file=path.name),
+            _("Give an .npz file with both, or {call}.", call="import_arrays(np.load(…), np.load(…), name)"),
+        )
 
 
 def _unreadable(path: Path, error: Exception) -> DatasetError:

@@ -17,6 +17,7 @@ from armillary.datasets.importing.databases import BATCH, answer, shown
 from armillary.datasets.importing.examples import Row, SaveOptions, save_rows
 from armillary.datasets.importing.rejects import Rejects
 from armillary.datasets.importing.tables import save_typed
+from armillary.datasets.names import one_or_several
 from armillary.datasets.splits import DEFAULT_SHARES, checked_shares
 from armillary.datasets.store import check_name
 from armillary.errors import DatasetError
@@ -37,7 +38,7 @@ def import_sql(
     target: str | None = None,
     parameters: Mapping[str, Any] | None = None,
     features: Mapping[str, Feature] | None = None,
-    text: Sequence[str] = (),
+    text: str | Sequence[str] = (),
     **options: Unpack[SaveOptions],
 ) -> Dataset:
     """Save the rows that a database answers to a query as a dataset.
@@ -59,7 +60,7 @@ def import_sql(
         A feature for each column: then the rows may be more than memory holds, and bytes may be images, sounds or
         videos. By default the columns are understood as by `import_table`, and are held in memory; texts are texts.
     text
-        Columns that are text even where they look like categories.
+        The column, or columns, that are text even where they look like categories.
     options
         See `SaveOptions`.
 
@@ -85,9 +86,10 @@ def import_sql(
             return save_rows(_rows(result, columns), features, name, target, step, **options)
         frame, declared = _frame(result, columns)
     rejects = Rejects(options.get("on_error", "stop"), options["source"])
-    _check_table(frame, [*([target] if target is not None else []), *text])
+    texts = one_or_several(text)
+    _check_table(frame, [*([target] if target is not None else []), *texts])
     return save_typed(
-        frame, rejects, name, target, text=text, declared=declared, step=step,
+        frame, rejects, name, target, text=texts, declared=declared, step=step,
         split=options.get("split", DEFAULT_SHARES), seed=options.get("seed", 0), source=options["source"],
         licence=options.get("licence", ""), progress=options.get("progress"),
     )  # fmt: skip

@@ -144,6 +144,8 @@ def _json_list(path: Path, encoding: str, rejects: Rejects) -> Iterator[tuple[st
         text = file.read(MAX_UNPACKED_BYTES + 1)
         if len(text) > MAX_UNPACKED_BYTES:
             raise too_large(path.name, len(text), MAX_UNPACKED_BYTES)
+        if not text:
+            raise ValueError(_("it is empty"))
         rows = json.loads(text)
     if not isinstance(rows, list):
         raise ValueError(_("it is no list of objects"))

@@ -22,6 +22,7 @@ from armillary.datasets.importing.rejects import OnError, Rejects
 from armillary.datasets.importing.split_folders import FOLDERS
 from armillary.datasets.importing.table_folders import read_tables
 from armillary.datasets.kept_together import divided
+from armillary.datasets.names import one_or_several
 from armillary.datasets.sameness import Units, duplicate_keys, keeps_duplicates
 from armillary.datasets.saving import Content, Placed, save
 from armillary.datasets.shards import ROW_GROUP, write_shards
@@ -38,7 +39,7 @@ def import_table(
     name: str,
     target: str | None = None,
     *,
-    text: Sequence[str] = (),
+    text: str | Sequence[str] = (),
     split: Mapping[str, float] | None = DEFAULT_SHARES,
     seed: int = 0,
     encoding: str = "utf-8-sig",
@@ -67,7 +68,7 @@ def import_table(
     target
         The column with the class, if there is one.
     text
-        Columns that are text even where they look like numbers or categories.
+        The column, or columns, that are text even where they look like numbers or categories.
     split
         Share of each split, stratified by class; ``None`` puts everything into train.
     encoding
@@ -95,9 +96,10 @@ def import_table(
         frame = read_tables(local.path, encoding, rejects)
     if split is not DEFAULT_SHARES:
         frame = frame.drop(columns=SPLIT, errors="ignore")
-    _check_columns(frame, local.path.name, [*([target] if target is not None else []), *text])
+    texts = one_or_several(text)
+    _check_columns(frame, local.path.name, [*([target] if target is not None else []), *texts])
     return save_typed(
-        frame, rejects, name, target, text=text, split=split, seed=seed, step={"step": "import_table"},
+        frame, rejects, name, target, text=texts, split=split, seed=seed, step={"step": "import_table"},
         source=local.source, licence=licence, progress=progress,
     )  # fmt: skip
 

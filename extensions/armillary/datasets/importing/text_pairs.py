@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from armillary_kernels.texts import translator
 
 from armillary.datasets.importing.examples import Row
+from armillary.datasets.importing.lines import lines_of
 from armillary.datasets.importing.rejects import BadExampleError
 
 _ = translator(__file__)
@@ -75,7 +76,7 @@ def rows_of_lines(files: tuple[str, str], data: tuple[bytes, bytes], languages: 
     texts = []
     for file, content in zip(files, data, strict=True):
         try:
-            texts.append([line.strip() for line in content.decode("utf-8-sig").splitlines()])
+            texts.append([line.strip() for line in lines_of(content.decode("utf-8-sig"))])
         except UnicodeDecodeError:
             yield _bad(file, _("it is not encoded in {encoding}", encoding="utf-8"))
             return

@@ -18,7 +18,7 @@ from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import Feature, Translation
 from armillary.datasets.importing.downloads import local_copy
 from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
-from armillary.datasets.importing.rejects import BadExampleError
+from armillary.datasets.importing.rejects import LISTED_IN_ERROR, BadExampleError
 from armillary.datasets.importing.sources import BadFileError, FileSource, open_source
 from armillary.datasets.importing.text_pairs import pairs_of_files, rows_of_lines
 from armillary.errors import DatasetError
@@ -39,10 +39,10 @@ def import_translations(
     Parameters
     ----------
     path
-        A ``.po`` or ``.tmx`` file, or a folder, zip or tar with such files; or its URL. Of a folder's .po files, those
-        whose header names another language are left out and reported. Where there are neither .po nor .tmx files, text
-        files whose names differ only in the language are pairs line by line: ``news.en`` and ``news.zh``, ``en.txt``
-        and ``zh.txt``, ``en/news.txt`` and ``zh/news.txt``.
+        A ``.po`` or ``.tmx`` file, or a folder, zip or tar with such files; or its URL. Files (.po) whose header names
+        another language are left out and reported. Where there are neither .po nor .tmx files, text files whose names
+        differ only in the language are pairs line by line: ``news.en`` and ``news.zh``, ``en.txt`` and ``zh.txt``,
+        ``en/news.txt`` and ``zh/news.txt``.
     name
         The dataset's name. When it is taken by a dataset of the same form, this becomes its next version.
     languages
@@ -62,19 +62,23 @@ def import_translations(
     DatasetError
         When there are no pairs, a file or an entry cannot be used, or nothing can be written.
     """
-    if len(set(languages)) != 2:
+    if isinstance(languages, str) or not len(languages) == len(set(languages)) == 2:
         raise DatasetError(
-            _("The languages are {languages}.", languages=languages), _('Give two, such as ("en", "zh").')
+            _("The languages are {languages!r}.", languages=languages), _('Give two, such as ("en", "zh").')
         )
-    features: dict[str, Feature] = {"translation": Translation(languages)}
+    features: dict[str, Feature] = {"translation": Translation(tuple(languages))}
     step = {"step": "import_translations", "languages": list(languages)}
     ignored: list[dict[str, str]] = []
     with local_copy(path, **download_options(options)) as local:
         rows = list(translation_rows(local.path, languages, ignored))
     options.setdefault("source", local.source)
     if not rows:
+        values = {"place": local.path.name, "code": languages[1]}
+        left_out = "; ".join(f"{entry['file']}: {entry['reason']}" for entry in ignored[:LISTED_IN_ERROR])
         raise DatasetError(
-            _("{place} has no translations into {code!r}.", place=local.path.name, code=languages[1]),
+            _("{place} has no translations into {code!r} ({left_out}).", **values, left_out=left_out)
+            if left_out
+            else _("{place} has no translations into {code!r}.", **values),
             _("Give .po or .tmx files of these languages, or text files such as {example}.", example="news.en"),
         )
     return save_rows(rows, features, name, None, step, total=len(rows), ignored=ignored, **options)
@@ -84,10 +88,11 @@ def translation_rows(path: Path, languages: tuple[str, str], ignored: list[dict[
     """Yield what a file, folder or archive has of pairs, those that cannot be used too; add to ``ignored``."""
     if path.suffix.lower() in (".po", ".tmx"):
         try:
-            yield from _rows_of(path.name, path.read_bytes(), languages)
+            data = path.read_bytes()
         except OSError as error:
             what = _("{path} cannot be read: {reason}.", path=path, reason=error.strerror)
             raise DatasetError(what, _("Check the path.")) from error
+        yield from _rows_of(path.name, data, languages, ignored)
         return
     with open_source(path) as source:
         ignored += source.ignored()
@@ -97,12 +102,8 @@ def translation_rows(path: Path, languages: tuple[str, str], ignored: list[dict[
                 data = source.read(file)
             except BadFileError as error:
                 yield _bad(file, str(error))
-                continue
-            other = _other_language(data, languages[1]) if file.lower().endswith(".po") else ""
-            if other:
-                ignored.append({"file": file, "reason": _("it is in {code!r}", code=other)})
             else:
-                yield from _rows_of(file, data, languages)
+                yield from _rows_of(file, data, languages, ignored)
         if not files:
             yield from _line_rows(source, languages)
 
@@ -117,8 +118,13 @@ def _line_rows(source: FileSource, languages: tuple[str, str]) -> Iterator[Row]:
             yield from rows_of_lines(pair, data, languages)
 
 
-def _rows_of(file: str, data: bytes, languages: tuple[str, str]) -> Iterator[Row]:
-    yield from _po_rows(file, data, languages) if file.lower().endswith(".po") else _tmx_rows(file, data, languages)
+def _rows_of(file: str, data: bytes, languages: tuple[str, str], ignored: list[dict[str, str]]) -> Iterator[Row]:
+    if not file.lower().endswith(".po"):
+        yield from _tmx_rows(file, data, languages)
+    elif other := _other_language(data, languages[1]):
+        ignored.append({"file": file, "reason": _("it is in {code!r}", code=other)})
+    else:
+        yield from _po_rows(file, data, languages)
 
 
 def _pair(place: str, languages: tuple[str, str], original: str, translated: str) -> Row:

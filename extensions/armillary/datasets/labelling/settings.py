@@ -11,6 +11,7 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.labelling.tasks import Task
+from armillary.datasets.names import refuse_text
 from armillary.datasets.shared_places import person
 from armillary.errors import DatasetError
 
@@ -76,8 +77,9 @@ def new_settings(
     Raises
     ------
     DatasetError
-        When more people are to label each row than there are, or a row is none.
+        When ``people`` is no list, more people are to label each row than there are, or a row is none.
     """
+    refuse_text(people, "people")
     named = tuple(dict.fromkeys(who.strip() for who in people if who.strip()))
     if not isinstance(overlap, int) or overlap < 1 or (named and overlap > len(named)):
         raise DatasetError(

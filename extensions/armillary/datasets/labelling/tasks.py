@@ -17,6 +17,7 @@ from armillary_kernels.texts import translator
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import Boxes, ClassLabel, Feature, Image, Struct, TokenLabels, Value
 from armillary.datasets.features import Sequence as Listed
+from armillary.datasets.names import refuse_text
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -236,8 +237,9 @@ def task_of(
     Raises
     ------
     DatasetError
-        When there is no such column, or it cannot be labelled.
+        When there is no such column, it cannot be labelled, or ``classes`` is no list.
     """
+    refuse_text(classes, "classes")
     known = tasks_of(dataset.features, dataset.target)
     if column is None and not classes and known:
         return next(iter(known.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
@@ -303,8 +304,15 @@ def _plain(value: Any) -> Any:
 
 
 def refuse_same_names(step: str, form: Form, made: Iterable[str]) -> None:
-    """Raise DatasetError where a new column would take the place of another."""
-    taken = [name for name in made if name in form.features]
+    """Raise DatasetError where a new column would take the place of another, or of another new one."""
+    times = Counter([*made])
+    twice = next((name for name, count in times.items() if count > 1), None)
+    if twice is not None:
+        raise DatasetError(
+            _("Step {step!r} would make two columns called {column!r}.", step=step, column=twice),
+            _("Leave out one of the columns that they are made of."),
+        )
+    taken = [name for name in times if name in form.features]
     if taken:
         raise DatasetError(
             _("Step {step!r} would make a column {column!r}, and there is one.", step=step, column=taken[0]),

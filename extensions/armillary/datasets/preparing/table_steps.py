@@ -340,9 +340,9 @@ class Encode(_TableStep):
         """Return the columns with numbers."""
         if self.into == "number":
             return at.before.with_features({column: Value("int64") for column in at.columns})
-        made = {f"{column}={each}": Value("float32") for column in at.columns for each in self._categories(column, at)}
+        made = [f"{column}={each}" for column in at.columns for each in self._categories(column, at)]
         refuse_same_names(self.name, at.before, made)
-        return at.before.with_features(made, without=at.columns)
+        return at.before.with_features(dict.fromkeys(made, Value("float32")), without=at.columns)
 
     @staticmethod
     def _categories(column: str, at: Bound) -> Any:

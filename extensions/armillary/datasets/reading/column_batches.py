@@ -12,6 +12,7 @@ from armillary_kernels.texts import translator
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import Feature, Image
 from armillary.datasets.media import Medium
+from armillary.datasets.names import one_or_several
 from armillary.datasets.reading.columns import Column, Media, column_of
 from armillary.datasets.reading.decoding import PictureDecoder
 from armillary.datasets.reading.row_groups import RowGroups, row_groups_of
@@ -123,7 +124,7 @@ def column_batches(
 def _inputs(dataset: Dataset, columns: str | Sequence[str] | None) -> tuple[str, ...]:
     if columns is None:
         return tuple(name for name in dataset.features if name != dataset.target)
-    chosen = (columns,) if isinstance(columns, str) else tuple(columns)
+    chosen = one_or_several(columns)
     if not chosen:
         what = _("No column is to be read; columns: {listed}.", listed=", ".join(map(repr, dataset.features)))
         raise DatasetError(what, _("Name one or several of these."))

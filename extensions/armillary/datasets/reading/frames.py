@@ -19,7 +19,9 @@ from armillary.datasets.reading.row_groups import row_groups_of
 PARTITION_BYTES = 32 * 2**20
 
 
-def to_pandas(data: Dataset | str, split: str | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def to_pandas(
+    data: Dataset | str, split: str | None = None, columns: str | Sequence[str] | None = None
+) -> pd.DataFrame:
     """Return the stored columns of a split (of all examples for ``None``) as a table.
 
     Classes come by name, images, sounds and videos as ``{"bytes", "path"}``; the index is the row in the version.
@@ -30,7 +32,7 @@ def to_pandas(data: Dataset | str, split: str | None = None, columns: Sequence[s
     return _frame(table, features, np.arange(len(table))).iloc[dataset.rows(split)]
 
 
-def to_dask(data: Dataset | str, split: str | None = None, columns: Sequence[str] | None = None) -> Any:
+def to_dask(data: Dataset | str, split: str | None = None, columns: str | Sequence[str] | None = None) -> Any:
     """Return a ``dask.dataframe.DataFrame`` of what `to_pandas` gives, of which nothing is read yet.
 
     A partition is some row groups that lie together; its worker reads no others. A split's partitions are those that

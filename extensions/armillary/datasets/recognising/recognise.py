@@ -44,7 +44,7 @@ def ways_of(path: Path) -> tuple[Way, ...]:
     if database is not None:
         return (database,)
     suffix = path.suffix.lower()
-    if suffix == ".npz":
+    if suffix in (".npz", ".npy"):  # of a single array, the import says that it lacks the classes
         return (Way("numpy", {"x": "", "y": ""}),)
     if suffix in (".po", ".tmx") and path.is_file():
         return (translations({path.name: path.read_bytes()}),)
