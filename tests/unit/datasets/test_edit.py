@@ -126,6 +126,8 @@ def test_changes_that_come_to_nothing_save_nothing(digits):
     edits.restore(1)
     assert str(edits.summary) == "no changes"
     assert edits.save() is digits
+    assert datasets.unsaved_edits() == []
+    datasets.delete("digits@1")
 
 
 def test_a_rewritten_shard_without_a_difference_is_the_same(mixed):

@@ -281,6 +281,8 @@ class Edits:
         """
         _require_present(self.dataset, self._journal)
         if not self.summary and name in (None, self.dataset.name):
+            if self._journal.is_begun:  # changes that come to nothing must not stay as unsaved ones
+                self.discard()
             return self.dataset
         content = content_of(self.dataset, self.net_changes(), self.features, self.target, self.steps, progress)
         saved = Dataset(save(name or self.dataset.name, content, self.dataset.store))
