@@ -270,7 +270,7 @@ class Filter(OwnStep):
     column
         The column that conditions are about; the target, too.
     among
-        Values to keep, numbers also as texts; of classes, their names.
+        Values to keep, numbers and truth values also as texts; of classes, their names.
     at_least, at_most
         Smallest and largest number to keep; of texts and lists, of their lengths; of boxes, how many there are.
     function
@@ -338,7 +338,9 @@ def _is_same(value: Any, wanted: Any) -> bool:
     """Return whether a value is the one wanted, which a form gives as a text."""
     if not isinstance(wanted, str) or isinstance(value, str):
         return bool(value == wanted)
+    if isinstance(value, bool):
+        return str(value).lower() == wanted.lower()
     try:
-        return not isinstance(value, bool) and bool(value == type(value)(wanted))
+        return bool(value == type(value)(wanted))
     except (TypeError, ValueError, ArithmeticError):
         return str(value) == wanted
