@@ -242,6 +242,18 @@ Feature = Value | ClassLabel | Image | Audio | Video | Sequence | Struct | Token
 MEDIA: dict[str, type[Image | Audio | Video]] = {"Image": Image, "Audio": Audio, "Video": Video}
 
 
+def spans_feature(names: tuple[str, ...]) -> Sequence:
+    """Return the feature of marked parts of a text: a list of ``start``, ``end`` (in characters) and ``label``."""
+    return Sequence(Struct((("label", ClassLabel(names)), ("start", Value("int32")), ("end", Value("int32")))))
+
+
+def is_spans(feature: Feature) -> bool:
+    """Return whether a column holds marked parts of a text, as `spans_feature` stores them."""
+    parts = feature.feature.parts if isinstance(feature, Sequence) and isinstance(feature.feature, Struct) else ()
+    label = dict(parts).get("label")
+    return isinstance(label, ClassLabel) and feature == spans_feature(label.names)
+
+
 def feature_from_json(description: Any) -> Feature:
     """Return the feature that ``to_json``, or ``datasets.Features.to_dict``, described.
 

@@ -9,7 +9,7 @@ import numpy as np
 from armillary_kernels.texts import translator
 
 from armillary.datasets.dataset import Dataset
-from armillary.datasets.features import MEDIA, Feature, TokenLabels, Value
+from armillary.datasets.features import MEDIA, Feature, TokenLabels, Value, is_spans
 from armillary.datasets.features import Sequence as Listed
 from armillary.datasets.importing.encoding import encode
 from armillary.datasets.importing.rejects import BadExampleError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from armillary.datasets.editing.edits import Edits
 
 _ = translator(__file__)
+
+_TEXTS = (Value("string"), Value("large_string"))
 
 
 def checked_rows(dataset: Dataset, rows: int | Iterable[int]) -> tuple[int, ...]:
@@ -73,6 +75,7 @@ def stored_values(edits: Edits, rows: Sequence[int], values: Sequence[Mapping[st
         try:
             stored = {name: _stored(features.get(name), name, value, edits.target) for name, value in given.items()}
             _check_tokens(edits, row, stored)
+            _check_spans(edits, row, stored)
         except BadExampleError as error:
             raise DatasetError(
                 _("Row {row} of {reference}: {reason}.", row=row, reference=edits.dataset.reference, reason=error),
@@ -110,6 +113,24 @@ def _check_tokens(edits: Edits, row: int, stored: Mapping[str, Any]) -> None:
         if labels is not None and len(labels) != len(tokens or ()):
             n, count = len(labels), len(tokens or ())
             raise BadExampleError(_("{column!r}: {n} labels for {tokens} tokens", column=name, n=n, tokens=count))
+
+
+def _check_spans(edits: Edits, row: int, stored: Mapping[str, Any]) -> None:
+    """Refuse spans that end beyond their text, where only one column can hold that."""
+    features = edits.features
+    texts = [name for name, feature in features.items() if feature in _TEXTS]
+    marks = [name for name, feature in features.items() if is_spans(feature)]
+    if len(texts) != 1 or not stored.keys() & {texts[0], *marks}:
+        return
+    for name in marks:
+        spans = stored[name] if name in stored else edits.value(row, name)
+        if spans:
+            text = stored[texts[0]] if texts[0] in stored else edits.value(row, texts[0])
+            end, length = max(span["end"] for span in spans), len(text or "")
+            if end > length:
+                raise BadExampleError(
+                    _("{column!r}: a mark ends at {end}, the text at {length}", column=name, end=end, length=length)
+                )
 
 
 def shown_value(feature: Feature, stored: Any) -> Any:
