@@ -21,7 +21,7 @@ from armillary.datasets.places import Place
 from armillary.datasets.saving import DISK_FULL
 from armillary.datasets.shared_places import person, shelves
 from armillary.datasets.sharing import readers
-from armillary.datasets.store import DELETED, find, names, parse_reference, store_folder, versions_seen
+from armillary.datasets.store import DELETED, find, names, parse_reference, place_of_own, versions_seen
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -221,8 +221,13 @@ def _edges(store: Place) -> Iterator[tuple[str, str]]:
                     yield parent, f"{name}@{number}"
 
 
-def delete(reference: str) -> None:
+def delete(reference: Dataset | str) -> None:
     """Delete a version, also a damaged one, for good; its number is never used again.
+
+    Parameters
+    ----------
+    reference
+        To the version, such as ``"birds@3"``, or the opened version.
 
     Raises
     ------
@@ -230,13 +235,13 @@ def delete(reference: str) -> None:
         When no version is named, there is no such version, it is shared, something refers to it (a version made from
         it, a training run, a labelling project, or changes that are not saved), or its files cannot be removed.
     """
+    store, reference = place_of_own(reference)
     name, number = parse_reference(reference)
     if number is None:
         raise DatasetError(
             _("{reference!r} names no version.", reference=reference), _("Delete versions one by one, such as birds@3.")
         )
     reference = f"{name}@{number}"
-    store = store_folder()
     folder = find(store, reference)
     groups = readers(person(), name, number)
     if groups:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ def split(
     chosen = {name: way for name, way in ways.items() if way}
     if len(chosen) > 1:
         raise DatasetError(_("Both {ways} are given.", ways=_(" and ").join(chosen)), _("Give one of them."))
-    groups = [group] if isinstance(group, str) else [*(group or ())]
+    groups = [*group] if isinstance(group, Iterable) and not isinstance(group, str) else [group] if group else []
     ways_to_keep = (_groups(dataset, groups), _duplicates(dataset, duplicates, groups, time, column))
     grouped, same = _units(dataset, ways_to_keep, progress)
     if column:

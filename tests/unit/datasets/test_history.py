@@ -74,7 +74,10 @@ def test_only_what_nothing_refers_to_is_deleted_and_its_number_stays_taken(digit
     assert datasets.list()[0].versions == (1, 2)
     with pytest.raises(DatasetError, match=r"digits@3 was deleted by \S+ on 20..-..-..\. Open another version: 1, 2"):
         datasets.open("digits@3")
-    assert datasets.open("digits").split(seed=7).reference == "digits@4"
+    fourth = datasets.open("digits").split(seed=7)
+    assert fourth.reference == "digits@4"
+    datasets.delete(fourth)
+    assert datasets.list()[0].versions == (1, 2)
     np.testing.assert_array_equal(datasets.open("digits@2").arrays(None)[0], digits.arrays(None)[0])
 
 
@@ -87,7 +90,7 @@ def test_deletion_needs_a_version_that_is_there(digits, reference, message):
 def test_a_card_describes_all_versions_and_may_change(digits, store):
     assert digits.card == datasets.Card()
     datasets.describe("digits", "Ten digits, **handwritten**.", ["digits", "手写", "digits"])
-    datasets.describe("digits", tags=["ocr"])
+    datasets.describe(digits, tags=["ocr"])
     assert digits.split(seed=1).card == datasets.Card("Ten digits, **handwritten**.", ("ocr",))
     assert sorted(path.name for path in (store / "digits").iterdir()) == ["1", "2", "card.json"]
     with pytest.raises(DatasetError, match=r"'a\\nb' is no tag"):
@@ -103,6 +106,15 @@ def test_however_it_is_written_a_version_with_a_child_stays(digits, reference):
     digits.split(seed=1)
     with pytest.raises(DatasetError, match=r"digits@1 cannot be deleted: digits@2 refer to it"):
         datasets.delete(reference)
+
+
+def test_a_version_is_deleted_and_described_where_it_lies(digits, store, few_digits, monkeypatch, tmp_path):
+    monkeypatch.setenv("ARMILLARY_DATASETS", str(tmp_path / "other"))
+    other = datasets.import_arrays(*few_digits, name="digits")
+    datasets.describe(digits, "the first")
+    assert (digits.card.description, other.card.description) == ("the first", "")
+    datasets.delete(digits)
+    assert [datasets.open("digits@1").folder, (store / "digits/1/deleted.json").exists()] == [other.folder, True]
 
 
 def test_deleting_frees_a_full_disk_and_a_card_says_that_it_is_full(digits, store):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _ = translator(__file__)
 
+_EXAMPLE = '{"text": "…"}'
 _TEXTS = (Value("string"), Value("large_string"))
 
 
@@ -50,7 +51,7 @@ def _listed(rows: Any) -> Any:
 
 def one_for_each(given: Any, rows: Sequence[int]) -> list[Any]:
     """Return one value for each row of a list of values, or of one for all."""
-    if isinstance(given, (str, int, np.integer, Mapping)) or given is None:
+    if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable):
         return [given] * len(rows)
     values = list(given)
     if len(values) != len(rows):
@@ -73,6 +74,8 @@ def stored_values(edits: Edits, rows: Sequence[int], values: Sequence[Mapping[st
     found = []
     for row, given in zip(rows, values, strict=True):
         try:
+            if not isinstance(given, Mapping):
+                raise BadExampleError(_("{value!r} names no column, as {example} does", value=given, example=_EXAMPLE))
             stored = {name: _stored(features.get(name), name, value, edits.target) for name, value in given.items()}
             _check_tokens(edits, row, stored)
             _check_spans(edits, row, stored)
