@@ -47,6 +47,21 @@ def test_a_difference_between_columns_names_them(store):
     }
 
 
+def test_a_column_more_or_less_is_no_other_example(store):
+    base = save({number: "yes" if number % 2 else "no" for number in range(30)})
+    edits = datasets.edit(base)
+    edits.add_column("note", Value("string"))
+    edits.set(0, {"note": "odd"})
+    edits.relabel(1, "no")
+    noted = edits.save("noted")
+    found = datasets.diff(base, noted)
+    assert str(found) == ("texts@1 → noted@1: 0 added, 0 removed, 1 relabelled, 0 in other splits; other columns: note")
+    assert found.relabelled == ((1, 1),)
+    assert datasets.diff(noted, base).relabelled == ((1, 1),)
+    other = datasets.import_examples([{"number": 1}] * 3, {"number": Value("int64")}, "others")
+    assert [len(rows) for rows in (datasets.diff(base, other).added, datasets.diff(base, other).removed)] == [3, 30]
+
+
 def test_the_lineage_runs_from_the_source_to_all_that_was_made_of_it(digits):
     second = digits.split(seed=1)
     third = second.split(seed=2)
