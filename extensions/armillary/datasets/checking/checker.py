@@ -176,7 +176,9 @@ class _Check:
             if not parts:
                 parts = _parts(self.scope, table)
             for part in parts:
-                part.see(first, part.leaf.values(table))
+                values = part.leaf.values(table)
+                part.missing[first : first + len(values)] = part.leaf.missing(values)
+                part.see(first, values)
             if self.dataset.target is not None:
                 labels.append(table.column(self.dataset.target).to_numpy())
             first += len(table)
