@@ -27,6 +27,7 @@ from armillary.datasets.features import (
     Translation,
     Value,
 )
+from armillary.datasets.reading.row_groups import statistics_of
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -122,7 +123,7 @@ def light_column(name: str, feature: Feature) -> str:
 
 def _class_test(column: str, code: int) -> Test:
     def may_pass(group: Any) -> bool:
-        statistics = _statistics(group, column)
+        statistics = statistics_of(group, column)
         return statistics is None or not statistics.has_min_max or statistics.min <= code <= statistics.max
 
     return Test((column,), lambda table: _filled(pc.equal(table[column], code)), may_pass)
@@ -133,7 +134,7 @@ def _missing_test(features: Mapping[str, Feature]) -> Test:
         return _any([leaf.missing(leaf.values(table)) for leaf in leaves(features)], len(table))
 
     def may_pass(group: Any) -> bool:
-        return any(_may_be_missing(_statistics(group, name), feature) for name, feature in features.items())
+        return any(_may_be_missing(statistics_of(group, name), feature) for name, feature in features.items())
 
     return Test(tuple(light_column(*item) for item in features.items()), passes, may_pass)
 
@@ -145,14 +146,6 @@ def _may_be_missing(statistics: Any, feature: Feature) -> bool:
     if isinstance(feature, ClassLabel):
         return not statistics.has_min_max or statistics.min < 0
     return not isinstance(feature, Value) or feature.dtype in _FLOATS or feature.dtype in _TEXT
-
-
-def _statistics(group: Any, column: str) -> Any:
-    """Return the statistics of a column of plain values in a row group, None for another column."""
-    for index in range(group.num_columns):
-        if group.column(index).path_in_schema == column:
-            return group.column(index).statistics
-    return None
 
 
 def _text_test(features: Mapping[str, Feature], text: str) -> Test:
