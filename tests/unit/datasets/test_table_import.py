@@ -335,3 +335,11 @@ def test_several_files_that_make_no_table(store, tmp_path, parts, said):
         datasets.import_table(parts_in(tmp_path / "parts", parts), "table")
     assert said in str(raised.value)
     assert datasets.list() == []
+
+
+def test_a_number_too_large_for_models_is_refused_where_there_is_a_class(store, tmp_path):
+    path = csv_with(tmp_path, "1e300,a")
+    with pytest.raises(DatasetError, match=r"Column 'size' has the number 1e\+300, too large for models"):
+        datasets.import_table(path, "table", "kind")
+    assert datasets.list() == []
+    assert datasets.import_table(path, "plain").take(15)[0]["size"] == 1e300
