@@ -3,6 +3,7 @@
 Voilà stands for the notebook: there a reload means another kernel.
 """
 
+import filecmp
 import io
 import os
 import socket
@@ -216,3 +217,25 @@ def uploaded(tmp_path):
     """Return the bytes of the upload that came last."""
     files = list((tmp_path / "cache" / "uploads").glob("*/Digits.zip"))
     return max(files, key=lambda file: file.stat().st_mtime).read_bytes()
+
+
+def test_a_gibibyte_goes_through_although_the_connection_is_cut(page, cable, digits, tmp_path):
+    path = tmp_path / "Digits.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, (label, data) in enumerate(digits):
+            archive.writestr(f"{label}/{number}.png", data)
+        with archive.open("ballast.bin", "w") as ballast:
+            for _megabyte in range(1024):
+                ballast.write(os.urandom(MIB))
+    cable.cut_after(400 * MIB)
+    page.get_by_label("Choose a file").set_input_files(path)
+    page.get_by_text("The connection is gone").wait_for(timeout=300_000)
+    assert cable.is_cut
+    cable.mend()
+    page.get_by_role("status").filter(has_text="Digits.zip is here").wait_for(timeout=300_000)
+    assert cable.carried < path.stat().st_size + 25 * MIB
+    (uploaded,) = (tmp_path / "cache" / "uploads").glob("*/Digits.zip")
+    assert filecmp.cmp(uploaded, path, shallow=False)
+    page.get_by_role("button", name="Save a version").click()
+    expect(page.get_by_text("digits@1 is saved.")).to_be_visible()
+    assert len(datasets.open("digits@1")) == 120

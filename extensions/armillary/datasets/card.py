@@ -7,13 +7,17 @@ import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from armillary_kernels.texts import translator
 
 from armillary.datasets.durable_files import write_text
 from armillary.datasets.places import Place, fresh, is_local
-from armillary.datasets.store import find, store_folder
+from armillary.datasets.store import find, place_of_own
 from armillary.errors import DatasetError
+
+if TYPE_CHECKING:
+    from armillary.datasets.dataset import Dataset
 
 _ = translator(__file__)
 
@@ -38,11 +42,13 @@ def read_card(folder: Place) -> Card:
         return Card()
 
 
-def describe(name: str, description: str | None = None, tags: Sequence[str] | None = None) -> Card:
+def describe(name: Dataset | str, description: str | None = None, tags: Sequence[str] | None = None) -> Card:
     """Write the card of a dataset and return it; what is not given stays as it is.
 
     Parameters
     ----------
+    name
+        The dataset's name, or an opened version.
     description
         What the examples are, how they were collected, what they are good for; Markdown.
     tags
@@ -53,7 +59,7 @@ def describe(name: str, description: str | None = None, tags: Sequence[str] | No
     DatasetError
         When there is no such dataset, a tag is none, or the card cannot be written.
     """
-    folder = find(store_folder(), name).parent
+    folder = find(*place_of_own(name)).parent
     present = read_card(folder)
     if isinstance(tags, str):
         raise DatasetError(_("The tags are {tags!r}.", tags=tags), _("Give words in a list."))

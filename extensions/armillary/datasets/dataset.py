@@ -262,17 +262,21 @@ class Dataset:
             for row in group.take(here).to_pylist():
                 yield {name: plain_value(feature, row[name], self._medium) for name, feature in features.items()}
 
-    def take(self, rows: Sequence[int], columns: str | Sequence[str] | None = None) -> list[dict[str, Any]]:
-        """Return single examples, as `iterate` yields them; reads only the row groups they lie in."""
+    def take(self, rows: int | Sequence[int], columns: str | Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """Return single examples, as `iterate` yields them; reads only the row groups they lie in.
+
+        One row number gives a list of one.
+        """
+        numbers = [int(rows)] if isinstance(rows, (int, np.integer)) else rows
         features = self.features_named(columns)
-        for row in rows:
+        for row in numbers:
             if not 0 <= row < len(self):
                 what = _("{dataset} has no row {row}.", dataset=self.reference, row=row)
                 raise DatasetError(what, _("Rows are numbered from 0 to {last}.", last=len(self) - 1))
-        found = {name: shards.read_values(self.folder, self.manifest.shards, name, rows) for name in features}
+        found = {name: shards.read_values(self.folder, self.manifest.shards, name, numbers) for name in features}
         return [
             {name: plain_value(feature, found[name][index], self._medium) for name, feature in features.items()}
-            for index in range(len(rows))
+            for index in range(len(numbers))
         ]
 
     def _medium(self, value: dict[str, Any]) -> Medium:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.datasets.features import ClassLabel, Image
@@ -18,7 +19,10 @@ from armillary.datasets.kinds import is_number
 from armillary.datasets.manifest import Manifest, read_manifest
 from armillary.datasets.places import Place
 from armillary.datasets.shards import read_files
+from armillary.errors import DatasetError
 from armillary.inputs.pictures import as_array, decode_stored, fitted
+
+_ = translator(__file__)
 
 DECODED_LIMIT = 2**30
 _SMALL_PICTURE = 64 * 64
@@ -115,6 +119,11 @@ def stacked_columns(frame: pd.DataFrame, inputs: dict[str, Any]) -> tuple[NDArra
     """Return the numeric matrix ``(n, features)`` of the columns in ``inputs``, and its column names.
 
     Numbers, truth values, times (in the unit of their column) and classes are in it; nothing else is.
+
+    Raises
+    ------
+    DatasetError
+        When a number is too large for 32 bits.
     """
     arrays: list[NDArray[np.float32]] = []
     columns: list[str] = []
@@ -124,14 +133,29 @@ def stacked_columns(frame: pd.DataFrame, inputs: dict[str, Any]) -> tuple[NDArra
             arrays.extend((codes == index).astype(np.float32) for index in range(len(feature.names)))
             columns.extend(f"{name}={value}" for value in feature.names)
         elif is_number(feature):
-            arrays.append(_numbers(frame[name]))
+            arrays.append(_numbers(name, frame[name]))
             columns.append(name)
     return np.column_stack(arrays) if arrays else np.empty((len(frame), 0), np.float32), tuple(columns)
 
 
-def _numbers(column: pd.Series) -> NDArray[np.float32]:
+def _numbers(name: str, column: pd.Series) -> NDArray[np.float32]:
     """Return a column as numbers, what is missing as NaN."""
     if column.dtype.kind in "mM":
         times: Any = pd.Index(column)
         return np.where(times.isna(), np.nan, times.asi8).astype(np.float32)
-    return column.to_numpy(dtype=np.float32, na_value=np.nan)
+    with np.errstate(over="ignore"):
+        numbers = column.to_numpy(dtype=np.float32, na_value=np.nan)
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        stored = column[infinite].to_numpy(dtype=np.float64)
+        large = stored[np.isfinite(stored)]
+        if len(large):
+            raise DatasetError(
+                _(
+                    "Column {name!r} has the number {number:g}, too large for models (32 bits).",
+                    name=name,
+                    number=large[0],
+                ),
+                _("Correct it, leave it empty, or give the column in a larger unit."),
+            )
+    return numbers

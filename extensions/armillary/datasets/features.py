@@ -45,14 +45,14 @@ class Value:
 
     Raises
     ------
-    ValueError
+    DatasetError
         When there is no such type.
     """
 
     dtype: str
 
     def __post_init__(self) -> None:
-        arrow_type_of(self.dtype)
+        _require_type(self.dtype)
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -150,9 +150,13 @@ class Sequence:
 
 @dataclass(frozen=True)
 class Struct:
-    """Parts with a name and a feature each."""
+    """Parts with a name and a feature each; they may be given as a mapping."""
 
     parts: tuple[tuple[str, Feature], ...]
+
+    def __post_init__(self) -> None:
+        if isinstance(self.parts, Mapping):
+            object.__setattr__(self, "parts", tuple(self.parts.items()))
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -252,10 +256,25 @@ class Translation:
 
 @dataclass(frozen=True)
 class Array:
-    """An array of 2 to 5 axes; only the first may be of any length (None)."""
+    """An array of 2 to 5 axes; only the first may be of any length (None).
+
+    Raises
+    ------
+    DatasetError
+        When the shape is none of these, or there is no such type.
+    """
 
     shape: tuple[int | None, ...]
     dtype: str
+
+    def __post_init__(self) -> None:
+        _require_type(self.dtype)
+        if not isinstance(self.shape, (tuple, list)) or not 2 <= len(self.shape) <= 5 or None in self.shape[1:]:
+            raise DatasetError(
+                _("{shape!r} is no shape of an array.", shape=self.shape),
+                _("Give 2 to 5 lengths, the first may be None; with one axis it is Sequence(Value(...), length=...)."),
+            )
+        object.__setattr__(self, "shape", tuple(self.shape))
 
     @property
     def arrow_type(self) -> pa.DataType:
@@ -270,8 +289,30 @@ class Array:
         return {"shape": list(self.shape), "dtype": self.dtype, "_type": f"Array{len(self.shape)}D"}
 
 
+def _require_type(dtype: Any) -> None:
+    try:
+        arrow_type_of(dtype)
+    except (ValueError, TypeError) as error:
+        raise DatasetError(
+            _("There is no type {dtype!r} of values.", dtype=dtype),
+            _("Use one such as 'string', 'int64', 'float64', 'bool' or 'timestamp[s]'."),
+        ) from error
+
+
 Feature = Value | ClassLabel | Image | Audio | Video | Sequence | Struct | TokenLabels | Boxes | Translation | Array
 MEDIA: dict[str, type[Image | Audio | Video]] = {"Image": Image, "Audio": Audio, "Video": Video}
+
+
+def spans_feature(names: tuple[str, ...]) -> Sequence:
+    """Return the feature of marked parts of a text: a list of ``start``, ``end`` (in characters) and ``label``."""
+    return Sequence(Struct((("label", ClassLabel(names)), ("start", Value("int32")), ("end", Value("int32")))))
+
+
+def is_spans(feature: Feature) -> bool:
+    """Return whether a column holds marked parts of a text, as `spans_feature` stores them."""
+    parts = feature.feature.parts if isinstance(feature, Sequence) and isinstance(feature.feature, Struct) else ()
+    label = dict(parts).get("label")
+    return isinstance(label, ClassLabel) and feature == spans_feature(label.names)
 
 
 def feature_from_json(description: Any) -> Feature:
@@ -299,6 +340,8 @@ def feature_from_json(description: Any) -> Feature:
 
 
 def _simple(kind: str, description: Mapping[str, Any]) -> Feature:
+    if "dtype" in description:
+        arrow_type_of(description["dtype"])  # of a file, an unknown one is no slip of a person's
     if kind == "Value":
         return Value(description["dtype"])
     if kind == "ClassLabel":
@@ -352,6 +395,30 @@ def features_from_json(description: Mapping[str, Any]) -> dict[str, Feature]:
         return {name: feature_from_json(part) for name, part in description.items()}
     except (LookupError, TypeError, AttributeError, RecursionError, DatasetError) as error:
         raise ValueError(f"no description of features ({type(error).__name__}: {error})") from error
+
+
+def checked_features(features: Mapping[str, Feature]) -> dict[str, Feature]:
+    """Return features that a person gave as they are stored.
+
+    Raises
+    ------
+    DatasetError
+        When one is none, such as the name of one, or its class in the place of an object.
+    """
+    if not isinstance(features, Mapping):
+        raise DatasetError(
+            _("{features!r} are no features.", features=features), _("Give a mapping of columns to features.")
+        )
+    found: dict[str, Feature] = {}
+    for name, feature in features.items():
+        try:
+            found[name] = feature_from_json(feature.to_json())
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise DatasetError(
+                _("Column {name!r}: {feature!r} is no feature.", name=name, feature=feature),
+                _("Give one such as Value('string') or Image()."),
+            ) from error
+    return found
 
 
 def arrow_schema(features: Mapping[str, Feature]) -> pa.Schema:

@@ -21,7 +21,7 @@ from armillary.datasets.places import Place
 from armillary.datasets.saving import DISK_FULL
 from armillary.datasets.shared_places import person, shelves
 from armillary.datasets.sharing import readers
-from armillary.datasets.store import DELETED, find, names, parse_reference, store_folder, versions_seen
+from armillary.datasets.store import DELETED, find, names, parse_reference, place_of_own, versions_seen
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -68,19 +68,23 @@ class Difference:
 def diff(old: Dataset | str, new: Dataset | str) -> Difference:
     """Return how ``new`` differs from ``old``; examples are known by their content, not by their place.
 
+    Content is what stands in the columns that both have.
+
     Examples
     --------
     >>> print(datasets.diff("birds@3", "birds@4"))
     birds@3 → birds@4: 12 added, 0 removed, 3 relabelled, 0 in other splits
     """
     first, second = open_dataset(old), open_dataset(new)
-    before, after = _rows(first, with_target=True), _rows(second, with_target=True)
+    shared = sorted(first.features.keys() & second.features.keys())
+    # Without any, all examples differ; those of no columns would all be the same.
+    before, after = _rows(first, shared or sorted(first.features)), _rows(second, shared or sorted(second.features))
     same = _matched(before, after, lambda row: (row.content, row.split))
     moved = _matched(*same.left, lambda row: row.content)
     removed, added = moved.left
     relabelled = _Matches([], moved.left)
     if first.target is not None and first.target == second.target and removed and added:
-        relabelled = _relabelled(first, second, moved)
+        relabelled = _relabelled(first, second, [name for name in shared if name != first.target], moved)
         removed, added = relabelled.left
     other_split = [pair for pair in relabelled.pairs if pair[0].split != pair[1].split]
     return Difference(
@@ -111,15 +115,14 @@ class _Matches:
     left: tuple[list[_Row], list[_Row]]
 
 
-def _relabelled(first: Dataset, second: Dataset, found: _Matches) -> _Matches:
+def _relabelled(first: Dataset, second: Dataset, columns: list[str], found: _Matches) -> _Matches:
     """Match the rows that are left by everything but their class."""
-    before, after = _rows(first, with_target=False), _rows(second, with_target=False)
+    before, after = _rows(first, columns), _rows(second, columns)
     left = [before[row.number] for row in found.left[0]], [after[row.number] for row in found.left[1]]
     return _matched(*left, lambda row: row.content)
 
 
-def _rows(dataset: Dataset, with_target: bool) -> list[_Row]:
-    columns = sorted(name for name in dataset.features if with_target or name != dataset.target)
+def _rows(dataset: Dataset, columns: list[str]) -> list[_Row]:
     hashes = _row_hashes(dataset, columns)
     return [_Row(number, *both) for number, both in enumerate(zip(hashes, dataset.split_of_rows(), strict=True))]
 
@@ -221,8 +224,13 @@ def _edges(store: Place) -> Iterator[tuple[str, str]]:
                     yield parent, f"{name}@{number}"
 
 
-def delete(reference: str) -> None:
+def delete(reference: Dataset | str) -> None:
     """Delete a version, also a damaged one, for good; its number is never used again.
+
+    Parameters
+    ----------
+    reference
+        To the version, such as ``"birds@3"``, or the opened version.
 
     Raises
     ------
@@ -230,13 +238,13 @@ def delete(reference: str) -> None:
         When no version is named, there is no such version, it is shared, something refers to it (a version made from
         it, a training run, a labelling project, or changes that are not saved), or its files cannot be removed.
     """
+    store, reference = place_of_own(reference)
     name, number = parse_reference(reference)
     if number is None:
         raise DatasetError(
             _("{reference!r} names no version.", reference=reference), _("Delete versions one by one, such as birds@3.")
         )
     reference = f"{name}@{number}"
-    store = store_folder()
     folder = find(store, reference)
     groups = readers(person(), name, number)
     if groups:

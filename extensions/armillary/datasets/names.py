@@ -12,9 +12,9 @@ from armillary.errors import DatasetError
 _ = translator(__file__)
 
 
-def one_or_several(names: str | Iterable[str]) -> list[str]:
+def one_or_several(names: Any) -> list[Any]:
     """Return one name, or several, as a list."""
-    return [names] if isinstance(names, str) else list(names)
+    return list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
 
 
 def refuse_text(names: Any, parameter: str) -> None:

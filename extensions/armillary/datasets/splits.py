@@ -103,7 +103,7 @@ def stratified(
         shares or the seed are wrong.
     """
     parts = checked_shares(shares)
-    _check_seed(seed)
+    check_seed(seed)
     _refuse_rare_classes(labels, class_names, parts)
     codes = np.zeros(len(labels), np.int64)
     random = np.random.default_rng(seed)
@@ -117,7 +117,7 @@ def stratified(
 def at_random(examples: int, shares: Mapping[str, float] | None, seed: int) -> Assignment:
     """Split rows that have no class; parameters and errors as of `stratified`, but few examples are no error."""
     parts = checked_shares(shares)
-    _check_seed(seed)
+    check_seed(seed)
     codes = np.zeros(examples, np.int64)
     ends = np.cumsum(apportioned(examples, list(parts.values())))
     order = np.random.default_rng(seed).permutation(examples)
@@ -138,7 +138,8 @@ def given(names: Sequence[str], known: Sequence[str] = ()) -> Assignment:
     return Assignment(tuple(distinct), np.array([index[name] for name in names], np.int64))
 
 
-def _check_seed(seed: Any) -> None:
+def check_seed(seed: Any) -> None:
+    """Raise DatasetError unless a seed is a whole number from 0."""
     if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise DatasetError(_("The seed is {seed!r}.", seed=seed), _("Give a whole number, 0 or more."))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from typing import Any
 
 from armillary_kernels.texts import translator
 
@@ -25,6 +26,11 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 def store_folder() -> Place:
     """Return where datasets lie: ``ARMILLARY_DATASETS`` (a folder or a URL that fsspec knows), else ``~/datasets``."""
     return place_of(os.environ.get("ARMILLARY_DATASETS") or "~/datasets")
+
+
+def place_of_own(dataset: Any) -> tuple[Place, str]:
+    """Return a store and a reference: of an opened dataset those it has, else one's own store and what is given."""
+    return (dataset.store, dataset.reference) if hasattr(dataset, "store") else (store_folder(), dataset)
 
 
 def check_name(name: str) -> str:

@@ -133,6 +133,30 @@ def test_missing_values_of_every_kind(mixed, column):
     assert page(mixed, 0, Filters(missing=column)).rows == rows
 
 
+def test_what_a_check_finds_missing_is_what_the_filter_shows(store, png):
+    features = {
+        "t": Value("string"),
+        "words": Sequence(Value("string")),
+        "images": Sequence(Image()),
+        "counts": Sequence(Value("int64")),
+        "n": Value("float32"),
+        "pair": Translation(("en", "zh")),
+        "part": Struct((("a", Value("string")), ("b", Value("int8")))),
+    }
+    whole = {"t": "a", "words": ["b"], "images": [png()], "counts": [], "n": 1.0, "pair": {"en": "x", "zh": "y"}}
+    whole["part"] = {"a": "c", "b": 0}
+    odd = [{"t": ""}, {"t": " \n\u3000"}, {"words": ["", " "]}, {"words": []}, {"images": []}, {"counts": None}]
+    odd += [{"n": float("nan")}, {"pair": {"en": " ", "zh": "y"}}, {"part": {"a": "", "b": 0}}, {"part": None}]
+    ds = datasets.import_examples([whole, *({**whole, **each} for each in odd)], features, "odd", split=None)
+    found = {name: set() for name in features}
+    for finding in datasets.check(ds, kinds=["missing"]).findings():
+        found[finding.column.partition(".")[0]] |= set(finding.rows)
+    assert list(map(sorted, found.values())) == [[1, 2], [3, 4], [5], [6], [7], [8], [9, 10]]
+    for name, rows in found.items():
+        assert set(page(ds, 0, Filters(missing=name)).rows) == rows
+    assert page(ds, 0, Filters(missing=ANY_COLUMN)).rows == tuple(range(1, 11))
+
+
 def test_what_is_not_there_is_said_in_words(numbers):
     with pytest.raises(DatasetError, match=r"numbers@1 has no split 'dev'. There are: train, validation, test."):
         page(numbers, 0, Filters(split="dev"))

@@ -91,6 +91,8 @@ def test_no_more_than_the_limit_is_compared_and_that_is_said(copied):
     assert len([finding for finding in copies if finding.score == 1]) == 3  # copies are looked for among all
     with pytest.raises(DatasetError, match="The limit is 0"):
         datasets.check(copied, limit=0)
+    with pytest.raises(DatasetError, match=r"The seed is -1. Give a whole number"):
+        datasets.check(copied, seed=-1)
 
 
 def test_features_and_probabilities_of_ones_own(copied):

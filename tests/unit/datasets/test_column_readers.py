@@ -168,6 +168,24 @@ def test_a_missing_whole_number_is_named(store, feature):
         only(save([{"n": value} for value in values], {"n": feature}))
 
 
+@pytest.mark.parametrize(
+    ("kind", "number", "said"),
+    [
+        ("uint64", 2**63 + 1, "9223372036854775809 is too large for int64"),
+        ("float64", 1e300, "is too large for float32"),
+    ],
+)
+def test_a_number_too_large_for_a_tensor_is_named(store, kind, number, said):
+    for name, feature in {"one": Value(kind), "several": Sequence(Value(kind))}.items():
+        rows = [{"n": each if name == "one" else [1, each]} for each in (1, number)]
+        dataset = save(rows, {"n": feature}, name)
+        with pytest.raises(DatasetError, match=rf"'n' in row 1 of {name}@1 cannot be read: .*{said}"):
+            only(dataset)
+    assert only(save([{"n": float("inf")}], {"n": Value("float64")}, "infinite")).tolist() == [np.inf]
+    lowest = save([{"n": -(2**63)}, {"n": 2**63 - 1}], {"n": Value("int64")}, "lowest")
+    assert only(lowest).tolist() == [-(2**63), 2**63 - 1]
+
+
 def test_pictures_of_several_sizes_are_padded(store, png):
     pictures = [png((4, 2), 255), png((3, 5), (255, 0, 0), "RGB"), None]
     dataset = save([{"image": picture} for picture in pictures], {"image": Image()})

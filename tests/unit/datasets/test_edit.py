@@ -126,6 +126,8 @@ def test_changes_that_come_to_nothing_save_nothing(digits):
     edits.restore(1)
     assert str(edits.summary) == "no changes"
     assert edits.save() is digits
+    assert datasets.unsaved_edits() == []
+    datasets.delete("digits@1")
 
 
 def test_a_rewritten_shard_without_a_difference_is_the_same(mixed):
@@ -173,6 +175,11 @@ def test_every_kind_of_value_is_set_and_read_again(mixed):
         (lambda edits: edits.apply([(0, "remove", None), (1, "improve", None)]), "is no suggestion"),
         (lambda edits: edits.apply([(0, "remove", None), (99, "remove", None)]), "has no row 99"),
         (lambda edits: edits.add_column("text", Value("string")), "There is a column 'text' already"),
+        (lambda edits: edits.add_column(" ", Value("string")), "' ' names no column"),
+        (lambda edits: edits.add_column(3, Value("string")), "3 names no column"),
+        (lambda edits: edits.add_column("more", "string"), "Column 'more': 'string' is no feature"),
+        (lambda edits: edits.set(0, "hello"), "Row 0 of mixed@1: 'hello' names no column, as .* does"),
+        (lambda edits: edits.relabel(0, 1.0), "'label': 1.0 is none of the 2 classes"),
         (lambda edits: edits.add_column("more", ClassLabel(("a",)), target=True), "cannot be the target"),
     ],
 )

@@ -160,6 +160,8 @@ def test_columns_that_no_feature_names_and_missing_classes_are_named(store):
         save()
     with pytest.raises(DatasetError, match=r"There are no columns"):
         save(GOOD, features={})
+    with pytest.raises(DatasetError, match=r"Column 'text': 'string' is no feature"):
+        save(GOOD, features={"text": "string"})
 
 
 def test_what_cannot_be_used_leaves_no_large_file_behind(store, monkeypatch, png):

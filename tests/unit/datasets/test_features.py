@@ -6,6 +6,7 @@ import pytest
 from armillary.datasets import Array, Boxes, ClassLabel, Image, Sequence, Struct, TokenLabels, Translation, Value
 from armillary.datasets.features import (
     arrow_schema,
+    checked_features,
     feature_of_arrow_type,
     features_from_json,
     features_of_schema,
@@ -97,6 +98,30 @@ def test_names_are_a_list_without_repetition(make):
         make("en")
     with pytest.raises(DatasetError, match=r"s: 'en' is there twice"):
         make(("en", "zh", "en"))
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Value("text"), "There is no type 'text' of values. Use one such as 'string'"),
+        (lambda: Value(int), "There is no type <class 'int'> of values"),
+        (lambda: Array((2,), "float32"), r"\(2,\) is no shape of an array. Give 2 to 5 lengths"),
+        (lambda: Array((2, None), "float32"), "is no shape of an array"),
+        (lambda: Array((2, 2), "number"), "There is no type 'number' of values"),
+        (lambda: checked_features({"i": Image}), r"Column 'i': <class .*Image'> is no feature. Give one such as"),
+        (lambda: checked_features({"i": "string"}), "Column 'i': 'string' is no feature"),
+        (lambda: checked_features({"i": Sequence(Image)}), "Column 'i': Sequence.* is no feature"),
+        (lambda: checked_features(Image()), r"Image\(\) are no features. Give a mapping"),
+    ],
+)
+def test_what_is_no_feature_is_explained(make, said):
+    with pytest.raises(DatasetError, match=said):
+        make()
+
+
+def test_parts_and_shapes_are_taken_as_they_are_written():
+    assert Struct({"a": Value("string"), "b": Image()}) == Struct((("a", Value("string")), ("b", Image())))
+    assert Array([None, 2], "float32") == Array((None, 2), "float32")
 
 
 def test_the_kind_of_examples_is_named():

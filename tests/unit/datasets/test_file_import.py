@@ -186,7 +186,8 @@ def test_a_label_that_a_pattern_finds_empty_is_missing(store, folder):
     ("parts", "options", "message"),
     [
         ({"x": ".exe"}, {}, "ends in '.exe', which tells no kind of file"),
-        ({}, {}, "There are no parts"),
+        ({}, {}, "The parts are {}. Give for instance"),
+        (".png", {}, "The parts are '.png'. Give for instance"),
         ({"x": ".flac"}, {}, "has no files that end in .flac"),
         ({"x": "audio"}, {"select": "nothing"}, "The pattern 'nothing' is found in no path of files. Change select"),
         ({"image": "image"}, {}, r"files has no files that end in .*\.jpg, .*\.png"),

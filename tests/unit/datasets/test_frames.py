@@ -60,6 +60,23 @@ def test_one_column_may_be_named_by_itself(penguins):
     assert penguins.take([0], "year")[0].keys() == {"year"}
 
 
+def test_whole_numbers_stay_exact_beside_missing_ones(store, monkeypatch):
+    numbers = {"large": "int64", "positive": "uint64", "small": "int64", "all": "int64"}
+    rows = [{"large": 2**60 + n, "positive": 2**64 - 1 - n, "small": n, "all": 2**60 + n} for n in range(600)]
+    rows[300] = {"all": 2**60 + 300}
+    features = {name: datasets.Value(dtype) for name, dtype in numbers.items()}
+    ds = datasets.import_examples(rows, features, "numbers", split=None)
+    frame = ds.to_pandas()
+    assert list(map(str, frame.dtypes)) == ["Int64", "UInt64", "float64", "int64"]
+    kept = frame.drop(index=300)
+    assert {name: kept[name].astype(object).tolist() for name in ("large", "positive")} == {
+        name: [row[name] for row in rows if name in row] for name in ("large", "positive")
+    }
+    monkeypatch.setattr(frames, "PARTITION_BYTES", 1)
+    with dask.config.set(scheduler="sync"):
+        pd.testing.assert_frame_equal(ds.to_dask().compute(), frame)
+
+
 def test_small_row_groups_share_a_partition(penguins):
     assert penguins.to_dask().npartitions == 1
 

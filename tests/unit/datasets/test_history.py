@@ -47,6 +47,21 @@ def test_a_difference_between_columns_names_them(store):
     }
 
 
+def test_a_column_more_or_less_is_no_other_example(store):
+    base = save({number: "yes" if number % 2 else "no" for number in range(30)})
+    edits = datasets.edit(base)
+    edits.add_column("note", Value("string"))
+    edits.set(0, {"note": "odd"})
+    edits.relabel(1, "no")
+    noted = edits.save("noted")
+    found = datasets.diff(base, noted)
+    assert str(found) == ("texts@1 → noted@1: 0 added, 0 removed, 1 relabelled, 0 in other splits; other columns: note")
+    assert found.relabelled == ((1, 1),)
+    assert datasets.diff(noted, base).relabelled == ((1, 1),)
+    other = datasets.import_examples([{"number": 1}] * 3, {"number": Value("int64")}, "others")
+    assert [len(rows) for rows in (datasets.diff(base, other).added, datasets.diff(base, other).removed)] == [3, 30]
+
+
 def test_the_lineage_runs_from_the_source_to_all_that_was_made_of_it(digits):
     second = digits.split(seed=1)
     third = second.split(seed=2)
@@ -74,7 +89,10 @@ def test_only_what_nothing_refers_to_is_deleted_and_its_number_stays_taken(digit
     assert datasets.list()[0].versions == (1, 2)
     with pytest.raises(DatasetError, match=r"digits@3 was deleted by \S+ on 20..-..-..\. Open another version: 1, 2"):
         datasets.open("digits@3")
-    assert datasets.open("digits").split(seed=7).reference == "digits@4"
+    fourth = datasets.open("digits").split(seed=7)
+    assert fourth.reference == "digits@4"
+    datasets.delete(fourth)
+    assert datasets.list()[0].versions == (1, 2)
     np.testing.assert_array_equal(datasets.open("digits@2").arrays(None)[0], digits.arrays(None)[0])
 
 
@@ -87,7 +105,7 @@ def test_deletion_needs_a_version_that_is_there(digits, reference, message):
 def test_a_card_describes_all_versions_and_may_change(digits, store):
     assert digits.card == datasets.Card()
     datasets.describe("digits", "Ten digits, **handwritten**.", ["digits", "手写", "digits"])
-    datasets.describe("digits", tags=["ocr"])
+    datasets.describe(digits, tags=["ocr"])
     assert digits.split(seed=1).card == datasets.Card("Ten digits, **handwritten**.", ("ocr",))
     assert sorted(path.name for path in (store / "digits").iterdir()) == ["1", "2", "card.json"]
     with pytest.raises(DatasetError, match=r"'a\\nb' is no tag"):
@@ -103,6 +121,15 @@ def test_however_it_is_written_a_version_with_a_child_stays(digits, reference):
     digits.split(seed=1)
     with pytest.raises(DatasetError, match=r"digits@1 cannot be deleted: digits@2 refer to it"):
         datasets.delete(reference)
+
+
+def test_a_version_is_deleted_and_described_where_it_lies(digits, store, few_digits, monkeypatch, tmp_path):
+    monkeypatch.setenv("ARMILLARY_DATASETS", str(tmp_path / "other"))
+    other = datasets.import_arrays(*few_digits, name="digits")
+    datasets.describe(digits, "the first")
+    assert (digits.card.description, other.card.description) == ("the first", "")
+    datasets.delete(digits)
+    assert [datasets.open("digits@1").folder, (store / "digits/1/deleted.json").exists()] == [other.folder, True]
 
 
 def test_deleting_frees_a_full_disk_and_a_card_says_that_it_is_full(digits, store):

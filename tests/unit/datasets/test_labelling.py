@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from armillary import datasets
 from armillary.datasets import Boxes, ClassLabel, Image, Sequence, TokenLabels, Value, labelling
+from armillary.datasets.features import spans_feature
 from armillary.datasets.labelling.agreement import agreement, krippendorff_alpha, mean_iou, span_f1
 from armillary.datasets.labelling.assignment import assign
 from armillary.datasets.labelling.consensus import majority
-from armillary.datasets.labelling.tasks import Task, spans_feature
+from armillary.datasets.labelling.tasks import Task
 from armillary.errors import DatasetError
 
 
@@ -137,10 +138,36 @@ def test_boxes_beyond_all_pictures_are_refused(side):
 def test_an_answer_that_does_not_fit_leaves_the_edits_as_they_were(store, as_person):
     ds = datasets.import_examples([{"words": ["a", "b"]}], {"words": Sequence(Value("string"))}, "words", split=None)
     project = labelling.create(ds, column="names", classes=["person"], kind="spans")
-    project.answer(0, [{"label": "person", "start": 1, "end": 9}])
-    with pytest.raises(DatasetError, match="'names': there is no token 9"):
+    beyond = [{"label": "person", "start": 1, "end": 9}]
+    for give in (project.answer, project.decide):
+        with pytest.raises(DatasetError, match=r"'names': a mark ends at 9, the text at 2. Mark it again"):
+            give(0, beyond)
+    project.answer(0, [])
+    with (project.folder / "answers" / "ada.jsonl").open("a") as file:
+        file.write(json.dumps({"row": 0, "answer": beyond}) + "\n")
+    with pytest.raises(DatasetError, match="'names': a mark ends at 9, the text at 2"):
         project.to_edits()
     assert not datasets.edit(ds).summary
+
+
+def test_marks_end_where_their_text_does(store, as_person):
+    ds = datasets.import_examples([{"text": "x0"}, {"text": None}], {"text": Value("string")}, "texts", split=None)
+    project = labelling.create(ds, column="spans", classes=["X"], kind="spans")
+    for row, end in ((0, 99), (0, 3), (1, 1)):
+        with pytest.raises(DatasetError, match=f"'spans': a mark ends at {end}, the text at {2 - 2 * row}"):
+            project.answer(row, [{"start": 0, "end": end, "label": "X"}])
+    project.answer(0, [{"start": 0, "end": 2, "label": "X"}])
+    project.answer(1, [])
+    edits = project.to_edits()
+    for values in ({"text": None}, {"text": "x"}, {"spans": [{"start": 0, "end": 3, "label": "X"}]}):
+        with pytest.raises(DatasetError, match="Row 0 of texts@1: 'spans': a mark ends at"):
+            edits.set(0, values)
+    edits.set(0, {"text": "x", "spans": []})
+    edits.set(0, {"text": "longer", "spans": [{"start": 0, "end": 6, "label": "X"}]})
+    assert edits.save("marked").take([0])[0] == {
+        "text": "longer",
+        "spans": [{"label": "X", "start": 0, "end": 6}],
+    }
 
 
 def test_an_answer_cut_off_by_the_end_is_none_and_the_next_is_whole(digits, as_person):
@@ -421,14 +448,14 @@ def test_tasks_are_found_by_the_features(store, png):
 def test_labels_of_tokens_are_spans_and_back(task, names, spans):
     answer = [{"label": label, "start": start, "end": end} for label, start, end in spans]
     assert task.answer_of(names) == answer
-    assert task.value_of(task.checked(answer), len(names)) == names
+    assert task.value_of(task.checked(answer), names) == names
 
 
 def test_spans_that_do_not_fit_are_refused():
-    with pytest.raises(DatasetError, match="'tags': there is no token 3"):
-        IOB.value_of([{"label": "PER", "start": 1, "end": 3}], 2)
+    with pytest.raises(DatasetError, match="'tags': a mark ends at 3, the text at 2"):
+        IOB.value_of([{"label": "PER", "start": 1, "end": 3}], ["a", "b"])
     with pytest.raises(DatasetError, match="'tags': token 2 has no label"):
-        POS.value_of([{"label": "NOUN", "start": 0, "end": 1}], 2)
+        POS.value_of([{"label": "NOUN", "start": 0, "end": 1}], ["a", "b"])
     for bad in ([{"label": "X", "start": 0, "end": 1}], [{"label": "PER", "start": 1, "end": 1}], "PER", [5]):
         with pytest.raises(DatasetError, match="is no answer to 'tags'"):
             IOB.checked(bad)

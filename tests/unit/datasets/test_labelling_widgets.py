@@ -132,7 +132,7 @@ def test_boxes_and_spans_are_kept_as_their_columns_store_them(store, png):
     browser.say("answer", place=0, answer=[{"label": "PER", "start": 0, "end": 2}])
     assert edits.value(0, "tags") == ["B-PER", "I-PER"]
     refused, _ = browser.say("answer", place=0, answer=[{"label": "PER", "start": 1, "end": 3}])
-    assert "there is no token 3" in refused["message"]
+    assert "a mark ends at 3, the text at 2" in refused["message"]
 
 
 def test_stored_boxes_that_nobody_could_draw_keep_no_example_from_being_labelled(store, png):

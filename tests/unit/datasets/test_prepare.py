@@ -13,6 +13,7 @@ import pytest
 from armillary import datasets
 from armillary.datasets import ClassLabel, Image, Recipe, Value, steps
 from armillary.datasets.preparing import units
+from armillary.datasets.preparing.recipe import as_recipe
 from armillary.datasets.preparing.text_steps import tokenizer_of
 from armillary.errors import DatasetError
 from support.full_disk import file_size_limit
@@ -169,6 +170,14 @@ def test_wrong_values_of_a_function_name_column_and_row(store):
         (lambda: steps.Tokenise("subwords", 100), "vocabulary is 100. Give 300 or more"),
         (lambda: steps.Filter("x"), "Give a column and a condition, or a function"),
         (lambda: steps.Map(), "Give a function of one example"),
+        (
+            lambda: steps.Map(len, {"a": Value("int64")}, ["b", "a"]),
+            r"without is \('b', 'a'\). Leave out no column that",
+        ),
+        (lambda: steps.Map(len, {"a": Image}), "Column 'a': .* is no feature"),
+        (lambda: steps.Scale(columns=3), "Step 'scale': columns is 3. Give names of columns in a list"),
+        (lambda: steps.Filter("x", among=[["a"]]), "Give texts, numbers or truth values"),
+        (lambda: Recipe(steps.Scale), "Scale'> is no step of a recipe. Take one of datasets.steps"),
         (lambda: Recipe(["resize"]), "'resize' is no step of a recipe. Take one of datasets.steps"),
         (lambda: Recipe.from_json([{"step": "resise"}]), "There is no step 'resise'. Steps: back_off_words, colour"),
         (lambda: Recipe.from_json([{"step": "crop", "side": 3}]), "Step 'crop' does not have these parameters: .*side"),
@@ -177,6 +186,34 @@ def test_wrong_values_of_a_function_name_column_and_row(store):
 def test_wrong_parameters_are_refused_when_the_step_is_made(make, message):
     with pytest.raises(DatasetError, match=message):
         make()
+
+
+@pytest.mark.parametrize("recipe", ["resize", steps.Scale, [steps.Scale], None, ["resize"]])
+def test_what_is_no_recipe_is_refused(digits, recipe):
+    with pytest.raises(
+        DatasetError, match=r"is no step of a recipe. Take one of datasets.steps, such as steps.Resize\("
+    ):
+        datasets.prepare(digits, recipe)
+
+
+def test_what_stands_for_a_recipe_is_one():
+    for one in (Recipe(steps.Scale()), as_recipe(steps.Scale()), as_recipe({"step": "scale"}), as_recipe(Recipe())):
+        assert one == (Recipe([steps.Scale()]) if one else Recipe())
+    assert steps.Scale(columns=None) == steps.Scale()
+    assert steps.Filter("label", among={"b", "a"}) == steps.Filter("label", among=["a", "b"])
+    assert steps.Filter("label", among=np.array([3])) == steps.Filter("label", among=3)
+    json.dumps(steps.Filter("label", among=np.array(["dog"])).to_json())
+
+
+def test_what_is_no_cluster_number_or_seed_is_refused(digits):
+    flip = steps.Flip()
+    with pytest.raises(DatasetError, match=r"cluster is 'local'. Give an armillary.cluster"):
+        datasets.prepare(digits, flip, cluster="local")
+    for examples in (-1, 0, 1.5):
+        with pytest.raises(DatasetError, match=f"examples is {examples}. Give a whole number, 1 or more"):
+            datasets.try_recipe(digits, flip, examples=examples)
+    with pytest.raises(DatasetError, match="The seed is -1"):
+        datasets.try_recipe(digits, flip, seed=-1)
 
 
 def test_steps_that_do_not_fit_are_refused(store, digits):
@@ -263,6 +300,7 @@ import os, signal, sys
 sys.path.insert(0, {tests!r})
 from armillary import datasets
 from armillary.datasets.preparing import units
+from armillary.datasets.preparing.recipe import as_recipe
 units.UNIT_ROWS_WITH_MEDIA = 1
 from unit.datasets.test_prepare import AUGMENTING
 def progress(done, total):

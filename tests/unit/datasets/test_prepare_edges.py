@@ -144,6 +144,12 @@ def test_a_forms_numbers_are_numbers(store):
     assert "Give numbers." in filled_in("normalise", mean="a", std="b")
 
 
+def test_a_forms_truth_values_and_names_with_commas_are_chosen(store):
+    chosen = numbers([True, False, None], "bool", filled_in("filter", column="x", among="false"))
+    assert chosen == [False]
+    assert filled_in("filter", column="x", among='"dog, big" , cat,, 5" nail').among == ("dog, big", "cat", '5" nail')
+
+
 # Functions of one's own --------------------------------------------------------------------------------------
 
 

@@ -193,6 +193,7 @@ def test_a_column_that_parts_duplicates_is_refused(store):
     ("options", "said"),
     [
         ({"group": "nosuch"}, r"made@1 has no column 'nosuch'; columns: 'text', 'label', 'few', 'day', 'odd'"),
+        ({"group": 3}, r"made@1 has no column 3"),
         ({"group": "few"}, r"2 different examples or groups cannot stand in each of train, validation, test"),
         (
             {"time": "date"},

@@ -310,6 +310,7 @@ def test_rows_and_columns_that_are_not_there_are_named(digits):
         next(digits.iterate(columns=["picture"]))
     with pytest.raises(DatasetError, match=columns):
         datasets.to_pandas(digits, columns=["picture"])
+    assert digits.take(np.int64(7), ["label"]) == digits.take([7], ["label"])
     for row in (-1, 120):
         with pytest.raises(DatasetError, match=rf"digits@1 has no row {row}. Rows are numbered from 0 to 119"):
             digits.take([row])

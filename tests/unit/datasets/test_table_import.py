@@ -359,3 +359,11 @@ def test_a_missing_time_is_read_as_the_mean_of_the_others(store, tmp_path):
     values = np.concatenate([batch.numpy() for batch, _kinds in ds.to_torch(None, shuffle=False, batch_size=7)])
     assert values[0] == 0
     assert len(np.unique(values[1:])) == 20
+
+
+def test_a_number_too_large_for_models_is_refused_where_there_is_a_class(store, tmp_path):
+    path = csv_with(tmp_path, "1e300,a")
+    with pytest.raises(DatasetError, match=r"Column 'size' has the number 1e\+300, too large for models"):
+        datasets.import_table(path, "table", "kind")
+    assert datasets.list() == []
+    assert datasets.import_table(path, "plain").take(15)[0]["size"] == 1e300

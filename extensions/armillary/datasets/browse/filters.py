@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
+from armillary.datasets.checking.columns import leaves
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import (
     MEDIA,
@@ -26,6 +27,7 @@ from armillary.datasets.features import (
     Translation,
     Value,
 )
+from armillary.datasets.reading.row_groups import statistics_of
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -51,7 +53,8 @@ class Filters:
         With this text, in whatever case: in a text, a list of texts, a translation, a class's name, or the name that
         an image, sound or video was imported by.
     missing
-        Without a value in this column, or in any of them (``ANY_COLUMN``).
+        Without a value in this column, or in any of them (``ANY_COLUMN``): missing is what a check finds missing, an
+        empty text, too, and a column of parts where one of these is.
     """
 
     split: str | None = None
@@ -120,7 +123,7 @@ def light_column(name: str, feature: Feature) -> str:
 
 def _class_test(column: str, code: int) -> Test:
     def may_pass(group: Any) -> bool:
-        statistics = _statistics(group, column)
+        statistics = statistics_of(group, column)
         return statistics is None or not statistics.has_min_max or statistics.min <= code <= statistics.max
 
     return Test((column,), lambda table: _filled(pc.equal(table[column], code)), may_pass)
@@ -128,34 +131,21 @@ def _class_test(column: str, code: int) -> Test:
 
 def _missing_test(features: Mapping[str, Feature]) -> Test:
     def passes(table: pa.Table) -> Mask:
-        return _any([_missing(table[name], feature) for name, feature in features.items()], len(table))
+        return _any([leaf.missing(leaf.values(table)) for leaf in leaves(features)], len(table))
 
     def may_pass(group: Any) -> bool:
-        return any(_may_be_missing(_statistics(group, name), feature) for name, feature in features.items())
+        return any(_may_be_missing(statistics_of(group, name), feature) for name, feature in features.items())
 
     return Test(tuple(light_column(*item) for item in features.items()), passes, may_pass)
 
 
-def _missing(column: pa.ChunkedArray, feature: Feature) -> Mask:
-    missing = _filled(pc.is_null(column, nan_is_null=isinstance(feature, Value) and feature.dtype in _FLOATS))
-    return missing | _filled(pc.less(column, 0)) if isinstance(feature, ClassLabel) else missing
-
-
 def _may_be_missing(statistics: Any, feature: Feature) -> bool:
-    """Return whether a column of one value a row may lack one, as its footer says; footers count no NaN."""
+    """Return whether a column of one value a row may lack one, as its footer says: not of NaN, nor of empty texts."""
     if statistics is None or not statistics.has_null_count or statistics.null_count:
         return True
     if isinstance(feature, ClassLabel):
         return not statistics.has_min_max or statistics.min < 0
-    return not isinstance(feature, Value) or feature.dtype in _FLOATS
-
-
-def _statistics(group: Any, column: str) -> Any:
-    """Return the statistics of a column of plain values in a row group, None for another column."""
-    for index in range(group.num_columns):
-        if group.column(index).path_in_schema == column:
-            return group.column(index).statistics
-    return None
+    return not isinstance(feature, Value) or feature.dtype in _FLOATS or feature.dtype in _TEXT
 
 
 def _text_test(features: Mapping[str, Feature], text: str) -> Test:

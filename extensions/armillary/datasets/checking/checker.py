@@ -29,6 +29,7 @@ from armillary.datasets.checking.values import NumbersPart, ValuePart
 from armillary.datasets.dataset import Dataset, open_dataset
 from armillary.datasets.features import Boxes, ClassLabel, TokenLabels, Value
 from armillary.datasets.kinds import kinds_of
+from armillary.datasets.splits import check_seed
 from armillary.errors import DatasetError
 
 _ = translator(__file__)
@@ -89,6 +90,7 @@ def check(
     opened = open_dataset(dataset)
     wanted = checked_kinds(kinds)
     _refuse_unfit(opened, features, probabilities, limit)
+    check_seed(seed)
     sample = _sample(len(opened), limit, seed)
     with ThreadPoolExecutor(os.cpu_count()) as pool, progress_of(2 * len(opened), progress) as done:
         try:
@@ -174,7 +176,9 @@ class _Check:
             if not parts:
                 parts = _parts(self.scope, table)
             for part in parts:
-                part.see(first, part.leaf.values(table))
+                values = part.leaf.values(table)
+                part.missing[first : first + len(values)] = part.leaf.missing(values)
+                part.see(first, values)
             if self.dataset.target is not None:
                 labels.append(table.column(self.dataset.target).to_numpy())
             first += len(table)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from armillary.datasets.features import MEDIA, Feature, Sequence, Struct, Translation, Value
+from armillary.datasets.features import MEDIA, ClassLabel, Feature, Sequence, Struct, Translation, Value
 
 _TEXT = frozenset({"string", "large_string", "string_view"})
 
@@ -42,6 +44,30 @@ class Leaf:
         for part in self.path[1:]:
             column = pc.struct_field(column, part)
         return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+    def missing(self, values: pa.Array) -> NDArray[np.bool_]:
+        """Tell of each value of a row group whether it is missing.
+
+        So are NaN, texts of white space alone, and lists of nothing but such texts, or without any image, sound or
+        video; a list of numbers may well be empty.
+        """
+        return _missing(values, self.feature)
+
+
+def _missing(values: pa.Array, feature: Feature) -> NDArray[np.bool_]:
+    if isinstance(feature, Sequence) and (is_text(feature) or is_media(feature)):
+        there = np.zeros(len(values), bool)
+        parents = pc.list_parent_indices(values).to_numpy(zero_copy_only=False)
+        there[parents[~_missing(pc.list_flatten(values), feature.feature)]] = True
+        return ~there
+    missing = pc.is_null(values, nan_is_null=pa.types.is_floating(values.type))
+    if isinstance(feature, ClassLabel):
+        missing = pc.or_(missing, pc.fill_null(pc.less(values, 0), False))
+    elif is_text(feature):
+        words = pc.utf8_trim_whitespace(values.cast(pa.large_string()))
+        missing = pc.or_(missing, pc.fill_null(pc.equal(words, ""), False))
+    found: NDArray[np.bool_] = missing.to_numpy(zero_copy_only=False)
+    return found
 
 
 def leaves(features: Mapping[str, Feature]) -> list[Leaf]:

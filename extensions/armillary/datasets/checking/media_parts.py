@@ -58,8 +58,7 @@ class MediaPart(Part):
         together = size > _SMALL * len(stored)
         looks = list((self.scope.pool.map if together else map)(self._looks, stored))
         for row, media, found in zip(range(first, first + len(stored)), stored, looks, strict=True):
-            if not media:
-                self.missing[row] = True
+            if self.missing[row]:
                 continue
             self.fingerprints[row] = hash_of(b"".join(each["bytes"] or each["path"].encode() for each in media))
             if found:

@@ -84,7 +84,7 @@ class Part(ABC):
 
     @abstractmethod
     def see(self, first: int, values: pa.Array) -> None:
-        """Look at the values of a row group, whose first row is number ``first``."""
+        """Look at the values of a row group, whose first row is number ``first``; it is known which are missing."""
 
     def findings(self) -> Iterator[Finding]:
         """Yield what is wrong with single values."""

@@ -56,10 +56,9 @@ class TextPart(Part):
         """Look at the texts of a row group."""
         sampled = set(self.scope.sample[self.scope.places(first, len(values))].tolist())
         for row, value in enumerate(values.to_pylist(), first):
-            text = " ".join(_strings(value))
-            if not text.strip():
-                self.missing[row] = True
+            if self.missing[row]:
                 continue
+            text = " ".join(_strings(value))
             self.fingerprints[row] = hash_of(text.encode("utf-8", "surrogatepass"))
             if self.scope.compares_closely:
                 self._signatures[row] = min_hash(plain_text(text[:_COMPARED]))

@@ -39,18 +39,15 @@ class ValuePart(Part):
         """Look at the values of a row group."""
         rows = slice(first, first + len(values))
         places = self.scope.places(first, len(values))
-        sampled = self.scope.sample[places] - first
+        sampled, empty = self.scope.sample[places] - first, self.missing[rows]
         if self._is_number or isinstance(self._feature, ClassLabel):
             numbers = _as_numbers(values)
-            empty = np.isnan(numbers) | ((numbers < 0) & isinstance(self._feature, ClassLabel))
             self._numbers[places] = np.where(empty, np.nan, numbers)[sampled]
             bits = _bits(values, numbers)
         else:
             words = [None if word is None else str(word) for word in values.to_pylist()]
-            empty = np.array([word is None or not word.strip() for word in words], bool)
             self._words[places] = [None if empty[index] else words[index] for index in sampled]
             bits = np.array([hash_of((word or "").encode("utf-8", "surrogatepass")) for word in words], np.uint64)
-        self.missing[rows] = empty
         self.fingerprints[rows] = np.where(empty, np.uint64(1), bits * _SPREAD | np.uint64(2))
 
     @property
@@ -132,7 +129,6 @@ class NumbersPart(Part):
         places = self.scope.places(first, len(values))
         sampled = {int(row) - first: place for place, row in enumerate(self.scope.sample[places], places.start)}
         for index, value in enumerate(values.to_pylist()):
-            self.missing[first + index] = value is None
             self.fingerprints[first + index] = hash_of(repr(value).encode())
             if value is not None and index in sampled and isinstance(self.leaf.feature, (Array, Sequence)):
                 self._keep(sampled[index], value)

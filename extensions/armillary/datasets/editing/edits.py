@@ -16,7 +16,7 @@ from armillary.datasets.editing.journal import Journal, Unsaved, unsaved
 from armillary.datasets.editing.summary import Summary
 from armillary.datasets.editing.values import checked_rows, one_for_each, shown_value, stored_values
 from armillary.datasets.editing.writing import NetChanges, content_of
-from armillary.datasets.features import ClassLabel, Feature
+from armillary.datasets.features import ClassLabel, Feature, checked_features
 from armillary.datasets.saving import save
 from armillary.datasets.store import find
 from armillary.errors import DatasetError
@@ -197,16 +197,20 @@ class Edits:
         Raises
         ------
         DatasetError
-            When there is such a column or, for a target, it has no classes or there is a target already.
+            When the name or the feature is none, there is such a column or, for a target, it has no classes or there is
+            a target already.
         """
-        if name in self.features or not name.strip():
+        if not isinstance(name, str) or not name.strip():
+            raise DatasetError(_("{name!r} names no column.", name=name), _("Choose another name."))
+        if name in self.features:
             raise DatasetError(_("There is a column {name!r} already.", name=name), _("Choose another name."))
         if target and (self.target is not None or not isinstance(feature, ClassLabel)):
             raise DatasetError(
                 _("{name!r} cannot be the target of {reference}.", name=name, reference=self.dataset.reference),
                 _("A target has classes, and a dataset has one target at most."),
             )
-        self._do((Change("add_column", (NO_ROW,), name, {"feature": feature.to_json(), "target": target}),))
+        described = checked_features({name: feature})[name].to_json()
+        self._do((Change("add_column", (NO_ROW,), name, {"feature": described, "target": target}),))
 
     def apply(self, suggestions: Iterable[Any], *, source: str = "check") -> int:
         """Do what a check suggests, as one step; return how many suggestions changed something.
@@ -281,6 +285,8 @@ class Edits:
         """
         _require_present(self.dataset, self._journal)
         if not self.summary and name in (None, self.dataset.name):
+            if self._journal.is_begun:  # changes that come to nothing must not stay as unsaved ones
+                self.discard()
             return self.dataset
         content = content_of(self.dataset, self.net_changes(), self.features, self.target, self.steps, progress)
         saved = Dataset(save(name or self.dataset.name, content, self.dataset.store))

@@ -80,6 +80,11 @@ class Journal:
         return cls(journal_file(store, reference), header)
 
     @property
+    def is_begun(self) -> bool:
+        """Whether this kernel has it open, with changes of its own."""
+        return self._open is not None
+
+    @property
     def is_anothers(self) -> bool:
         """Whether another kernel has begun it since this one looked."""
         return self._open is None and self.file.exists()

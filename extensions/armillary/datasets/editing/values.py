@@ -9,7 +9,7 @@ import numpy as np
 from armillary_kernels.texts import translator
 
 from armillary.datasets.dataset import Dataset
-from armillary.datasets.features import MEDIA, Feature, TokenLabels, Value
+from armillary.datasets.features import MEDIA, Feature, TokenLabels, Value, is_spans
 from armillary.datasets.features import Sequence as Listed
 from armillary.datasets.importing.encoding import encode
 from armillary.datasets.importing.rejects import BadExampleError
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from armillary.datasets.editing.edits import Edits
 
 _ = translator(__file__)
+
+_EXAMPLE = '{"text": "…"}'
+_TEXTS = (Value("string"), Value("large_string"))
 
 
 def checked_rows(dataset: Dataset, rows: int | Iterable[int]) -> tuple[int, ...]:
@@ -48,7 +51,7 @@ def _listed(rows: Any) -> Any:
 
 def one_for_each(given: Any, rows: Sequence[int]) -> list[Any]:
     """Return one value for each row of a list of values, or of one for all."""
-    if isinstance(given, (str, int, np.integer, Mapping)) or given is None:
+    if isinstance(given, (str, Mapping)) or not isinstance(given, Iterable):
         return [given] * len(rows)
     values = list(given)
     if len(values) != len(rows):
@@ -71,8 +74,11 @@ def stored_values(edits: Edits, rows: Sequence[int], values: Sequence[Mapping[st
     found = []
     for row, given in zip(rows, values, strict=True):
         try:
+            if not isinstance(given, Mapping):
+                raise BadExampleError(_("{value!r} names no column, as {example} does", value=given, example=_EXAMPLE))
             stored = {name: _stored(features.get(name), name, value, edits.target) for name, value in given.items()}
             _check_tokens(edits, row, stored)
+            _check_spans(edits, row, stored)
         except BadExampleError as error:
             raise DatasetError(
                 _("Row {row} of {reference}: {reason}.", row=row, reference=edits.dataset.reference, reason=error),
@@ -110,6 +116,24 @@ def _check_tokens(edits: Edits, row: int, stored: Mapping[str, Any]) -> None:
         if labels is not None and len(labels) != len(tokens or ()):
             n, count = len(labels), len(tokens or ())
             raise BadExampleError(_("{column!r}: {n} labels for {tokens} tokens", column=name, n=n, tokens=count))
+
+
+def _check_spans(edits: Edits, row: int, stored: Mapping[str, Any]) -> None:
+    """Refuse spans that end beyond their text, where only one column can hold that."""
+    features = edits.features
+    texts = [name for name, feature in features.items() if feature in _TEXTS]
+    marks = [name for name, feature in features.items() if is_spans(feature)]
+    if len(texts) != 1 or not stored.keys() & {texts[0], *marks}:
+        return
+    for name in marks:
+        spans = stored[name] if name in stored else edits.value(row, name)
+        if spans:
+            text = stored[texts[0]] if texts[0] in stored else edits.value(row, texts[0])
+            end, length = max(span["end"] for span in spans), len(text or "")
+            if end > length:
+                raise BadExampleError(
+                    _("{column!r}: a mark ends at {end}, the text at {length}", column=name, end=end, length=length)
+                )
 
 
 def shown_value(feature: Feature, stored: Any) -> Any:

@@ -17,8 +17,7 @@ from armillary.datasets.features import (
     ClassLabel,
     Feature,
     arrow_schema,
-    features_from_json,
-    features_to_json,
+    checked_features,
 )
 from armillary.datasets.importing.encoding import encode_example
 from armillary.datasets.importing.rejects import BadExampleError, OnError, Rejects
@@ -161,7 +160,7 @@ def save_rows(
     ``split_names`` are the splits of a source that has some, empty ones too.
     """
     check_name(name)
-    form = features_from_json(features_to_json(features))
+    form = checked_features(features)
     _check_target(form, target)
     split, seed = options.get("split", DEFAULT_SHARES), options.get("seed", 0)
     checked_shares(split)

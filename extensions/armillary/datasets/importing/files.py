@@ -134,14 +134,16 @@ class FileGroup:
 
 
 def _check_parts(parts: Mapping[str, str], label: Any) -> None:
+    if not isinstance(parts, Mapping) or not parts:
+        raise DatasetError(
+            _("The parts are {parts!r}.", parts=parts), _("Give for instance {example}.", example='{"image": ".png"}')
+        )
     for column, end in parts.items():
         if _kind(end) is None:
             raise DatasetError(
                 _("The part {column!r} ends in {end!r}, which tells no kind of file.", column=column, end=end),
                 _("Give an ending such as .png, .flac, .mp4 or .txt."),
             )
-    if not parts:
-        raise DatasetError(_("There are no parts."), _("Give for instance {example}.", example='{"image": ".png"}'))
     if label is not None and "label" in parts:
         raise DatasetError(
             _("A part is called {column!r}, and so is the column of the class.", column="label"),

@@ -170,7 +170,7 @@ def save_frame(
         features = {**features, str(target): ClassLabel(class_names)}
     form = dict(features)
     inputs = {key: feature for key, feature in form.items() if key != target}
-    values, names = stacked_columns(frame, inputs)
+    matrix = stacked_columns(frame, inputs) if codes is not None else None
     table = frame if codes is None else frame.assign(**{str(target): codes})
     if given_splits is None:
         assignment = divided(codes, class_names, split, seed, _units(table, form, target))
@@ -182,7 +182,7 @@ def save_frame(
             shards=write_shards(folder, arrow_schema(form), _batches(table, arrow_schema(form), progress)),
             split=assignment,
             labels=codes,
-            input=_spec(values, names, assignment) if codes is not None and names else None,
+            input=_spec(*matrix, assignment) if matrix is not None and matrix[1] else None,
             skipped_file=rejects.write(folder) if rejects else None,
             report={"missing": _missing(frame), **(rejects.report() if rejects else {})},
         )

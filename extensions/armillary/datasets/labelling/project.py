@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import statistics
+from collections.abc import Sized
 from functools import cached_property
 from typing import Any
 
@@ -106,7 +107,7 @@ class Project:
             When the row is none of this person's, the answer is none, or it cannot be written.
         """
         self._require_mine(row)
-        checked = None if answer is None else self.task.checked(answer)
+        checked = None if answer is None else self.task.checked(answer, self._text(row))
         self._file.add(int(row), checked, **({} if seconds is None else {"seconds": round(seconds, 1)}))
 
     def skip(self, row: int) -> None:
@@ -127,7 +128,8 @@ class Project:
                 _("{person} does not decide in {project}.", person=self.person, project=self.name),
                 _("Ask {owner}, who made it.", owner=self.settings.owner),
             )
-        self._file.add(int(row), None if answer is None else self.task.checked(answer), final=True)
+        checked = None if answer is None else self.task.checked(answer, self._text(row))
+        self._file.add(int(row), checked, final=True)
 
     def _require_mine(self, row: int) -> None:
         people = self.settings.people
@@ -251,7 +253,7 @@ class Project:
         task = self.task
         people = ", ".join(who for who, given in sorted(self.answers().items()) if given.given)
         source = f"labelling {self.name}: {people}"
-        values = [{task.column: self._value(row, answer)} for row, answer in agreed.items()]
+        values = [{task.column: task.value_of(answer, self._text(row))} for row, answer in agreed.items()]
         if task.column not in edits.features:
             target = unlabelled == "remove" and task.kind == "classes" and edits.target is None
             edits.add_column(task.column, task.feature, target=target)
@@ -260,10 +262,12 @@ class Project:
             edits.remove(sorted({*range(len(self.dataset))} - agreed.keys()), source=source)
         return edits
 
-    def _value(self, row: int, answer: Any) -> Any:
-        if self.task.unit != "token" or self.task.kind != "spans":
-            return self.task.value_of(answer)
-        return self.task.value_of(answer, len(self.dataset.take([row], [self.task.shown])[0][self.task.shown] or ()))
+    def _text(self, row: int) -> Sized | None:
+        """Return the text that spans are marked in, or its tokens; None where none are."""
+        if self.task.kind != "spans":
+            return None
+        text: Sized = self.dataset.take([row], [self.task.shown])[0][self.task.shown] or ()
+        return text
 
 
 def read_project(dataset: Dataset, folder: Place) -> Project | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import Any, Protocol
 
 import numpy as np
@@ -103,12 +104,13 @@ class EditSession:
 
     def give(self, row: int, answer: Any, seconds: float | None = None) -> None:
         """Answer a row; the answer it has already is no change."""
-        checked = self.task.checked(answer)
+        text = self._text(row)
+        checked = self.task.checked(answer, text)
         changes = checked != self.answer(row)
         if changes:
             if self.task.column not in self.edits.features:
                 self.edits.add_column(self.task.column, self.task.feature)
-            self.edits.set(row, {self.task.column: self.task.value_of(checked, self._tokens(row))})
+            self.edits.set(row, {self.task.column: self.task.value_of(checked, text)})
         self._note(row, changes)
 
     def skip(self, row: int) -> None:
@@ -150,10 +152,9 @@ class EditSession:
     def _adds_the_column(self, step: Step) -> bool:
         return step[0].kind == "add_column" and step[0].column == self.task.column
 
-    def _tokens(self, row: int) -> int:
-        if self.task.unit != "token" or self.task.kind != "spans":
-            return 0
-        return len(self.edits.value(row, self.task.shown) or ())
+    def _text(self, row: int) -> Sized | None:
+        """Return the text that spans are marked in, or its tokens; None where none are."""
+        return self.edits.value(row, self.task.shown) or () if self.task.kind == "spans" else None
 
 
 class ProjectSession:

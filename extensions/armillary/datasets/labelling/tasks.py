@@ -8,14 +8,23 @@ with its ``label`` and either its ``box`` (x, y, width, height in pixels from th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from armillary_kernels.texts import translator
 
 from armillary.datasets.dataset import Dataset
-from armillary.datasets.features import Boxes, ClassLabel, Feature, Image, Struct, TokenLabels, Value
+from armillary.datasets.features import (
+    Boxes,
+    ClassLabel,
+    Feature,
+    Image,
+    TokenLabels,
+    Value,
+    is_spans,
+    spans_feature,
+)
 from armillary.datasets.features import Sequence as Listed
 from armillary.datasets.names import refuse_text
 from armillary.errors import DatasetError
@@ -90,21 +99,42 @@ class Task:
 
     # Answers and values -------------------------------------------------------------------------------
 
-    def checked(self, answer: Any) -> Any:
+    def checked(self, answer: Any, text: Sized | None = None) -> Any:
         """Return an answer in its one form.
+
+        Parameters
+        ----------
+        text
+            That spans are marked in; without it, whether it is long enough is not looked at.
 
         Raises
         ------
         DatasetError
-            When it is none.
+            When it is none, or a span ends beyond the text.
         """
         try:
-            return self._checked_class(answer) if self.kind == "classes" else self._checked_parts(answer)
+            found: Any = self._checked_class(answer) if self.kind == "classes" else self._checked_parts(answer)
         except (KeyError, TypeError, ValueError) as error:
             raise DatasetError(
                 _("{answer} is no answer to {column!r}.", answer=repr(answer)[:60], column=self.column),
                 _("Choose among {labels}.", labels=", ".join(self.labels[:20])),
             ) from error
+        if self.kind == "spans" and text is not None:
+            self._require_within(found, len(text))
+        return found
+
+    def _require_within(self, answer: Sequence[Mapping[str, Any]], length: int) -> None:
+        end = max((part["end"] for part in answer), default=0)
+        if end > length:
+            raise DatasetError(
+                _(
+                    "{column!r}: a mark ends at {end}, the text at {length}.",
+                    column=self.column,
+                    end=end,
+                    length=length,
+                ),
+                _("Mark it again."),
+            )
 
     def _checked_class(self, answer: Any) -> str:
         if answer not in self.names:
@@ -151,13 +181,13 @@ class Task:
                 found += self.checked([part])
         return self.checked(found)  # type: ignore[no-any-return] # of parts, a list
 
-    def value_of(self, answer: Any, tokens: int = 0) -> Any:
+    def value_of(self, answer: Any, text: Sized | None = None) -> Any:
         """Return the value of the column that an answer stands for.
 
         Parameters
         ----------
-        tokens
-            The number of tokens of the text, where spans count them.
+        text
+            That spans are marked in, or its tokens; None for an empty one.
 
         Raises
         ------
@@ -168,7 +198,9 @@ class Task:
             return answer
         if self.kind == "boxes":
             return {"bbox": [part["box"] for part in answer], "category": [part["label"] for part in answer]}
-        return self._labels_of_tokens(answer, tokens) if self.unit == "token" else answer
+        length = len(text or ())
+        self._require_within(answer, length)
+        return self._labels_of_tokens(answer, length) if self.unit == "token" else answer
 
     def _spans_of_tokens(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         begun, label = 0, OUTSIDE
@@ -184,10 +216,6 @@ class Task:
     def _labels_of_tokens(self, answer: Sequence[Mapping[str, Any]], tokens: int) -> list[str]:
         names = [OUTSIDE] * tokens
         for part in answer:
-            if part["end"] > tokens:
-                raise DatasetError(
-                    _("{column!r}: there is no token {n}.", column=self.column, n=part["end"]), _("Mark it again.")
-                )
             for index in range(part["start"], part["end"]):
                 prefix = ("B-" if index == part["start"] else "I-") if self._has_beginnings else ""
                 names[index] = prefix + part["label"]
@@ -200,11 +228,6 @@ class Task:
                 ),
             )
         return names
-
-
-def spans_feature(names: Sequence[str]) -> Feature:
-    """Return the feature of spans of a text: a list of ``start``, ``end`` (in characters) and ``label``."""
-    return Listed(Struct((("label", ClassLabel(tuple(names))), ("start", Value("int32")), ("end", Value("int32")))))
 
 
 def tasks_of(features: Mapping[str, Feature], target: str | None) -> dict[str, Task]:
@@ -287,12 +310,7 @@ def _task(features: Mapping[str, Feature], column: str) -> Task | None:
     if isinstance(feature, TokenLabels):
         tokens = [name for name, other in features.items() if other == _TOKENS]
         return Task("spans", column, feature.names, tokens[0], "token") if tokens else None
-    label = dict(feature.feature.parts).get("label") if _is_list_of_parts(feature) else None  # type: ignore[union-attr]
     texts = [name for name, other in features.items() if other in _TEXTS]
-    if isinstance(label, ClassLabel) and feature == spans_feature(label.names) and texts:
-        return Task("spans", column, label.names, texts[0])
+    if is_spans(feature) and texts:
+        return Task("spans", column, dict(feature.feature.parts)["label"].names, texts[0])  # type: ignore[union-attr]
     return None
-
-
-def _is_list_of_parts(feature: Feature) -> bool:
-    return isinstance(feature, Listed) and isinstance(feature.feature, Struct)

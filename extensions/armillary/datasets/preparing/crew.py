@@ -18,7 +18,7 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets.preparing.own_code import packed
 from armillary.datasets.reading.prefetch import usable_threads
-from armillary.errors import ClusterError
+from armillary.errors import ClusterError, DatasetError
 
 _ = translator(__file__)
 
@@ -142,4 +142,7 @@ def crew_of(cluster: Any, functions: Sequence[Callable[..., Any]] = ()) -> Crew:
     if cluster is None:
         return Threads()
     client = cluster.client() if hasattr(cluster, "client") else cluster
+    if not hasattr(client, "submit"):
+        what = _("{parameter} is {value!r}.", parameter="cluster", value=cluster)
+        raise DatasetError(what, _("Give an armillary.cluster, a distributed.Client, or None for threads here."))
     return DaskWorkers(client, functions)

@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from armillary.datasets.features import (
     Image,
     Sequence,
     TokenLabels,
+    checked_features,
     feature_from_json,
     features_from_json,
     features_to_json,
@@ -195,8 +196,12 @@ class Map(OwnStep):
         super().__post_init__()
 
     def check(self) -> None:
-        """Refuse a step without function."""
+        """Refuse a step without function, wrong features, and a column that is to be made and left out."""
         self.require(self.function is not None, "function", _("Give a function of one example."))
+        checked_features(self.features)
+        self.require(
+            self.features.keys().isdisjoint(self.without), "without", _("Leave out no column that features describes.")
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return where the function comes from, and the features."""
@@ -270,7 +275,7 @@ class Filter(OwnStep):
     column
         The column that conditions are about; the target, too.
     among
-        Values to keep, numbers also as texts; of classes, their names.
+        Values to keep, or one; numbers and truth values also as texts; of classes, their names.
     at_least, at_most
         Smallest and largest number to keep; of texts and lists, of their lengths; of boxes, how many there are.
     function
@@ -284,8 +289,15 @@ class Filter(OwnStep):
     at_most: float | None = None
     function: Any = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.among, str) or not isinstance(self.among, Iterable):
+            object.__setattr__(self, "among", () if self.among is None else (self.among,))
+        super().__post_init__()
+
     def check(self) -> None:
         """Refuse a step without any condition."""
+        known = all(isinstance(each, (str, int, float)) for each in self.among)
+        self.require(known, "among", _("Give texts, numbers or truth values."))
         conditions = bool(self.column) and (bool(self.among) or self.at_least is not None or self.at_most is not None)
         self.require(
             conditions or self.function is not None, "column", _("Give a column and a condition, or a function.")
@@ -338,7 +350,9 @@ def _is_same(value: Any, wanted: Any) -> bool:
     """Return whether a value is the one wanted, which a form gives as a text."""
     if not isinstance(wanted, str) or isinstance(value, str):
         return bool(value == wanted)
+    if isinstance(value, bool):
+        return str(value).lower() == wanted.lower()
     try:
-        return not isinstance(value, bool) and bool(value == type(value)(wanted))
+        return bool(value == type(value)(wanted))
     except (TypeError, ValueError, ArithmeticError):
         return str(value) == wanted

@@ -28,7 +28,7 @@ class Recipe:
     Parameters
     ----------
     steps
-        In the order of doing.
+        In the order of doing; one alone needs no list.
     learned
         For each step what it has learned, None for one that learns when a dataset is prepared.
 
@@ -39,8 +39,8 @@ class Recipe:
     >>> datasets.prepare("penguins-of-2009", Recipe.of(prepared), name="penguins-of-2009-ready")
     """
 
-    def __init__(self, steps: Iterable[Step] = (), learned: Sequence[Any] | None = None) -> None:
-        self.steps = tuple(steps)
+    def __init__(self, steps: Step | Iterable[Step] = (), learned: Sequence[Any] | None = None) -> None:
+        self.steps = tuple(_listed(steps))
         wrong = [step for step in self.steps if not isinstance(step, Step)]
         if wrong:
             what = _("{value!r} is no step of a recipe.", value=wrong[0])
@@ -135,16 +135,25 @@ def described(step: Step) -> str:
     return f"{step.name}({listed})"
 
 
-def as_recipe(recipe: Recipe | Step | Iterable[Step | Mapping[str, Any]]) -> Recipe:
-    """Return a recipe of what stands for one: a step, or steps as such or as JSON values."""
+def as_recipe(recipe: Any) -> Recipe:
+    """Return a recipe of what stands for one: a step, or steps as such or as JSON values.
+
+    Raises
+    ------
+    DatasetError
+        When something of it is no step.
+    """
     if isinstance(recipe, Recipe):
         return recipe
-    parts = [recipe] if isinstance(recipe, Step) else list(recipe)
-    made = [part if isinstance(part, Step) else Recipe.from_json([part]) for part in parts]
     whole = Recipe()
-    for part in made:
-        whole = whole + part
+    for part in _listed(recipe):
+        whole = whole + (Recipe.from_json([part]) if isinstance(part, Mapping) else part)
     return whole
+
+
+def _listed(steps: Any) -> list[Any]:
+    """Return steps as a list, also one alone, or what is none and will be refused."""
+    return list(steps) if isinstance(steps, Iterable) and not isinstance(steps, (str, Mapping)) else [steps]
 
 
 def _step(name: Any, values: Mapping[str, Any]) -> Step:

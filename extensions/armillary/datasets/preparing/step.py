@@ -146,10 +146,12 @@ class Step(ABC):
             STEPS[cls.name] = cls
 
     def __post_init__(self) -> None:
-        if isinstance(self.columns, str):
-            object.__setattr__(self, "columns", (self.columns,))
+        if isinstance(self.columns, str) or self.columns is None:
+            object.__setattr__(self, "columns", () if self.columns is None else (self.columns,))
         for each in fields(self):
             object.__setattr__(self, each.name, _plain(getattr(self, each.name)))
+        names = isinstance(self.columns, tuple) and all(isinstance(name, str) for name in self.columns)
+        self.require(names, "columns", _("Give names of columns in a list."))
         for parameter, known in self.choices.items():
             self.require_one_of(parameter, known)
         self.check()
@@ -297,8 +299,10 @@ def is_pictures(feature: Feature) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Return a parameter as JSON has it, a list as a tuple."""
-    if isinstance(value, (list, tuple)):
+    """Return a parameter as JSON has it, a list or a set as a tuple."""
+    if isinstance(value, (set, frozenset)):
+        return tuple(sorted(map(_plain, value), key=repr))
+    if isinstance(value, (list, tuple, np.ndarray)):
         return tuple(map(_plain, value))
     return value.item() if isinstance(value, np.generic) else value
 

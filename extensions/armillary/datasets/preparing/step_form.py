@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
 from html import escape
@@ -116,7 +117,8 @@ class StepForm(widgets.VBox):
             return field(widgets.IntText, parameter.name, value=default, **options)
         if isinstance(default, (int, float)):
             return field(widgets.FloatText, parameter.name, value=default, **options)
-        return field(widgets.Text, parameter.name, value="", **options)
+        hint = {"placeholder": _('dog, "cat, big"')} if parameter.name == "among" else {}
+        return field(widgets.Text, parameter.name, value="", **hint, **options)
 
     def _made(self) -> None:
         try:
@@ -127,13 +129,16 @@ class StepForm(widgets.VBox):
 
 
 def _value(parameter: Field[Any], given: Any) -> Any:
-    """Return what was filled in as the step takes it: of a text, a list, a number or nothing."""
+    """Return what was filled in as the step takes it: of a text, a list, a number or nothing.
+
+    In a list, what has a comma in it stands in quotation marks.
+    """
     kind = str(parameter.type)
     if not isinstance(given, str) or parameter.default is MISSING or isinstance(parameter.default, str):
         return given
     if "tuple" in kind:
-        parts = [part.strip() for part in given.split(",") if part.strip()]
-        return tuple(_number(part) if "float" in kind else part for part in parts)
+        parts = (part.strip() for part in next(csv.reader([given], skipinitialspace=True)))
+        return tuple(_number(part) if "float" in kind else part for part in parts if part)
     if not given.strip():
         return None
     return _number(given.strip()) if "float" in kind else given.strip()

@@ -10,7 +10,7 @@ import numpy as np
 from armillary_kernels.texts import own_language, translator
 
 from armillary.datasets.dataset import Dataset, open_dataset
-from armillary.datasets.features import Feature, Image, features_from_json, features_to_json
+from armillary.datasets.features import Feature, Image, checked_features
 from armillary.datasets.importing.encoding import encode_example
 from armillary.datasets.media import Medium
 from armillary.datasets.plain_values import plain_value, with_media
@@ -21,6 +21,7 @@ from armillary.datasets.preparing.rows import Drawn
 from armillary.datasets.preparing.step import Bound, Form, PictureForm, Refused, Row
 from armillary.datasets.preparing.units import Plan, learn, units_of
 from armillary.datasets.reading.row_groups import row_groups_of
+from armillary.datasets.splits import check_seed
 from armillary.errors import DatasetError
 from armillary.inputs.pictures import decode, fitted
 
@@ -62,6 +63,10 @@ def try_recipe(data: Dataset | str, recipe: Any, examples: int = 6, *, seed: int
         As `prepare` does, except for single examples, whose reasons are returned.
     """
     dataset = open_dataset(data)
+    check_seed(seed)
+    if not isinstance(examples, (int, np.integer)) or examples < 1:
+        what = _("{parameter} is {value!r}.", parameter="examples", value=examples)
+        raise DatasetError(what, _("Give a whole number, 1 or more."))
     pipeline = Pipeline(dataset, bound(dataset, as_recipe(recipe), seed, _taught_by_a_few))
     rows = dataset.rows("train" if dataset.splits.get("train") else None)
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(examples, len(rows))).astype(int))]
@@ -118,7 +123,7 @@ def prepared_example(
 def _form(given: Mapping[str, Feature] | Dataset, target: str | None) -> Form:
     if isinstance(given, Dataset):
         return form_of(given)
-    features = features_from_json(features_to_json(given))
+    features = checked_features(given)
     return Form(features, target, pictures_of(features))
 
 

@@ -20,6 +20,7 @@ What is padded is a dictionary of ``values`` and ``mask``, which is True where t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -38,6 +39,8 @@ from armillary.inputs.pictures import as_array
 _ = translator(__file__)
 
 _WORDS = frozenset({"string", "large_string", "string_view", "binary", "large_binary", "binary_view"})
+#: The largest number of each type that a column of larger ones may be read as.
+_LARGEST: dict[Any, float] = {np.int64: np.iinfo(np.int64).max, np.float32: float(np.finfo(np.float32).max)}
 
 
 class Column(Protocol):
@@ -59,7 +62,11 @@ class Plain:
 
     def decode(self, value: pa.Scalar) -> Any:
         """Return the value."""
-        return value.as_py() if value.is_valid else _given(self.missing)
+        found = value.as_py() if value.is_valid else _given(self.missing)
+        largest = _LARGEST.get(self.dtype)
+        if largest is not None and (found > largest or found < -largest - 1) and math.isfinite(found):
+            raise _too_large(found, self.dtype)
+        return found
 
     def collate(self, items: Sequence[Any]) -> NDArray[Any]:
         """Return ``(batch,)``."""
@@ -93,7 +100,7 @@ class Grid:
             flat = flat.flatten()
         if flat.null_count and not np.issubdtype(self.dtype, np.floating):
             return _given(None)
-        array = flat.to_numpy(zero_copy_only=False).astype(self.dtype)
+        array = _narrowed(flat.to_numpy(zero_copy_only=False), self.dtype)
         return array.reshape([-1 if size is None else size for size in self.shape])
 
     def collate(self, items: Sequence[NDArray[Any]]) -> Any:
@@ -312,6 +319,21 @@ def _grid(feature: f.Feature) -> tuple[tuple[int | None, ...], f.Feature]:
             return (feature.length if feature.length >= 0 else None, *inner), leaf
         raise ValueError(_("{feature} has no form as a tensor", feature=feature))
     return (), feature
+
+
+def _narrowed(stored: NDArray[Any], dtype: Any) -> NDArray[Any]:
+    """Return an array of another type; raises ValueError where it cannot hold a number."""
+    with np.errstate(over="ignore"):
+        array = stored.astype(dtype)
+    if not np.can_cast(stored.dtype, dtype):
+        changed = ((array < 0) & (stored > 0)) | (np.isinf(array) & np.isfinite(stored))
+        if changed.any():
+            raise _too_large(stored[changed][0], dtype)
+    return array
+
+
+def _too_large(number: Any, dtype: Any) -> ValueError:
+    return ValueError(_("{number} is too large for {dtype}", number=number, dtype=np.dtype(dtype).name))
 
 
 def _given(missing: Any) -> Any:

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from armillary.datasets import shards
 from armillary.datasets.dataset import Dataset, open_dataset
-from armillary.datasets.features import ClassLabel, Feature, arrow_schema
-from armillary.datasets.reading.row_groups import row_groups_of
+from armillary.datasets.features import ClassLabel, Feature, Value, arrow_schema
+from armillary.datasets.reading.row_groups import row_groups_of, statistics_of
 
 #: A partition's bytes, uncompressed: many row groups of a table, one or two of photographs.
 PARTITION_BYTES = 32 * 2**20
+_WHOLE, _EXACT_FLOAT = ("int64", "uint64"), 2**53
+_NULLABLE: dict[pa.DataType, Any] = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
 
 
 def to_pandas(
@@ -24,12 +26,13 @@ def to_pandas(
 ) -> pd.DataFrame:
     """Return the stored columns of a split (of all examples for ``None``) as a table.
 
-    Classes come by name, images, sounds and videos as ``{"bytes", "path"}``; the index is the row in the version.
+    Classes come by name, images, sounds and videos as ``{"bytes", "path"}``; the index is the row in the version. Whole
+    numbers with missing ones among them are floats, as ever in pandas; where these cannot hold them, ``Int64``.
     """
     dataset = open_dataset(data)
     features = dataset.features_named(columns)
     table = shards.read_files(dataset.folder, dataset.manifest.shards, list(features))
-    return _frame(table, features, np.arange(len(table))).iloc[dataset.rows(split)]
+    return _frame(table, features, np.arange(len(table)), _exact(dataset, features)).iloc[dataset.rows(split)]
 
 
 def to_dask(data: Dataset | str, split: str | None = None, columns: str | Sequence[str] | None = None) -> Any:
@@ -46,13 +49,16 @@ def to_dask(data: Dataset | str, split: str | None = None, columns: str | Sequen
     rows = dataset.rows(split)
     groups = row_groups_of(dataset.folder, dataset.manifest.created)
     parts = _parts(groups.of(rows), rows, max(1, PARTITION_BYTES * len(groups.starts) // max(1, groups.bytes)))
-    empty = _empty(features)
+    exact = _exact(dataset, features)
+    empty = _frame(arrow_schema(features).empty_table(), features, np.empty(0, np.int64), exact)
     # Dask would make texts of all objects, of pictures and lists too; texts are texts already.
     with dask.config.set({"dataframe.convert-string": False}):
         if not parts:
             return dd.from_pandas(empty, npartitions=1)
         ends = [int(part[0]) for part in parts] + [int(rows[-1])]
-        return dd.from_map(_partition, parts, dataset=dataset, names=list(features), meta=empty, divisions=ends)
+        return dd.from_map(
+            _partition, parts, dataset=dataset, names=list(features), exact=exact, meta=empty, divisions=ends
+        )
 
 
 def _parts(groups: NDArray[np.int64], rows: NDArray[np.int64], together: int) -> list[NDArray[np.int64]]:
@@ -63,20 +69,34 @@ def _parts(groups: NDArray[np.int64], rows: NDArray[np.int64], together: int) ->
     return np.split(rows, starts)
 
 
-def _partition(rows: NDArray[np.int64], *, dataset: Dataset, names: list[str]) -> pd.DataFrame:
+def _partition(rows: NDArray[np.int64], *, dataset: Dataset, names: list[str], exact: tuple[str, ...]) -> pd.DataFrame:
     """Return these rows; runs on a worker."""
     groups = row_groups_of(dataset.folder, dataset.manifest.created)
     features, of = dataset.features_named(names), groups.of(rows)
     tables = [groups.read(int(group), names, rows[of == group]) for group in np.unique(of)]
-    return _frame(pa.concat_tables(tables), features, rows)
+    return _frame(pa.concat_tables(tables), features, rows, exact)
 
 
-def _empty(features: Mapping[str, Feature]) -> pd.DataFrame:
-    return _frame(arrow_schema(features).empty_table(), features, np.empty(0, np.int64))
+def _exact(dataset: Dataset, features: Mapping[str, Feature]) -> tuple[str, ...]:
+    """Return the columns of whole numbers that floats would change: some are missing, others have too many digits."""
+    groups = row_groups_of(dataset.folder, dataset.manifest.created)
+    footers = [groups.footer(group) for group in range(len(groups.starts))]
+    found = []
+    for name, feature in features.items():
+        if isinstance(feature, Value) and feature.dtype in _WHOLE:
+            known = [each for each in (statistics_of(footer, name) for footer in footers) if each is not None]
+            large = any(each.has_min_max and max(-each.min, each.max) > _EXACT_FLOAT for each in known)
+            if large and any(each.null_count for each in known):
+                found.append(name)
+    return tuple(found)
 
 
-def _frame(table: pa.Table, features: Mapping[str, Feature], rows: NDArray[np.int64]) -> pd.DataFrame:
+def _frame(
+    table: pa.Table, features: Mapping[str, Feature], rows: NDArray[np.int64], exact: tuple[str, ...]
+) -> pd.DataFrame:
     frame = table.to_pandas()
+    for name in exact:
+        frame[name] = table[name].to_pandas(types_mapper=_NULLABLE.get)
     for name, feature in features.items():
         if isinstance(feature, ClassLabel):
             codes = frame[name].fillna(-1).to_numpy().astype(int)

@@ -92,6 +92,14 @@ class RowGroups:
             raise
 
 
+def statistics_of(group: Any, column: str) -> Any:
+    """Return what a footer says of a column of plain values in a row group, None for another column."""
+    for index in range(group.num_columns):
+        if group.column(index).path_in_schema == column:
+            return group.column(index).statistics
+    return None
+
+
 def _read(source: Any, footer: Any, index: int, columns: Sequence[str], memory_map: bool = False) -> pa.Table:
     with pq.ParquetFile(source, metadata=footer, memory_map=memory_map) as parquet:
         return parquet.read_row_group(index, columns=list(columns), use_threads=False)
