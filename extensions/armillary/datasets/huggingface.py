@@ -17,19 +17,11 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets import shards
 from armillary.datasets.dataset import Dataset, open_dataset
-from armillary.datasets.features import (
-    Audio,
-    ClassLabel,
-    Feature,
-    Image,
-    TokenLabels,
-    Video,
-    features_from_json,
-    features_to_json,
-)
+from armillary.datasets.features import Audio, ClassLabel, Feature, Image, TokenLabels, Video
 from armillary.datasets.importing.examples import Row, SaveOptions, save_rows
 from armillary.datasets.importing.rejects import BadExampleError
 from armillary.datasets.plain_values import holds_media, with_media
+from armillary.datasets.schemas import features_from_json, features_to_json
 from armillary.datasets.verified_files import verified_file
 from armillary.errors import DatasetError
 

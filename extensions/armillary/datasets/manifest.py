@@ -11,8 +11,9 @@ from typing import Any
 
 from armillary_kernels.texts import translator
 
-from armillary.datasets.features import ClassLabel, Feature, features_from_json, features_to_json
+from armillary.datasets.features import ClassLabel, Feature
 from armillary.datasets.places import Place
+from armillary.datasets.schemas import features_from_json, features_to_json
 from armillary.errors import DatasetError
 from armillary.inputs.input_spec import InputSpec
 

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from armillary import datasets
 from armillary.datasets import Boxes, ClassLabel, Image, Sequence, Struct, Value
-from armillary.datasets.features import arrow_schema
+from armillary.datasets.schemas import arrow_schema
 from armillary.errors import DatasetError
 
 FEATURES = {"image": Image(), "objects": Boxes(("cat", "dog")), "label": ClassLabel(("no", "yes"))}

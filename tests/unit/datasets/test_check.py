@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from armillary import datasets
 from armillary.datasets.checking.findings import KINDS, Suggestion, meaning, merged, title
-from armillary.datasets.features import arrow_schema
 from armillary.datasets.saving import Content, Placed, save
+from armillary.datasets.schemas import arrow_schema
 from armillary.datasets.shards import write_shards
 from armillary.datasets.splits import at_random
 from armillary.errors import DatasetError

@@ -4,7 +4,8 @@ import datasets as hf
 import pyarrow as pa
 import pytest
 from armillary.datasets import Array, Boxes, ClassLabel, Image, Sequence, Struct, TokenLabels, Translation, Value
-from armillary.datasets.features import (
+from armillary.datasets.kinds import kinds_of
+from armillary.datasets.schemas import (
     arrow_schema,
     checked_features,
     feature_of_arrow_type,
@@ -12,7 +13,6 @@ from armillary.datasets.features import (
     features_of_schema,
     features_to_json,
 )
-from armillary.datasets.kinds import kinds_of
 from armillary.errors import DatasetError
 
 NAMES = ["crow", "owl"]

@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from armillary.datasets.features import Feature, feature_from_json
+from armillary.datasets.features import Feature
+from armillary.datasets.schemas import feature_from_json
 
 Kind = Literal["set", "remove", "move", "add_column"]
 #: An added column is a change of no row.

@@ -16,8 +16,9 @@ from armillary.datasets.editing.journal import Journal, Unsaved, unsaved
 from armillary.datasets.editing.summary import Summary
 from armillary.datasets.editing.values import checked_rows, one_for_each, shown_value, stored_values
 from armillary.datasets.editing.writing import NetChanges, content_of
-from armillary.datasets.features import ClassLabel, Feature, checked_features
+from armillary.datasets.features import ClassLabel, Feature
 from armillary.datasets.saving import save
+from armillary.datasets.schemas import checked_features
 from armillary.datasets.store import find
 from armillary.errors import DatasetError
 

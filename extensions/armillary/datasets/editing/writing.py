@@ -23,9 +23,10 @@ from armillary.datasets.dataset import Dataset
 from armillary.datasets.durable_files import new_file
 from armillary.datasets.editing.changes import Overlay, Step
 from armillary.datasets.examples import stacked_columns
-from armillary.datasets.features import Feature, arrow_schema
+from armillary.datasets.features import Feature
 from armillary.datasets.manifest import StoredFile
 from armillary.datasets.saving import Content, Placed
+from armillary.datasets.schemas import arrow_schema
 from armillary.datasets.shards import link_files, read_files
 from armillary.datasets.splits import Assignment, given
 from armillary.datasets.verified_files import verified_file

@@ -13,12 +13,13 @@ from armillary_kernels.texts import translator
 from numpy.typing import ArrayLike, NDArray
 
 from armillary.datasets.dataset import Dataset
-from armillary.datasets.features import ClassLabel, Feature, Image, arrow_schema
+from armillary.datasets.features import ClassLabel, Feature, Image
 from armillary.datasets.importing import labels as class_labels
 from armillary.datasets.kept_together import divided
 from armillary.datasets.names import refuse_text
 from armillary.datasets.sameness import RowKeys
 from armillary.datasets.saving import Content, Placed, save
+from armillary.datasets.schemas import arrow_schema
 from armillary.datasets.shards import ROW_GROUP, write_shards
 from armillary.datasets.splits import DEFAULT_SHARES, stratified
 from armillary.datasets.store import check_name

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 from armillary_kernels.texts import translator
 
 from armillary.datasets.dataset import Dataset
-from armillary.datasets.features import Feature, features_of_schema
+from armillary.datasets.features import Feature
 from armillary.datasets.importing.downloads import local_copy
 from armillary.datasets.importing.examples import Row, SaveOptions, download_options, save_rows
 from armillary.datasets.importing.rejects import BadExampleError, first_of
+from armillary.datasets.schemas import features_of_schema
 from armillary.datasets.shards import ROW_GROUP
 from armillary.errors import DatasetError
 

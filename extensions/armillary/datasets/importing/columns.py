@@ -12,9 +12,10 @@ import pandas as pd
 import pyarrow as pa
 from armillary_kernels.texts import translator
 
-from armillary.datasets.features import ClassLabel, Feature, Value, feature_of_arrow_type
+from armillary.datasets.features import ClassLabel, Feature, Value
 from armillary.datasets.importing.rejects import Rejects
 from armillary.datasets.plain_values import short
+from armillary.datasets.schemas import feature_of_arrow_type
 from armillary.errors import DatasetError
 
 _ = translator(__file__)

@@ -13,12 +13,7 @@ import pyarrow as pa
 from armillary_kernels.texts import translator
 
 from armillary.datasets.dataset import Dataset
-from armillary.datasets.features import (
-    ClassLabel,
-    Feature,
-    arrow_schema,
-    checked_features,
-)
+from armillary.datasets.features import ClassLabel, Feature
 from armillary.datasets.importing.encoding import encode_example
 from armillary.datasets.importing.rejects import BadExampleError, OnError, Rejects
 from armillary.datasets.kept_together import divided
@@ -26,6 +21,7 @@ from armillary.datasets.manifest import StoredFile
 from armillary.datasets.media import LARGEST_IN_A_SHARD, put_beside
 from armillary.datasets.sameness import RowKeys, duplicate_keys, keeps_duplicates
 from armillary.datasets.saving import Content, Placed, save
+from armillary.datasets.schemas import arrow_schema, checked_features
 from armillary.datasets.shards import ROW_GROUP, ROW_GROUP_BYTES, write_shards
 from armillary.datasets.splits import DEFAULT_SHARES, Assignment, checked_shares, given
 from armillary.datasets.store import check_name

@@ -15,7 +15,7 @@ from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.datasets.dataset import Dataset
-from armillary.datasets.features import ClassLabel, Feature, Image, arrow_schema
+from armillary.datasets.features import ClassLabel, Feature, Image
 from armillary.datasets.importing.archive_check import MAX_MEMBERS, MAX_UNPACKED_BYTES
 from armillary.datasets.importing.downloads import MAX_DOWNLOAD_BYTES, local_copy
 from armillary.datasets.importing.rejects import OnError, Rejects
@@ -24,6 +24,7 @@ from armillary.datasets.importing.split_folders import FOLDERS, splits_of
 from armillary.datasets.kept_together import divided
 from armillary.datasets.sameness import RowKeys, Units
 from armillary.datasets.saving import Content, Placed, save
+from armillary.datasets.schemas import arrow_schema
 from armillary.datasets.shards import ROW_GROUP, write_shards
 from armillary.datasets.splits import DEFAULT_SHARES, Assignment, checked_shares, given, stratified
 from armillary.datasets.store import check_name

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.examples import stacked_columns
-from armillary.datasets.features import ClassLabel, Feature, arrow_schema
+from armillary.datasets.features import ClassLabel, Feature
 from armillary.datasets.importing import labels as class_labels
 from armillary.datasets.importing.columns import PLACE, SPLIT, typed_columns
 from armillary.datasets.importing.downloads import MAX_DOWNLOAD_BYTES, local_copy
@@ -25,6 +25,7 @@ from armillary.datasets.kept_together import divided
 from armillary.datasets.names import one_or_several
 from armillary.datasets.sameness import Units, duplicate_keys, keeps_duplicates
 from armillary.datasets.saving import Content, Placed, save
+from armillary.datasets.schemas import arrow_schema
 from armillary.datasets.shards import ROW_GROUP, write_shards
 from armillary.datasets.splits import DEFAULT_SHARES, Assignment, given
 from armillary.datasets.store import check_name

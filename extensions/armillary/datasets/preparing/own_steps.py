@@ -19,19 +19,7 @@ import cloudpickle
 import numpy as np
 from armillary_kernels.texts import translator
 
-from armillary.datasets.features import (
-    Array,
-    Boxes,
-    ClassLabel,
-    Feature,
-    Image,
-    Sequence,
-    TokenLabels,
-    checked_features,
-    feature_from_json,
-    features_from_json,
-    features_to_json,
-)
+from armillary.datasets.features import Array, Boxes, ClassLabel, Feature, Image, Sequence, TokenLabels
 from armillary.datasets.importing.encoding import encode
 from armillary.datasets.importing.rejects import BadExampleError
 from armillary.datasets.media import Medium
@@ -39,6 +27,7 @@ from armillary.datasets.plain_values import holds_media, plain_value, with_media
 from armillary.datasets.preparing.rows import Drawn, Sound
 from armillary.datasets.preparing.step import Bound, Form, PictureForm, Row, Step, is_pictures
 from armillary.datasets.preparing.table_steps import is_category, is_number, named
+from armillary.datasets.schemas import checked_features, feature_from_json, features_from_json, features_to_json
 from armillary.errors import DatasetError
 from armillary.inputs.value_steps import is_missing
 

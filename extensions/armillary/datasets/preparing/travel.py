@@ -44,7 +44,7 @@ def model_columns(form: Form) -> tuple[str, ...]:
 
 
 def _empty(inputs: dict[str, Feature]) -> Any:
-    from armillary.datasets.features import arrow_schema
+    from armillary.datasets.schemas import arrow_schema
 
     return arrow_schema(inputs).empty_table().to_pandas()
 

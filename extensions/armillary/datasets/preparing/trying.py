@@ -10,7 +10,7 @@ import numpy as np
 from armillary_kernels.texts import own_language, translator
 
 from armillary.datasets.dataset import Dataset, open_dataset
-from armillary.datasets.features import Feature, Image, checked_features
+from armillary.datasets.features import Feature, Image
 from armillary.datasets.importing.encoding import encode_example
 from armillary.datasets.media import Medium
 from armillary.datasets.plain_values import plain_value, with_media
@@ -21,6 +21,7 @@ from armillary.datasets.preparing.rows import Drawn
 from armillary.datasets.preparing.step import Bound, Form, PictureForm, Refused, Row
 from armillary.datasets.preparing.units import Plan, learn, units_of
 from armillary.datasets.reading.row_groups import row_groups_of
+from armillary.datasets.schemas import checked_features
 from armillary.datasets.splits import check_seed
 from armillary.errors import DatasetError
 from armillary.inputs.pictures import decode, fitted

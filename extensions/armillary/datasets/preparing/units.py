@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.durable_files import new_file, write_text
 from armillary.datasets.examples import stacked_columns
-from armillary.datasets.features import ClassLabel, Value, arrow_schema
+from armillary.datasets.features import ClassLabel, Value
 from armillary.datasets.manifest import StoredFile
 from armillary.datasets.media import LARGEST_IN_A_SHARD, put_beside
 from armillary.datasets.plain_values import holds_media
@@ -25,6 +25,7 @@ from armillary.datasets.preparing.pipeline import Pipeline
 from armillary.datasets.preparing.rows import PNG, Drawn, stored
 from armillary.datasets.preparing.step import Bound, Refused, Row
 from armillary.datasets.reading.row_groups import row_groups_of
+from armillary.datasets.schemas import arrow_schema
 from armillary.datasets.shards import ROW_GROUP, ROW_GROUP_BYTES, shard_writer
 
 _ = translator(__file__)

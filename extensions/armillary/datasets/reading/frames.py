@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from armillary.datasets import shards
 from armillary.datasets.dataset import Dataset, open_dataset
-from armillary.datasets.features import ClassLabel, Feature, Value, arrow_schema
+from armillary.datasets.features import ClassLabel, Feature, Value
 from armillary.datasets.reading.row_groups import row_groups_of, statistics_of
+from armillary.datasets.schemas import arrow_schema
 
 #: A partition's bytes, uncompressed: many row groups of a table, one or two of photographs.
 PARTITION_BYTES = 32 * 2**20
