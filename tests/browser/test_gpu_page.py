@@ -8,7 +8,7 @@ import pytest
 from armillary_kernels.lease_client import LeaseClient
 from armillary_kernels.processes import Process
 from playwright.sync_api import expect
-from support.browser import chromium, screenshot
+from support.browser import PATIENCE, chromium, screenshot
 from support.gpu_pool import PoolProcess
 
 pytestmark = pytest.mark.browser
@@ -38,6 +38,7 @@ def open_page(pool, browser):
     def opened(user, **options):
         headers = {"Authorization": f"Bearer {user}"}
         contexts.append(browser.new_context(extra_http_headers=headers, **{"locale": "en-GB", **options}))
+        contexts[-1].set_default_timeout(PATIENCE)
         page = contexts[-1].new_page()
         page.goto(f"{pool.url}/")
         return page

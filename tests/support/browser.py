@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = os.environ.get("ARMILLARY_CHROMIUM", "/usr/bin/chromium")
 FLAGS = (
@@ -19,6 +19,8 @@ FLAGS = (
 SCREENSHOTS = Path(__file__).parents[2] / ".test-output" / "screenshots"
 #: Milliseconds that a page may take on a busy machine.
 PATIENCE = 60_000
+
+expect.set_options(timeout=PATIENCE)
 
 
 @contextlib.contextmanager
