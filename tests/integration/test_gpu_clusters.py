@@ -22,6 +22,7 @@ from armillary.clusters.remote import RemoteCluster, WorkerSize, remote_cluster
 from armillary.errors import ClusterError
 from armillary_kernels.connection import Connection
 from armillary_kernels.processes import Process
+from support import http
 from support.deployment import Deployment, wait_for
 from support.hub_client import become
 from support.person import sign_in
@@ -36,7 +37,7 @@ class Pool:
         self.headers = headers
 
     def of(self, user: str, kind: str) -> list[dict[str, Any]]:
-        books = httpx.get(f"{self.url}/", headers=self.headers).raise_for_status().json()
+        books = http.get(f"{self.url}/", headers=self.headers).raise_for_status().json()
         return [lease for lease in books[kind] if lease["user"] == user]
 
     def leases(self) -> list[dict[str, Any]]:
@@ -54,9 +55,9 @@ class Pool:
             process = Process.of(holder.pid)
             named = {"holder": {"pid": process.pid, "start_time": process.start_time}}
             ask = {"purpose": "kernel", "devices": gpus, "label": "x", **named}
-            lease = httpx.post(f"{self.url}/leases", json=ask, headers=headers).raise_for_status().json()
+            lease = http.post(f"{self.url}/leases", json=ask, headers=headers).raise_for_status().json()
             wait_for(lambda: self._is_granted(lease["id"], headers), 10, "hugo has GPUs")
-            httpx.patch(f"{self.url}/leases/{lease['id']}", json=named, headers=headers).raise_for_status()
+            http.patch(f"{self.url}/leases/{lease['id']}", json=named, headers=headers).raise_for_status()
             yield
         finally:
             holder.kill()
@@ -124,7 +125,7 @@ def test_who_stops_waiting_leaves_the_queue(pool: Pool) -> None:
         if arrival.queue:
             said.append(str(arrival))
             for place in pool.queue():
-                httpx.delete(f"{pool.url}/leases/{place['id']}", headers=pool.headers).raise_for_status()
+                http.delete(f"{pool.url}/leases/{place['id']}", headers=pool.headers).raise_for_status()
 
     said: list[str] = []
     why = "The GPU pool gave a worker no GPU: The lease has ended: given back"
