@@ -118,6 +118,36 @@ def test_news_come_without_losing_what_one_types(open_page, pool, sleeper):
     assert not sleeper.is_alive()
 
 
+def test_news_that_come_late_close_nothing_that_was_opened_meanwhile(open_page, pool, sleeper):
+    grant(pool, "ada", sleeper)
+    page = open_page("admin:root")
+    asked = []
+
+    def first_is_held(route):
+        asked.append(route)
+        if len(asked) > 1:
+            route.continue_()
+
+    page.route(f"{pool.url}/", first_is_held)
+    with page.expect_request(f"{pool.url}/"):
+        pass
+    page.wait_for_timeout(4000)  # in which it would ask again
+    assert len(asked) == 1
+    with LeaseClient(pool.connection("bob")) as client:
+        waiting = client.ask("kernel", 4, "late.ipynb", Process.own())
+        page.get_by_label(re.compile("Release: ada")).click()
+        warning = page.get_by_text("What it has not saved is lost.")
+        expect(warning).to_be_visible()
+        with page.expect_request_finished():
+            asked[0].continue_()
+        page.wait_for_timeout(1000)  # in which the news would be shown
+        expect(warning).to_be_visible()
+        page.get_by_label(re.compile("Release: ada")).click()
+        page.get_by_role("heading", level=1).click()
+        expect(page.get_by_text("late.ipynb")).to_be_visible()
+        client.give_back(waiting.id)
+
+
 def test_on_a_phone_ones_place_comes_first_and_is_spoken(open_page, pool, sleeper):
     grant(pool, "ada", sleeper, devices=4, label="a_very_long_name_of_a_notebook_that_nobody_could_read_aloud.ipynb")
     page = open_page("ada", viewport=PHONE, locale="zh-CN")

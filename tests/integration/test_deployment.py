@@ -108,7 +108,7 @@ def test_team_mode_needs_root(deployment: Deployment) -> None:
 
 def test_restart_keeps_servers_and_kernels(deployment: Deployment, kernel: RemoteKernel) -> None:
     hub = deployment.pid("hub")
-    restarted = deployment.armillary("restart")
+    restarted = deployment.armillary("restart", timeout=240)
     assert restarted.returncode == 0, restarted.stderr
     assert deployment.pid("hub") != hub
     assert kernel.run("print(remembered)") == "42\n"
