@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from armillary_hub.accounts.invitations import recovery_link
 from armillary_hub.settings import PORT_OFFSETS
-from support import http
+from support import patiently
 from support.deployment import Deployment, is_root, ordinary_account, wait_for
 from support.remote_kernel import RemoteKernel
 from support.visitor import Visitor
@@ -26,7 +26,7 @@ def kernel(deployment: Deployment) -> Iterator[RemoteKernel]:
 
 
 def test_it_answers_through_the_proxy(deployment: Deployment) -> None:
-    assert http.get(f"{deployment.url}/hub/api/").json()["version"].startswith("6.1")
+    assert patiently.get(f"{deployment.url}/hub/api/").json()["version"].startswith("6.1")
     assert "Solo mode" in deployment.output
     assert "/hub/invitation/" in deployment.output
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from armillary_hub.accounts.invitations import recovery_link
-from support import device_files, http
+from support import device_files, patiently
 from support.deployment import wait_for
 from support.remote_kernel import SOCKET
 from support.visitor import Visitor
@@ -71,7 +71,7 @@ class Notebook:
                     return shown
 
     def books(self):
-        return http.get(f"{self.pool}/", headers=self.headers).raise_for_status().json()
+        return patiently.get(f"{self.pool}/", headers=self.headers).raise_for_status().json()
 
     def holders(self):
         return {index: lease["user"] for lease in self.books()["leases"] for index in lease["devices"]}
@@ -86,7 +86,7 @@ def test_kernels_of_two_people_share_the_gpus(running):
     ada, ben = Notebook(running, "ada"), Notebook(running, "ben")
     wait_for(lambda: ada.holders() == {}, 30, "no GPU is held")
     assert {"python-torch", "python-tensorflow"} <= set(
-        http.get(f"{ada.url}api/kernelspecs", headers=ada.headers).json()["kernelspecs"]
+        patiently.get(f"{ada.url}api/kernelspecs", headers=ada.headers).json()["kernelspecs"]
     )
     kernels = [(who, who.start_kernel(spec)) for who, spec in ((ada, "python-torch"), (ben, "python-tensorflow"))]
     assert ada.holders() == {0: "ada", 1: "ben"}
@@ -188,8 +188,8 @@ def test_people_release_only_their_own_leases(running):
     wait_for(lambda: ada.holders() == {}, 30, "no GPU is held")
     kernel = ada.start_kernel()
     lease = ada.books()["leases"][0]["id"]
-    assert http.delete(f"{ben.pool}/leases/{lease}", headers=ben.headers).status_code == 404
-    assert http.get(f"{ben.pool}/").status_code == 401
+    assert patiently.delete(f"{ben.pool}/leases/{lease}", headers=ben.headers).status_code == 404
+    assert patiently.get(f"{ben.pool}/").status_code == 401
     assert ada.holders() == {0: "ada"}
     with admin_of(running) as admin:
         page = admin.get("/services/gpu-pool/").text

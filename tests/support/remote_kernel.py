@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
-from support import http
+from support import patiently
 from support.deployment import Deployment
 
 #: A connection to a kernel: it is there only once the kernel has answered.
@@ -52,7 +52,7 @@ class RemoteKernel:
     def state(self) -> str:
         """Return ``idle``, ``busy`` or ``starting``."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        return http.get(f"{self.server_url}api/kernels/{self.id}", headers=headers).json()["execution_state"]
+        return patiently.get(f"{self.server_url}api/kernels/{self.id}", headers=headers).json()["execution_state"]
 
     @contextlib.contextmanager
     def _channels(self) -> Iterator[ClientConnection]:
