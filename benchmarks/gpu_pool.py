@@ -9,6 +9,8 @@
    in which it waits. A pool without a hub.
 4. From the start of a kernel to the end of its first cell: with a lease (our kernel, our provisioner), and the same
    without (IPython's kernel, Jupyter's provisioner). Rounds alternate, and the medians are compared.
+5. kill -9 while every GPU is held: of the pool, until another one answers with the same leases; of a holder, until its
+   lease has ended.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import json
 import os
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -33,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from jupyter_client import AsyncKernelManager
 from support.crowd import Crowd, Order, history
 from support.deployment import deploy
-from support.gpu_pool import PoolProcess
+from support.gpu_pool import PoolProcess, eventually
 from support.person import sign_in
 
 PEOPLE = ("ann", "ben", "cat", "dan", "eve")
@@ -127,11 +130,13 @@ def lease_times(client, pool, rounds=50) -> list[float]:
     return times
 
 
-def ask(client, pool, user, devices):
-    own = Process.own()
-    holder = {"pid": own.pid, "start_time": own.start_time}
-    body = {"purpose": "kernel", "devices": devices, "holder": holder}
-    return request(client, pool, user, "POST", "leases", json=body)
+def ask(client, pool, user, devices, holder=None):
+    holder = holder or Process.own()
+    named = {"holder": {"pid": holder.pid, "start_time": holder.start_time}}
+    lease = request(client, pool, user, "POST", "leases", json={"purpose": "kernel", "devices": devices, **named})
+    if holder != Process.own():
+        request(client, pool, user, "PATCH", f"leases/{lease['id']}", json=named)
+    return lease
 
 
 def request(client, pool, user, method, path, **what):
@@ -195,6 +200,34 @@ def kernel_starts(rounds) -> tuple[list[float], list[float]]:
     return leased, unleased
 
 
+def kills(rounds) -> tuple[list[float], list[float]]:
+    """Return the seconds until a killed pool is back with its leases, and until a killed holder's lease has ended."""
+    back, ended = [], []
+    with tempfile.TemporaryDirectory() as folder, httpx.Client(trust_env=False, timeout=60) as client:
+        pool = PoolProcess(Path(folder), simulate_gpus=GPUS)
+        pool.start()
+        try:
+            for _ in range(rounds):
+                holders = [subprocess.Popen(["sleep", "600"]) for _ in range(GPUS)]
+                for holder in holders:
+                    ask(client, pool, "ann", 1, Process.of(holder.pid))
+                held = pool.holders()
+                pool.kill()
+                begun = time.perf_counter()
+                pool.start()
+                assert pool.holders() == held
+                back.append(time.perf_counter() - begun)
+                for left, holder in reversed(list(enumerate(holders))):
+                    begun = time.perf_counter()
+                    holder.kill()
+                    holder.wait()
+                    eventually(lambda: len(pool.holders()) == left, what="the end of its lease")  # noqa: B023
+                    ended.append(time.perf_counter() - begun)
+        finally:
+            pool.kill()
+    return back, ended
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kernels", type=int, default=40)
@@ -211,6 +244,10 @@ def main() -> None:
     more = milliseconds(leased) - milliseconds(bare)
     print(f"first cell of a kernel: with a lease {milliseconds(leased):.0f} ms, without {milliseconds(bare):.0f} ms")
     print(f"ratio {milliseconds(leased) / milliseconds(bare):.3f}; slower by {more:.0f} ms; to be under 50 ms")
+    for what, times in zip(
+        ("a killed pool is back with its leases", "a killed holder's lease ends"), kills(5), strict=True
+    ):
+        print(f"{what} in {statistics.median(times):.2f} s (median of {len(times)}, longest {max(times):.2f} s)")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def team_deployment() -> Iterator[Deployment]:
     """A team deployment: each person has a Unix account of their own. Needs root."""
     if not is_root():
         pytest.skip("needs root, for it makes Unix accounts")
-    with deploy("team", simulate_gpus=2, config="c.GpuSharing.app_idle_after = 0.05") as running:
+    with deploy("team", simulate_gpus=2, config="c.GpuSharing.app_idle_after = 0.5") as running:
         yield running
 
 

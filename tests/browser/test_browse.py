@@ -4,7 +4,7 @@ import pytest
 from armillary import datasets
 from armillary.datasets import Value
 from playwright.sync_api import expect
-from support.browser import chromium
+from support.browser import PATIENCE, chromium
 from support.voila_pages import voila_pages
 
 pytestmark = pytest.mark.browser
@@ -26,7 +26,7 @@ def page(tmp_path, monkeypatch):
     datasets.import_examples([{"x": number} for number in range(450)], {"x": Value("int64")}, "numbers", split=None)
     with voila_pages(tmp_path, {"view": VIEW}, store) as addresses, chromium() as browser:
         opened = browser.new_page(viewport={"width": 1100, "height": 900})
-        opened.set_default_timeout(60_000)
+        opened.set_default_timeout(PATIENCE)
         opened.goto(addresses["view"])
         yield opened
 

@@ -11,7 +11,7 @@ from armillary.datasets import Audio, Boxes, Image, Translation, Value
 from PIL import Image as Picture
 from playwright.sync_api import expect
 from support import annotated_pictures
-from support.browser import PATIENCE, chromium, drop, new_session, screenshot
+from support.browser import chromium, drop, new_session, screenshot
 from support.file_server import serving
 from support.voila_pages import voila_pages
 
@@ -56,14 +56,14 @@ def panel(browser, addresses):
 
 def recognised(page, title, label="Recognised as"):
     chosen = page.get_by_label(label, exact=True)
-    expect(chosen.locator("option:checked")).to_have_text(title, timeout=PATIENCE)
+    expect(chosen.locator("option:checked")).to_have_text(title)
     return chosen
 
 
 def saved(page, name, told="{} is saved.", button="Save a version", label="Name"):
     page.get_by_label(label, exact=True).filter(visible=True).fill(name)
     page.get_by_role("button", name=button).click()
-    expect(page.get_by_text(told.format(f"{name}@1"))).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text(told.format(f"{name}@1"))).to_be_visible()
     return datasets.open(f"{name}@1")
 
 

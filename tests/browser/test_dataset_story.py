@@ -86,7 +86,7 @@ def import_folder(page, folder):
 def is_saved(page, reference):
     """Wait until the panel says so, with the new version open."""
     told = page.get_by_role("status").filter(has_text=f"{reference} is saved.", visible=True)
-    expect(told).to_be_visible(timeout=PATIENCE)
+    expect(told).to_be_visible()
     expect(page.get_by_role("heading", name=reference)).to_be_visible()
     expect(page.get_by_role("tab", name="Look")).to_have_attribute("aria-selected", "true")
 
@@ -138,7 +138,7 @@ def train(page):
     page.get_by_label("Epochs").fill("1")
     page.get_by_role("button", name=re.compile("Start training$")).click()
     expect(page.get_by_text("Epoch 1 of 1").first).to_be_attached(timeout=2 * PATIENCE)
-    expect(page.get_by_text("finished").first).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("finished").first).to_be_visible()
     screenshot(page, "datasets trained", full=True)
 
 

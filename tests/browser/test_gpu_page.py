@@ -8,7 +8,7 @@ import pytest
 from armillary_kernels.lease_client import LeaseClient
 from armillary_kernels.processes import Process
 from playwright.sync_api import expect
-from support.browser import chromium, screenshot
+from support.browser import PATIENCE, chromium, screenshot
 from support.gpu_pool import PoolProcess
 
 pytestmark = pytest.mark.browser
@@ -38,6 +38,7 @@ def open_page(pool, browser):
     def opened(user, **options):
         headers = {"Authorization": f"Bearer {user}"}
         contexts.append(browser.new_context(extra_http_headers=headers, **{"locale": "en-GB", **options}))
+        contexts[-1].set_default_timeout(PATIENCE)
         page = contexts[-1].new_page()
         page.goto(f"{pool.url}/")
         return page
@@ -115,6 +116,36 @@ def test_news_come_without_losing_what_one_types(open_page, pool, sleeper):
     page.get_by_role("button", name="Release it from ada").click()
     expect(page.get_by_role("row").filter(has_text="GPU 0")).to_contain_text("Free")
     assert not sleeper.is_alive()
+
+
+def test_news_that_come_late_close_nothing_that_was_opened_meanwhile(open_page, pool, sleeper):
+    grant(pool, "ada", sleeper)
+    page = open_page("admin:root")
+    asked = []
+
+    def first_is_held(route):
+        asked.append(route)
+        if len(asked) > 1:
+            route.continue_()
+
+    page.route(f"{pool.url}/", first_is_held)
+    with page.expect_request(f"{pool.url}/"):
+        pass
+    page.wait_for_timeout(4000)  # in which it would ask again
+    assert len(asked) == 1
+    with LeaseClient(pool.connection("bob")) as client:
+        waiting = client.ask("kernel", 4, "late.ipynb", Process.own())
+        page.get_by_label(re.compile("Release: ada")).click()
+        warning = page.get_by_text("What it has not saved is lost.")
+        expect(warning).to_be_visible()
+        with page.expect_request_finished():
+            asked[0].continue_()
+        page.wait_for_timeout(1000)  # in which the news would be shown
+        expect(warning).to_be_visible()
+        page.get_by_label(re.compile("Release: ada")).click()
+        page.get_by_role("heading", level=1).click()
+        expect(page.get_by_text("late.ipynb")).to_be_visible()
+        client.give_back(waiting.id)
 
 
 def test_on_a_phone_ones_place_comes_first_and_is_spoken(open_page, pool, sleeper):

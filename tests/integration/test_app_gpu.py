@@ -7,6 +7,7 @@ import httpx
 import pytest
 from armillary_kernels.lease_client import LeaseClient
 from armillary_kernels.processes import Process
+from support import patiently
 from support.app_server import ACCESS, app_server
 from support.deployment import wait_for
 from support.gpu_pool import PoolProcess
@@ -48,7 +49,7 @@ def test_visitors_see_that_an_app_waits_for_its_gpu(pool, tmp_path):
             program = bob.get("v2/health/ready")
             assert (program.status_code, program.headers["retry-after"]) == (503, "3")
             assert "waits for a GPU" in program.json()["error"]
-            assert httpx.get(f"{app.url}v2/health/ready").status_code == 401
+            assert patiently.get(f"{app.url}v2/health/ready").status_code == 401
 
             ada.give_back(lease.id)
             wait_for(lambda: bob.get("v2/health/ready").status_code == 200, 30, "the app has its GPU")

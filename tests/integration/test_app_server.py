@@ -8,6 +8,7 @@ import httpx
 import psutil
 import pytest
 from armillary_hub.app_server import activity
+from support import patiently
 from support.app_server import ACCESS, app_server
 from support.asgi import running
 from support.deployment import wait_for
@@ -48,23 +49,27 @@ def test_a_visitor_signs_in_with_the_hub_and_lands_on_the_page(app, page):
         assert asked.status_code == 302
         assert asked.headers["location"].startswith("/hub/api/oauth2/authorize?client_id=jupyterhub-user-app-digits")
         hub = app.hub_url + asked.headers["location"]
-        back = visitor.get(origin + httpx.get(hub).headers["location"])
+        back = visitor.get(origin + patiently.get(hub).headers["location"])
         assert back.headers["location"] == "/user/app-digits/?x=1"
         assert "Digits" in visitor.get(origin + back.headers["location"]).text
 
 
 def test_a_person_without_access_is_told_whom_to_ask(app):
     headers = {**BROWSER, "Authorization": f"Bearer {app.hub.person('mallory')}"}
-    answer = httpx.get(app.url, headers=headers)
+    answer = patiently.get(app.url, headers=headers)
     assert answer.status_code == 403
     assert "You have no access to the app “Digits”." in answer.text
     assert "Ask ada, who published it." in answer.text
-    assert "您没有权限使用应用“Digits”。" in httpx.get(app.url, headers={**headers, "Accept-Language": "zh-CN"}).text
+    assert (
+        "您没有权限使用应用“Digits”。" in patiently.get(app.url, headers={**headers, "Accept-Language": "zh-CN"}).text
+    )
 
 
 def test_programs_without_access_get_the_protocols_error(app):
-    assert httpx.get(f"{app.url}v2/models/digits").status_code == 401
-    refused = httpx.get(f"{app.url}v2/models/digits", headers={"Authorization": f"Bearer {app.hub.person('mallory')}"})
+    assert patiently.get(f"{app.url}v2/models/digits").status_code == 401
+    refused = patiently.get(
+        f"{app.url}v2/models/digits", headers={"Authorization": f"Bearer {app.hub.person('mallory')}"}
+    )
     assert (refused.status_code, list(refused.json())) == (403, ["error"])
 
 

@@ -3,14 +3,15 @@
 import os
 import signal
 
-import httpx
 import numpy as np
 import psutil
 import pytest
 import tritonclient.http as triton
+from support import patiently
 from support.apps import NAME, api, infer, publish, server_process, settled
 from support.deployment import wait_for
 from support.onnx_models import brightness_model, unknown_operator_model
+from support.person import sign_in
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_triton_client_with_the_second_persons_token(deployment, people, app):
 
 
 def test_signed_out_the_link_leads_to_sign_in(app):
-    answer = httpx.get(app["url"], headers={"Accept": "text/html"}, follow_redirects=True)
+    answer = patiently.get(app["url"], headers={"Accept": "text/html"}, follow_redirects=True)
     assert answer.url.path == "/hub/login"
 
 
@@ -110,7 +111,7 @@ def test_a_sleeping_app_wakes_on_a_visit(deployment, people, app):
     refused = infer(deployment, people["eve"], app["api_url"], x)
     assert refused.status_code == 403
     browser = {"Authorization": f"Bearer {people['bob']}", "Accept": "text/html"}
-    opening = httpx.get(f"{deployment.url}/services/apps/open/{NAME}", headers=browser)
+    opening = patiently.get(f"{deployment.url}/services/apps/open/{NAME}", headers=browser)
     assert opening.status_code == 200
     assert "The app “Handwritten digits” is starting" in opening.text
     waking = infer(deployment, people["bob"], app["api_url"], x)
@@ -119,7 +120,7 @@ def test_a_sleeping_app_wakes_on_a_visit(deployment, people, app):
         assert waking.headers["retry-after"]
         assert waking.json()["error"] == "The app 'digits' is starting. Try again in a moment."
     wait_for(lambda: infer(deployment, people["bob"], app["api_url"], x).is_success, 90, "the app is awake")
-    opened = httpx.get(f"{deployment.url}/services/apps/open/{NAME}", headers=browser)
+    opened = patiently.get(f"{deployment.url}/services/apps/open/{NAME}", headers=browser)
     assert (opened.status_code, opened.headers["location"]) == (307, f"/user/app-{NAME}/")
 
 
@@ -161,13 +162,7 @@ def test_a_start_that_is_cut_off_is_taken_up_again(deployment, people, app):
 
 
 def test_a_notebooks_own_token_calls_the_apps_of_its_owner(deployment, people, app):
-    deployment.start_server("bob")
-    (token,) = {
-        process.environ()["JUPYTERHUB_API_TOKEN"]
-        for process in psutil.process_iter(["cmdline"])
-        if "jupyterhub.singleuser" in (process.info["cmdline"] or [])
-        and process.environ().get("JUPYTERHUB_USER") == "bob"
-    }
+    token = sign_in(deployment, "bob").environment["JUPYTERHUB_API_TOKEN"]
     x = np.zeros((1, 1, 28, 28), np.float32)
     assert infer(deployment, token, app["api_url"], x).status_code == 200
     assert deployment.request("GET", "/users/ada", token=token).status_code in (403, 404)

@@ -26,6 +26,7 @@ from armillary_hub.tracking.service import tracking_app
 from armillary_kernels.release import MODEL, NOTEBOOK
 from onnx import TensorProto, helper, numpy_helper
 from starlette.routing import Mount, Route
+from support import patiently
 from support.deployment import Deployment, wait_for
 from support.person import sign_in
 
@@ -240,10 +241,10 @@ def scene(team_deployment: Deployment) -> Iterator[Scene]:
     _publish(team_deployment, headers)
     holder = {"pid": owner.server.pid, "start_time": _start_ticks(owner.server)}
     ask = {**ASK, "holder": holder}
-    lease = httpx.post(f"{team_deployment.url}{POOL}/leases", json=ask, headers=headers)
+    lease = patiently.post(f"{team_deployment.url}{POOL}/leases", json=ask, headers=headers)
     assert lease.status_code == 201, lease.text
     bound = {"json": {"holder": holder}, "headers": headers}
-    httpx.patch(f"{team_deployment.url}{POOL}/leases/{lease.json()['id']}", **bound).raise_for_status()
+    patiently.patch(f"{team_deployment.url}{POOL}/leases/{lease.json()['id']}", **bound).raise_for_status()
     metric = {"run_id": run, "key": "loss", "value": 1.0, "timestamp": 1, "step": 1}
     values = {
         "lease": lease.json()["id"],
@@ -253,9 +254,11 @@ def scene(team_deployment: Deployment) -> Iterator[Scene]:
         "metric": metric,
     }
     yield Scene(team_deployment, tokens, values)
-    httpx.delete(f"{team_deployment.url}{POOL}/leases/{values['lease']}", headers=headers).raise_for_status()
+    patiently.delete(f"{team_deployment.url}{POOL}/leases/{values['lease']}", headers=headers).raise_for_status()
     httpx.delete(f"{team_deployment.url}{APPS}/api/apps/guarded", headers=headers, timeout=90).raise_for_status()
-    httpx.post(f"{team_deployment.url}{GATEWAY}/clusters/{values['cluster']}/stop", headers=headers).raise_for_status()
+    patiently.post(
+        f"{team_deployment.url}{GATEWAY}/clusters/{values['cluster']}/stop", headers=headers
+    ).raise_for_status()
 
 
 def _start_ticks(process: psutil.Process) -> int:
@@ -289,9 +292,9 @@ def test_which_services_lease_gpus_for_people(scene: Scene, secret: str, statuse
     base = f"{scene.deployment.url}{POOL}"
     ask = {**ASK, "user": OWNER, "groups": [], "holder": {"pid": 2, "start_time": 1}}  # a process that never was
     answers = [
-        httpx.post(f"{base}/leases", json=ask, headers=headers),
-        httpx.get(f"{base}/quotas?user={OWNER}", headers=headers),
-        httpx.get(f"{base}/leases/{scene.values['lease']}", headers=headers),
+        patiently.post(f"{base}/leases", json=ask, headers=headers),
+        patiently.get(f"{base}/quotas?user={OWNER}", headers=headers),
+        patiently.get(f"{base}/leases/{scene.values['lease']}", headers=headers),
     ]
     assert tuple(answer.status_code for answer in answers) == statuses
 

@@ -9,12 +9,12 @@ import sys
 import threading
 
 import cloudpickle
-import httpx
 import psutil
 import pytest
 from armillary import cluster
 from armillary.errors import ClusterError
 from armillary_hub.clusters.stop_all import recorded_processes
+from support import patiently
 from support.deployment import Deployment, wait_for
 from support.hub_client import become
 from websockets.exceptions import InvalidStatus
@@ -103,10 +103,10 @@ def test_no_third_cluster(running, monkeypatch):
 
 def test_the_dashboard_is_its_owners(deployment, person, running):
     dashboard = running.dashboard_link
-    assert "Dask" in httpx.get(dashboard, headers=person).text
-    assert httpx.get(dashboard, headers=token_of(deployment, "eve")).status_code == 404
-    assert httpx.get(dashboard).status_code == 401
-    signing_in = httpx.get(dashboard, headers={"Accept": "text/html"})
+    assert "Dask" in patiently.get(dashboard, headers=person).text
+    assert patiently.get(dashboard, headers=token_of(deployment, "eve")).status_code == 404
+    assert patiently.get(dashboard).status_code == 401
+    signing_in = patiently.get(dashboard, headers={"Accept": "text/html"})
     assert signing_in.status_code == 302
     assert "/hub/api/oauth2/authorize" in signing_in.headers["location"]
 
@@ -115,7 +115,7 @@ def test_the_dashboards_websocket(deployment, person, running):
     address = running.dashboard_link.replace("http://", "ws://") + "/ws"
     with pytest.raises(InvalidStatus):
         connect(address, subprotocols=["bokeh"], additional_headers=token_of(deployment, "eve"))
-    page = httpx.get(running.dashboard_link, headers=person).text
+    page = patiently.get(running.dashboard_link, headers=person).text
     token = page.split('"token":"')[1].split('"')[0]
     with connect(address, subprotocols=["bokeh", token], additional_headers=person) as socket:
         assert "ACK" in str(socket.recv(timeout=20))
@@ -125,7 +125,7 @@ def test_no_port_shows_a_dashboard(deployment, running):
     """Any account of the machine could read it there."""
     web = deployment.settings.port_of("gateway-web")
     for path in ("status", "workers", "info/main/workers.html"):
-        assert httpx.get(f"http://127.0.0.1:{web}/clusters/{running.name}/{path}").status_code == 404
+        assert patiently.get(f"http://127.0.0.1:{web}/clusters/{running.name}/{path}").status_code == 404
 
 
 def test_others_can_neither_see_nor_stop_it(deployment, running):
@@ -133,12 +133,12 @@ def test_others_can_neither_see_nor_stop_it(deployment, running):
     page = f"{deployment.settings.service_url('dask-gateway')}/clusters/{running.name}/stop"
     eve = token_of(deployment, "eve")
     as_gateway_wants = {"Authorization": eve["Authorization"].replace("Bearer", "jupyterhub")}
-    assert httpx.get(gateway, headers=as_gateway_wants).status_code == 403
-    assert httpx.delete(gateway, headers=as_gateway_wants).status_code == 403
-    assert httpx.get(gateway).status_code == 401
-    assert httpx.get(gateway, headers={"Authorization": "jupyterhub nonsense"}).status_code == 401
-    assert httpx.post(page, headers=eve).status_code == 404
-    listed = httpx.get(f"{deployment.settings.service_url('dask-gateway')}/", headers=eve).json()
+    assert patiently.get(gateway, headers=as_gateway_wants).status_code == 403
+    assert patiently.delete(gateway, headers=as_gateway_wants).status_code == 403
+    assert patiently.get(gateway).status_code == 401
+    assert patiently.get(gateway, headers={"Authorization": "jupyterhub nonsense"}).status_code == 401
+    assert patiently.post(page, headers=eve).status_code == 404
+    listed = patiently.get(f"{deployment.settings.service_url('dask-gateway')}/", headers=eve).json()
     assert listed == {"clusters": []}
     assert running.client().submit(sum, [1]).result() == 1
 

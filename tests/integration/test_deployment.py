@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import pytest
 from armillary_hub.accounts.invitations import recovery_link
 from armillary_hub.settings import PORT_OFFSETS
+from support import patiently
 from support.deployment import Deployment, is_root, ordinary_account, wait_for
 from support.remote_kernel import RemoteKernel
 from support.visitor import Visitor
@@ -26,7 +26,7 @@ def kernel(deployment: Deployment) -> Iterator[RemoteKernel]:
 
 
 def test_it_answers_through_the_proxy(deployment: Deployment) -> None:
-    assert httpx.get(f"{deployment.url}/hub/api/").json()["version"].startswith("6.1")
+    assert patiently.get(f"{deployment.url}/hub/api/").json()["version"].startswith("6.1")
     assert "Solo mode" in deployment.output
     assert "/hub/invitation/" in deployment.output
 
@@ -108,7 +108,7 @@ def test_team_mode_needs_root(deployment: Deployment) -> None:
 
 def test_restart_keeps_servers_and_kernels(deployment: Deployment, kernel: RemoteKernel) -> None:
     hub = deployment.pid("hub")
-    restarted = deployment.armillary("restart")
+    restarted = deployment.armillary("restart", timeout=240)
     assert restarted.returncode == 0, restarted.stderr
     assert deployment.pid("hub") != hub
     assert kernel.run("print(remembered)") == "42\n"

@@ -12,9 +12,9 @@ from armillary_hub.supervision.processes import is_alive
 from support.deployment import Deployment, deploy, processes_left, wait_for
 from support.remote_kernel import RemoteKernel
 
-#: Servers idle for 12 s are stopped; they tell the hub of activity each second.
+#: Servers idle for 40 s are stopped; they tell the hub of activity each second.
 _CULLING = """
-c.IdleCuller.timeout = 12
+c.IdleCuller.timeout = 40
 c.IdleCuller.cull_every = 2
 c.JupyterHub.activity_resolution = 1
 c.Spawner.environment = {"JUPYTERHUB_ACTIVITY_INTERVAL": "2"}
@@ -57,11 +57,11 @@ def test_an_idle_server_is_culled_and_a_silently_busy_one_is_not(mortal: Deploym
     mortal.stop_server("ann")
     config = mortal.home.parent / "jupyterhub_config.py"
     config.write_text(config.read_text() + _CULLING)
-    assert mortal.armillary("restart").returncode == 0
+    assert mortal.armillary("restart", timeout=240).returncode == 0
     busy = RemoteKernel.start(mortal, "busy")
     busy.begin("import time; time.sleep(600)")
     mortal.start_server("idle")
-    wait_for(lambda: not mortal.request("GET", "/users/idle").json()["servers"], 60, "the idle server is stopped")
+    wait_for(lambda: not mortal.request("GET", "/users/idle").json()["servers"], 150, "the idle server is stopped")
     wait_for(lambda: not _starting(mortal, "busy"))
     assert mortal.request("GET", "/users/busy").json()["servers"][""]["ready"]
     assert busy.state() == "busy"

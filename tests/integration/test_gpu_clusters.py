@@ -22,6 +22,7 @@ from armillary.clusters.remote import RemoteCluster, WorkerSize, remote_cluster
 from armillary.errors import ClusterError
 from armillary_kernels.connection import Connection
 from armillary_kernels.processes import Process
+from support import patiently
 from support.deployment import Deployment, wait_for
 from support.hub_client import become
 from support.person import sign_in
@@ -36,7 +37,7 @@ class Pool:
         self.headers = headers
 
     def of(self, user: str, kind: str) -> list[dict[str, Any]]:
-        books = httpx.get(f"{self.url}/", headers=self.headers).raise_for_status().json()
+        books = patiently.get(f"{self.url}/", headers=self.headers).raise_for_status().json()
         return [lease for lease in books[kind] if lease["user"] == user]
 
     def leases(self) -> list[dict[str, Any]]:
@@ -54,9 +55,9 @@ class Pool:
             process = Process.of(holder.pid)
             named = {"holder": {"pid": process.pid, "start_time": process.start_time}}
             ask = {"purpose": "kernel", "devices": gpus, "label": "x", **named}
-            lease = httpx.post(f"{self.url}/leases", json=ask, headers=headers).raise_for_status().json()
-            wait_for(lambda: self._is_granted(lease["id"], headers), 10, "hugo has GPUs")
-            httpx.patch(f"{self.url}/leases/{lease['id']}", json=named, headers=headers).raise_for_status()
+            lease = patiently.post(f"{self.url}/leases", json=ask, headers=headers).raise_for_status().json()
+            wait_for(lambda: self._is_granted(lease["id"], headers), 60, "hugo has GPUs")
+            patiently.patch(f"{self.url}/leases/{lease['id']}", json=named, headers=headers).raise_for_status()
             yield
         finally:
             holder.kill()
@@ -99,7 +100,8 @@ def test_workers_wait_for_their_gpus_and_give_them_back(pool: Pool) -> None:
             pool.deployment.wait_back("gateway", pool.deployment.kill("gateway"))
             wait_for(lambda: [it for it in pool.queue() if it["id"] != place["id"]], 60, "the worker asks anew")
             assert [it["id"] for it in pool.leases()] == [lease["id"]], "a living worker's lease stands"
-        scaling.join(60)
+        scaling.join(180)
+        assert not scaling.is_alive()
         assert sorted(it["devices"] for it in pool.leases()) == [[0], [1]]
 
         os.kill(pid, signal.SIGKILL)
@@ -124,7 +126,7 @@ def test_who_stops_waiting_leaves_the_queue(pool: Pool) -> None:
         if arrival.queue:
             said.append(str(arrival))
             for place in pool.queue():
-                httpx.delete(f"{pool.url}/leases/{place['id']}", headers=pool.headers).raise_for_status()
+                patiently.delete(f"{pool.url}/leases/{place['id']}", headers=pool.headers).raise_for_status()
 
     said: list[str] = []
     why = "The GPU pool gave a worker no GPU: The lease has ended: given back"
@@ -153,7 +155,7 @@ def test_two_people_who_each_need_both_gpus_have_them_in_turn(pool: Pool, monkey
         with pool.held_by_hugo(2):
             growing = {executor.submit(grow, name) for name in connections}
             wait_for(lambda: len(pool.of("gina", "queue") + pool.of("hugo", "queue")) == 4, 60, "four workers wait")
-        for name, mine in map(Future.result, as_completed(growing, 60)):
+        for name, mine in map(Future.result, as_completed(growing, 240)):
             with mine:
                 assert sorted(lease["devices"] for lease in pool.of(name, "leases")) == [[0], [1]]
     wait_for(lambda: not pool.of("gina", "leases") + pool.of("hugo", "leases"), 30, "no GPU is held")

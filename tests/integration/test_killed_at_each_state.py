@@ -1,7 +1,8 @@
-"""kill -9 of the pool, of kernels and of their server, with a kernel in each state: the books balance in two seconds.
+"""kill -9 of the pool, of kernels and of their server, with a kernel in each state: the books balance.
 
 Real kernels on a real pool of four pretend GPUs. Five of them are at once queued, granted, being suspended, suspended,
-and being restored; suspending and restoring last for as long as the test wants.
+and being restored; suspending and restoring last for as long as the test wants. How long the books take to balance is
+measured by ``benchmarks/gpu_pool.py``.
 """
 
 import contextlib
@@ -12,7 +13,6 @@ import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -23,9 +23,6 @@ from armillary_kernels.processes import Process
 from support.gpu_pool import PoolProcess, eventually
 from support.kernel_server import KernelServer, ServedKernel
 from support.pool_ledger import Books
-
-#: Seconds within which the books balance again, by the times that the audit has.
-BALANCED_WITHIN = 2.0
 
 #: How often each is killed.
 TIMES = 2
@@ -79,16 +76,12 @@ class Five:
         state = self.pool.state()
         return [one["holder"]["pid"] for one in [*state["queue"], *state["leases"]]] == [self.holder.pid]
 
-    def balance(self, condition, what, since):
-        """Assert that a condition comes true, that the books balance, and that the last change to them came in time."""
+    def balance(self, condition, what):
+        """Assert that a condition comes true, and that the books balance."""
         eventually(condition, what=what)
         with contextlib.closing(sqlite3.connect(self.pool.database)) as database:
             database.row_factory = sqlite3.Row
-            books = Books(database)
-            books.check_thoroughly()
-        took = (books.audit[-1]["at"] - since).total_seconds()
-        print(f"{what}: {max(took, 0):.2f} s")
-        assert took < BALANCED_WITHIN
+            Books(database).check_thoroughly()
 
     def fill(self):
         """Start a kernel in each state; the holder takes the last GPU, once."""
@@ -141,8 +134,7 @@ def test_a_pool_that_is_killed_goes_on_where_it_was(five):
     for _ in range(TIMES):
         five.pool.kill()
         five.pool.start()
-        is_back = datetime.now(UTC)
-        five.balance(lambda: five.stand() == before, "a pool killed with a lease in each state is back", is_back)
+        five.balance(lambda: five.stand() == before, "a pool killed with a lease in each state is back")
     shutil.rmtree(five.held)
     five.reaches(five.suspending, "suspended")
     five.reaches(five.restoring, "granted")
@@ -158,10 +150,9 @@ def test_kernels_that_are_killed_leave_nothing_in_the_books(five):
     for round_ in range(TIMES):
         if round_:
             five.fill_again()
-        killed = datetime.now(UTC)
         for kernel in five.kernels:
             os.kill(kernel.pid, signal.SIGKILL)
-        five.balance(five.only_the_holder_is_left, "kernels killed in each state leave nothing", killed)
+        five.balance(five.only_the_holder_is_left, "kernels killed in each state leave nothing")
 
 
 def test_kernels_that_are_killed_while_the_pool_is_away_leave_nothing_in_the_books(five):
@@ -173,7 +164,7 @@ def test_kernels_that_are_killed_while_the_pool_is_away_leave_nothing_in_the_boo
             os.kill(kernel.pid, signal.SIGKILL)
         five.pool.start()
         what = "kernels killed in each state while the pool was away leave nothing"
-        five.balance(five.only_the_holder_is_left, what, datetime.now(UTC))
+        five.balance(five.only_the_holder_is_left, what)
 
 
 def test_a_server_that_is_killed_leaves_nothing_in_the_books(five, tmp_path):
@@ -185,4 +176,4 @@ def test_a_server_that_is_killed_leaves_nothing_in_the_books(five, tmp_path):
         five.server.kill()
         eventually(lambda: not any(one.is_alive() for one in processes), what="the end of a dead server's kernels")  # noqa: B023
         what = "a server killed with kernels in each state leaves nothing"
-        five.balance(five.only_the_holder_is_left, what, datetime.now(UTC))
+        five.balance(five.only_the_holder_is_left, what)

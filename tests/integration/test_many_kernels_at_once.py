@@ -7,6 +7,7 @@ from collections import Counter
 
 import httpx
 import pytest
+from support import patiently
 from support.crowd import Crowd, Order, history
 from support.deployment import wait_for
 
@@ -25,11 +26,11 @@ def test_all_run_within_the_quotas_and_in_fair_order(deployment, admin):
     wait_for(lambda: not httpx.get(f"{pool}/", headers=headers).json()["leases"], 60, "no GPU is held")
     crowd = Crowd(deployment, PEOPLE, kernels=4)
     known = max((line["number"] for line in history(deployment, admin)), default=0)
-    assert httpx.put(f"{pool}/quotas/default", headers=headers, json={"gpus": 1}).status_code == 200
+    assert patiently.put(f"{pool}/quotas/default", headers=headers, json={"gpus": 1}).status_code == 200
     try:
         printed = crowd.run()
     finally:
-        assert httpx.delete(f"{pool}/quotas/default", headers=headers).status_code == 204
+        assert patiently.delete(f"{pool}/quotas/default", headers=headers).status_code == 204
     assert set(printed) <= {"0", "1"}
     order = Order(history(deployment, admin, known), gpus=2, quota=1)
     assert Counter(order.granted) == dict.fromkeys(PEOPLE, 4)

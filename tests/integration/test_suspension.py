@@ -54,7 +54,7 @@ def wait_for(notebook, state, step=""):
         lease = notebook.lease
         return lease is not None and (lease["state"], lease["step"]) == (state, step)
 
-    eventually(it_is, within=30, what=f"{notebook.user}'s lease {state} {step}")
+    eventually(it_is, what=f"{notebook.user}'s lease {state} {step}")
 
 
 def last_word(pool, user):
@@ -85,7 +85,7 @@ def balanced(pool):
         except AssertionError:
             return False
 
-    eventually(they_do, within=15, what="books that balance")
+    eventually(they_do, what="books that balance")
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_a_state_that_is_lost_ends_its_kernel_with_a_clear_message(pool, gpus, a
         state = gpus.process(alice.pid)
         gpus.keep({**state, "state": "FAILED"})
     alice.begin("print(set(cuda.get('tensor')))")
-    eventually(lambda: "was lost" in last_word(pool, "alice")["reason"], within=30, what="the message")
+    eventually(lambda: "was lost" in last_word(pool, "alice")["reason"], what="the message")
     assert bob.run("print('still here')") == "still here"
     balanced(pool)
 
@@ -158,7 +158,7 @@ def test_a_restore_without_room_is_not_tried_and_the_cell_goes_on_waiting(pool, 
     bob.run("print('mine')")
     gpus.set(lingers={uuid: 4000})
     cell = alice.begin("print(set(cuda.get('tensor')))")
-    eventually(lambda: last_word(pool, "alice")["reason"].startswith("not restored"), within=30, what="the refusal")
+    eventually(lambda: last_word(pool, "alice")["reason"].startswith("not restored"), what="the refusal")
     gpus.set(lingers={})
     assert cell.result() == "{1}"
     balanced(pool)
@@ -193,7 +193,7 @@ STATES = ["queued", "granted", "suspending", "suspended", "restoring"]
 def test_a_kernel_that_is_killed_leaves_books_that_balance(pool, gpus, alice, bob, state):
     reach(state, gpus, alice, bob)
     alice.die()
-    eventually(lambda: last_word(pool, "alice")["after"] == "released", within=10, what="the end of the lease")
+    eventually(lambda: last_word(pool, "alice")["after"] == "released", what="the end of the lease")
     assert last_word(pool, "alice")["reason"] in ("its process ended", "The process has ended.")
     gpus.set(hang={})
     if state != "queued":

@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from requests import HTTPError
+from support import patiently
 from support.deployment import Deployment, wait_for
 from support.hub_client import become
 
@@ -45,16 +46,16 @@ def berts(deployment: Deployment, annas, url: str, monkeypatch):
 
 
 def test_a_browser_sees_that_it_starts_and_then_signs_in(url):
-    assert httpx.get(f"{url}/health").json() == {"status": "ok"}
-    answer = httpx.get(f"{url}/", headers={"Accept": "text/html"})
+    assert patiently.get(f"{url}/health").json() == {"status": "ok"}
+    answer = patiently.get(f"{url}/", headers={"Accept": "text/html"})
     assert answer.status_code == 302
     assert "/hub/api/oauth2/authorize" in answer.headers["location"]
-    assert httpx.post(f"{url}/api/2.0/mlflow/experiments/search", json={"max_results": 9}).status_code == 401
+    assert patiently.post(f"{url}/api/2.0/mlflow/experiments/search", json={"max_results": 9}).status_code == 401
 
 
 def test_what_was_logged_can_be_read(annas, url):
     assert mlflow.artifacts.load_text(f"{annas.uri}/note.txt") == "secret"
-    page = httpx.get(f"{url}/", headers={**annas.headers, "Accept": "text/html"})
+    page = patiently.get(f"{url}/", headers={**annas.headers, "Accept": "text/html"})
     assert "<title>MLflow</title>" in page.text
     assert "workspaces/anna-user" in annas.uri
 
@@ -117,7 +118,7 @@ PATHS = [
 
 @pytest.mark.parametrize("path", PATHS)
 def test_no_address_shows_what_is_anothers(path, annas, berts, url):
-    answer = httpx.get(f"{url}/{path.format(**vars(annas))}", headers=berts)
+    answer = patiently.get(f"{url}/{path.format(**vars(annas))}", headers=berts)
     assert answer.status_code in (400, 404)
     assert "secret" not in answer.text
 
@@ -126,10 +127,10 @@ def test_an_admin_may_choose_a_workspace(deployment, annas, url):
     deployment.add_user("boss", admin=True)
     headers = {"Authorization": f"Bearer {deployment.token('boss')}"}
     address = f"{url}/api/2.0/mlflow/runs/get?run_id={annas.run}"
-    assert httpx.get(address, headers=headers).status_code == 404
-    chosen = httpx.get(address, headers={**headers, "X-MLFLOW-WORKSPACE": "anna-user"})
+    assert patiently.get(address, headers=headers).status_code == 404
+    chosen = patiently.get(address, headers={**headers, "X-MLFLOW-WORKSPACE": "anna-user"})
     assert chosen.json()["run"]["info"]["run_id"] == annas.run
-    annas_own = httpx.get(address.replace("/mlflow/api", "/mlflow/of/anna/api"), headers=headers)
+    annas_own = patiently.get(address.replace("/mlflow/api", "/mlflow/of/anna/api"), headers=headers)
     assert annas_own.json()["run"]["info"]["run_id"] == annas.run
 
 

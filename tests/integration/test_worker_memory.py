@@ -48,7 +48,7 @@ def test_a_worker_that_answers_nothing_is_ended_and_the_person_told(running):
         future = client.submit(lambda: hoard_and_hold_the_gil(1200 * 2**20), workers=[name])
         wait_for(lambda: not psutil.pid_exists(pid) or future.done(), 60, "the worker is ended")
         future.cancel()
-        wait_for(lambda: "its 1.00 GiB of memory" in running._widget._message.value, 10, "its widget says so")
+        wait_for(lambda: "its 1.00 GiB of memory" in running._widget._message.value, 30, "its widget says so")
     assert any("was ended: it used 1." in str(warning.message) for warning in told)
     end = worker_ends(client)[name]
     assert end.limit == 2**30 < end.used

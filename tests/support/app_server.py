@@ -11,9 +11,10 @@ from pathlib import Path
 import httpx
 
 from support.asgi import running
-from support.deployment import free_port, wait_for
+from support.deployment import wait_for
 from support.fake_hub import FakeHub
 from support.onnx_models import APPS
+from support.ports import free_port
 
 ROBOT = "app-digits"
 ACCESS = f"access:servers!server={ROBOT}/"

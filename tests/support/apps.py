@@ -30,13 +30,11 @@ def settled(deployment, token, name=NAME):
 
 def server_process(deployment, name=NAME):
     """Return the process of an app's server."""
-    for process in psutil.process_iter(["cmdline", "pid"]):
-        if "armillary_hub.app_server" in (process.info["cmdline"] or []):
-            environment = process.environ()
-            if environment.get("JUPYTERHUB_USER") == f"app-{name}" and environment.get("ARMILLARY_DEPLOYMENT") == str(
-                deployment.home
-            ):
-                return process
+    named = {"JUPYTERHUB_USER": f"app-{name}", "ARMILLARY_DEPLOYMENT": str(deployment.home)}
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        is_server = "armillary_hub.app_server" in (process.info["cmdline"] or [])
+        if is_server and named.items() <= (process.info["environ"] or {}).items():
+            return process
     return None
 
 

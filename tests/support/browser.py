@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = os.environ.get("ARMILLARY_CHROMIUM", "/usr/bin/chromium")
 FLAGS = (
@@ -19,6 +19,8 @@ FLAGS = (
 SCREENSHOTS = Path(__file__).parents[2] / ".test-output" / "screenshots"
 #: Milliseconds that a page may take on a busy machine.
 PATIENCE = 60_000
+
+expect.set_options(timeout=PATIENCE)
 
 
 @contextlib.contextmanager
@@ -40,7 +42,9 @@ def new_session(browser: Browser, *, language: str = "en-GB", width: int = 1280,
 
 
 def drop(page: Page, *paths: Path) -> None:
-    """Let go of files over the field for uploads, as a person does who has dragged them from another window."""
+    """Let go of files over the panel's field for uploads, as a person does who has dragged them from another window."""
+    page.get_by_role("tab").first.wait_for()  # the tabs above the field move it when they come
+    page.locator(".arm-upload").hover()  # which waits until it stands still
     field = page.locator(".arm-upload").bounding_box()
     assert field is not None
     place = {"x": field["x"] + field["width"] / 2, "y": field["y"] + 12}

@@ -58,6 +58,7 @@ class Cable:
                 end.shutdown(socket.SHUT_RDWR)
 
     def mend(self):
+        self._last = None
         self._whole.set()
 
     def _accept(self):

@@ -21,15 +21,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-from armillary_hub.checks import is_free
 from armillary_hub.settings import Settings
 from armillary_hub.supervision.processes import processes_of, sweep
 from armillary_hub.supervision.supervisord import Supervisor
 
-#: Where blocks of ten ports are looked for; ARMILLARY_TEST_PORTS moves it. Each of pytest's processes has its own.
-FIRST_PORT = int(os.environ.get("ARMILLARY_TEST_PORTS", "23000")) + 1000 * int(
-    os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-)
+from support.ports import free_port
 
 # The hub under test with one service more, which may do everything: tests act through it.
 _CONFIG = """
@@ -117,8 +113,13 @@ class Deployment:
 
     def stop_server(self, user: str, patience: float = 60) -> None:
         """Stop a person's server and wait until it has ended."""
-        self.request("DELETE", f"/users/{user}/server")
-        wait_for(lambda: not self._server(user), patience, f"{user}'s server ended")
+
+        def has_ended() -> bool:
+            # Asked again and again: a hub that has just started looks at the server first, and may refuse meanwhile.
+            self.request("DELETE", f"/users/{user}/server")
+            return not self._server(user)
+
+        wait_for(has_ended, patience, f"{user}'s server ended")
 
     def _server(self, user: str) -> dict[str, Any]:
         return self.request("GET", f"/users/{user}").json().get("servers", {}).get("", {})
@@ -197,14 +198,6 @@ def _as(account: pwd.struct_passwd) -> dict[str, Any]:
     if account.pw_uid == os.geteuid():
         return {}
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-
-
-def free_port() -> int:
-    """Return the first of ten free ports in a row."""
-    for first in range(FIRST_PORT, FIRST_PORT + 900, 10):
-        if all(is_free(port) for port in range(first, first + 10)):
-            return first
-    raise AssertionError("No ten free ports in a row")
 
 
 @contextlib.contextmanager

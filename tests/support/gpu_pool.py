@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -116,7 +115,7 @@ def gpus_of(simulate_gpus, cuda):
         return inventory, CudaSuspender(inventory)
     from support.fake_cuda_driver import command
 
-    inventory, patience = NvmlInventory(command(cuda, "nvml"), NVML_PATIENCE), Patience(call=5.0, lock=0.5, copy=3.0)
+    inventory, patience = NvmlInventory(command(cuda, "nvml"), NVML_PATIENCE), Patience(lock=0.5, copy=3.0)
     memory = HostMemory(margin=1024, root=Path(cuda) / "host")
     return inventory, CudaSuspender(
         inventory, memory, command=command(cuda, "cuda"), patience=patience, room_patience=1.0
@@ -127,18 +126,13 @@ def late_file(database):
     return Path(f"{database}.late")
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def eventually(condition, within=20.0, what="the condition"):
+def eventually(condition, within=60.0, what="the condition"):
     """Return the first truthy value of ``condition()``; fail after ``within`` seconds."""
     deadline = time.monotonic() + within
     while True:
-        if value := condition():
-            return value
+        with contextlib.suppress(httpx.TransportError):
+            if value := condition():
+                return value
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come true within {within} s")
         time.sleep(0.05)
@@ -152,6 +146,8 @@ class PoolProcess:
         self.database = folder / "gpu-pool.sqlite"
         self.log = folder / "gpu-pool.log"
         self.simulate_gpus, self.idle_after, self.cuda = simulate_gpus, idle_after, cuda
+        from support.ports import free_port  # not in the pool's own process, which imports this module, too
+
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/services/{SERVICE}"
         self.process = None
@@ -216,12 +212,12 @@ class PoolProcess:
 
     def state(self, user="admin:root"):
         headers = {"Authorization": f"Bearer {user}"}
-        return httpx.get(f"{self.url}/", headers=headers, trust_env=False).raise_for_status().json()
+        return httpx.get(f"{self.url}/", headers=headers, trust_env=False, timeout=30).raise_for_status().json()
 
     def history(self):
         """Return the last changes of all leases, oldest first."""
         headers = {"Authorization": "Bearer admin:root"}
-        answer = httpx.get(f"{self.url}/history", headers=headers, trust_env=False)
+        answer = httpx.get(f"{self.url}/history", headers=headers, trust_env=False, timeout=30)
         return answer.raise_for_status().json()["changes"]
 
     def clear(self, user="admin:root"):
@@ -229,7 +225,7 @@ class PoolProcess:
         state = self.state(user)
         for lease in [*state["queue"], *state["leases"]]:
             headers = {"Authorization": f"Bearer {user}"}
-            httpx.delete(f"{self.url}/leases/{lease['id']}", headers=headers, trust_env=False, timeout=20)
+            httpx.delete(f"{self.url}/leases/{lease['id']}", headers=headers, trust_env=False, timeout=30)
 
     def holders(self):
         """Return who holds each GPU: index to user."""

@@ -40,7 +40,7 @@ class Notebook:
         self.pid = self._manager.provisioner.pid
         self._client = self._manager.blocking_client()
         self._client.start_channels()
-        self._client.wait_for_ready(timeout=60)
+        self._client.wait_for_ready(timeout=120)
         return self
 
     def __exit__(self, *_):
@@ -51,7 +51,7 @@ class Notebook:
         """Begin a cell; returns it."""
         return Cell(self._client, self._client.execute(code))
 
-    def run(self, code, within=60):
+    def run(self, code, within=150):
         """Run a cell; returns what it printed, and fails where it does."""
         return self.begin(code).result(within)
 
@@ -84,13 +84,13 @@ class Cell:
     def text(self):
         return self.printed + "".join(self._shown.values())
 
-    def shows(self, text, within=30):
+    def shows(self, text, within=60):
         """Wait until it shows something."""
         deadline = time.monotonic() + within
         while text not in self.text:
             assert self._follow(deadline), f"it ended with {self.text!r} {self.error}"
 
-    def result(self, within=60):
+    def result(self, within=150):
         """Wait until it has ended."""
         deadline = time.monotonic() + within
         while self._follow(deadline):
@@ -98,7 +98,7 @@ class Cell:
         assert self.error is None, self.error
         return self.printed.strip()
 
-    def failure(self, within=60):
+    def failure(self, within=150):
         """Wait until it has ended with an error; returns its text."""
         deadline = time.monotonic() + within
         while self._follow(deadline):

@@ -12,7 +12,11 @@ from typing import Any
 import httpx
 from websockets.sync.client import ClientConnection, connect
 
+from support import patiently
 from support.deployment import Deployment
+
+#: A connection to a kernel: it is there only once the kernel has answered.
+SOCKET: dict[str, Any] = {"max_size": None, "open_timeout": 120, "ping_timeout": None}
 
 
 @dataclass
@@ -48,12 +52,12 @@ class RemoteKernel:
     def state(self) -> str:
         """Return ``idle``, ``busy`` or ``starting``."""
         headers = {"Authorization": f"Bearer {self.token}"}
-        return httpx.get(f"{self.server_url}api/kernels/{self.id}", headers=headers).json()["execution_state"]
+        return patiently.get(f"{self.server_url}api/kernels/{self.id}", headers=headers).json()["execution_state"]
 
     @contextlib.contextmanager
     def _channels(self) -> Iterator[ClientConnection]:
         url = self.server_url.replace("http", "ws", 1) + f"api/kernels/{self.id}/channels"
-        with connect(url, additional_headers={"Authorization": f"Bearer {self.token}"}, max_size=None) as channels:
+        with connect(url, additional_headers={"Authorization": f"Bearer {self.token}"}, **SOCKET) as channels:
             yield channels
 
     def _send(self, channels: ClientConnection, code: str) -> str:

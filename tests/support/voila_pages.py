@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from pathlib import Path
 import httpx
 import nbformat
 
+from support.ports import free_port
+
 
 @contextlib.contextmanager
 def voila_pages(folder: Path, notebooks: Mapping[str, str], environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
@@ -21,9 +22,7 @@ def voila_pages(folder: Path, notebooks: Mapping[str, str], environment: Mapping
     for name, code in notebooks.items():
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
         nbformat.write(notebook, folder / f"{name}.ipynb")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "voila", folder, "--no-browser", f"--port={port}", "--Voila.port_retries=0"]
     with (folder / "voila.log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | environment)

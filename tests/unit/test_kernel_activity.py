@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 from armillary_kernels import activity
-from support.gpu_pool import eventually, free_port
+from support.gpu_pool import eventually
+from support.ports import free_port
 from websockets.sync.client import connect
 
 TOKEN = "a-token-of-the-test"

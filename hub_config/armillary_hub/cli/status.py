@@ -21,6 +21,7 @@ from armillary_hub.supervision.programs import Program, programs
 from armillary_hub.supervision.readiness import answers
 from armillary_hub.supervision.supervisord import Supervisor
 
+#: Seconds in which a program answers on a busy machine.
 _PATIENCE = 10.0
 
 
@@ -80,7 +81,7 @@ def program_rows(settings: Settings) -> Iterable[tuple[str, str, str, str, str]]
 def _state(settings: Settings, program: Program, info: dict[str, Any]) -> str:
     if info.get("statename") != "RUNNING":
         return str(info.get("statename", "missing")).lower()
-    return "running" if answers(settings, program) else "does not answer"
+    return "running" if answers(settings, program, _PATIENCE) else "does not answer"
 
 
 def people_table(settings: Settings) -> Table:

@@ -32,6 +32,7 @@ class MemoryWatch:
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
+        self._ending: dict[Process, asyncio.Future[None]] = {}
 
     async def run(self) -> None:
         """Look again and again."""
@@ -43,32 +44,37 @@ class MemoryWatch:
                 self._backend.log.exception("The workers' memory could not be looked at")
 
     async def look(self) -> None:
-        """End the workers that have too much now."""
+        """Begin to end the workers that have too much now; nobody is unwatched while a scheduler hears of it."""
         watched = {
             process: worker
             for cluster in self._backend.db.active_clusters()
             for worker in cluster.active_workers()
-            if (process := recorded_process(worker.state))
+            if (process := recorded_process(worker.state)) and process not in self._ending
         }
         limits = {process: worker.cluster.config.worker_memory for process, worker in watched.items()}
         excesses = await asyncio.to_thread(_excesses, limits) if limits else {}
-        await asyncio.gather(*(self._end(watched[process], process, used) for process, used in excesses.items()))
+        for process, used in excesses.items():
+            self._ending[process] = self._backend.task_pool.spawn(self._end(watched[process], process, used))
 
     async def _end(self, worker: Any, process: Process, used: int) -> None:
         """Stop a worker's processes, tell its scheduler why, and kill them."""
         cluster = worker.cluster
-        frozen = await asyncio.to_thread(freeze, process.pid)
+        frozen: list[int] = []
         try:
+            frozen = await asyncio.to_thread(freeze, process.pid)
             self._backend.log.warning(
                 "Worker %s of %s is ended: it has %d of its %d bytes",
                 *(worker.name, cluster.username, used, cluster.config.worker_memory),
             )
             told = {"name": worker.name, "used": used, "limit": cluster.config.worker_memory}
             await tell_scheduler(self._backend, cluster, ENDED_PATH, told)  # the worker stands still meanwhile
+        except Exception:
+            self._backend.log.exception("A worker of %s could not be ended", cluster.name)
         finally:
             # The worker first, so that it cannot report its own ranks as dead without a reason.
             for pid in frozen:
                 send(pid, signal.SIGKILL)
+            del self._ending[process]
 
 
 def _excesses(limits: dict[Process, int]) -> dict[Process, int]:

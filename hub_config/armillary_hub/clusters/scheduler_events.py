@@ -9,7 +9,7 @@ from typing import Any
 ENDED_PATH, REFUSED_PATH = "/api/armillary/worker-ended", "/api/armillary/worker-refused"
 
 #: Seconds in which a scheduler takes it in.
-PATIENCE = 2.0
+PATIENCE = 10.0
 
 
 async def tell_scheduler(backend: Any, cluster: Any, path: str, told: dict[str, Any]) -> None:

@@ -24,11 +24,11 @@ PATIENCE = 180.0
 CRASH_PATIENCE = 20.0
 
 
-def answers(settings: Settings, program: Program) -> bool:
-    """Return whether a program answers at its address now."""
+def answers(settings: Settings, program: Program, patience: float = 2.0) -> bool:
+    """Return whether a program answers at its address within so many seconds."""
     if program.health:
         try:
-            return httpx.get(program.health, timeout=2.0, trust_env=False).status_code < 300
+            return httpx.get(program.health, timeout=patience, trust_env=False).status_code < 300
         except httpx.HTTPError:
             return False
     if not program.port:
@@ -36,7 +36,7 @@ def answers(settings: Settings, program: Program) -> bool:
     public = urlsplit(settings.public_url).hostname
     host = public if program.port == "public" else "127.0.0.1"
     try:
-        with socket.create_connection((host, settings.port_of(program.port)), timeout=2.0):
+        with socket.create_connection((host, settings.port_of(program.port)), timeout=patience):
             return True
     except OSError:
         return False

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from armillary_hub.cli import status
+from armillary_hub.settings import Settings
+from armillary_hub.supervision.programs import Program
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from support.asgi import running
 
 _HEAVY = ("torch", "tensorflow", "pandas", "nbformat", "jupyterhub", "mlflow")
 _HELP = f"""
@@ -19,3 +32,16 @@ def test_help_lists_every_rooms_commands_and_imports_nothing_heavy() -> None:
     for command in ("up", "down", "restart", "status", "gpus", "invite", "doctor", "run"):
         assert f"  {command} " in done.stdout
     assert "loaded: []" in done.stdout
+
+
+def test_status_gives_a_busy_program_time_to_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def late(_request: Request) -> Response:
+        await asyncio.sleep(3)
+        return Response()
+
+    known = {"busy": {"statename": "RUNNING", "pid": 1}}
+    with running(Starlette(routes=[Route("/", late)])) as port:
+        busy = Program("busy", "Busy", (), health=f"http://127.0.0.1:{port}/")
+        monkeypatch.setattr(status, "programs", lambda _settings: [busy])
+        monkeypatch.setattr(status, "Supervisor", lambda _settings: SimpleNamespace(processes=lambda: known))
+        assert [row[2] for row in status.program_rows(Settings(tmp_path))] == ["running"]
