@@ -46,13 +46,13 @@ def pngs():
 def save(name, features, target, rows, columns_of):
     """Save a dataset whose row groups ``columns_of`` makes of row numbers."""
     import pyarrow as pa
-    from armillary.datasets import features as kinds
     from armillary.datasets.saving import Content, Placed
     from armillary.datasets.saving import save as save_version
+    from armillary.datasets.schemas import arrow_schema
     from armillary.datasets.shards import write_shards
     from armillary.datasets.splits import Assignment
 
-    schema = kinds.arrow_schema(features)
+    schema = arrow_schema(features)
     random = np.random.default_rng(0)
     labels = random.integers(0, 10, rows)
 
