@@ -152,8 +152,8 @@ def _read(call: _Call, response: httpx.Response) -> Any:
     if response.is_success:
         try:
             return call.read(answer)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise _not_a_pool(response) from error
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise _not_a_pool(response) from None
     said = _said(answer)
     if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise _at_fault(response) if said is None else PoolFaultError(*said)
@@ -289,7 +289,7 @@ class LeaseClient:
         try:
             response = self._client.request(**_request(call))
         except (httpx.HTTPError, OSError) as error:
-            raise _unreachable(self._connection, error) from error
+            raise _unreachable(self._connection, error) from None
         return _read(call, response)
 
 
@@ -343,5 +343,5 @@ class AsyncLeaseClient:
         try:
             response = await self._client.request(**_request(call))
         except (httpx.HTTPError, OSError) as error:
-            raise _unreachable(self._connection, error) from error
+            raise _unreachable(self._connection, error) from None
         return _read(call, response)
