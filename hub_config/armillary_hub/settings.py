@@ -114,16 +114,15 @@ class Settings:
         """
         home = home or default_home()
         try:
-            stored = json.loads((home / "settings.json").read_text(encoding="utf-8"))
+            return cls(home=home, **json.loads((home / "settings.json").read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise NoDeployment(f"There is no deployment in {home}.", "Start one with `armillary up`.") from None
         except PermissionError:
             raise ArmillaryError(
                 f"The deployment in {home} belongs to another account.", "Act as that account, or use sudo."
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError) as error:  # TypeError: another version's
             raise ArmillaryError(f"{home / 'settings.json'} cannot be read: {error}.", "Restore it.") from error
-        return cls(home=home, **stored)
 
     def save(self) -> None:
         """Write the settings for the deployment's other processes."""

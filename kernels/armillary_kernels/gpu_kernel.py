@@ -27,7 +27,7 @@ from armillary_kernels.held_messages import CONTROL, HeldMessages, asks_for_stat
 from armillary_kernels.kernel_lease import KernelLease
 from armillary_kernels.kernel_notes import Note, Order
 from armillary_kernels.leases import LeaseError
-from armillary_kernels.magics import GpuMagic, MagicError, own_lines
+from armillary_kernels.magics import GpuMagic, MagicError, own_lines, without_hub
 from armillary_kernels.texts import translator
 from armillary_kernels.waiting import Wait, WaitInterruptedError
 
@@ -45,7 +45,7 @@ _SOON = 0.5
 
 
 class GpuKernel(IPythonKernel):
-    """IPython's kernel on leased GPUs. Without a hub it is IPython's kernel and nothing else."""
+    """IPython's kernel on leased GPUs. Without a hub it is IPython's kernel."""
 
     _gate: Gate
     _magic: GpuMagic
@@ -63,6 +63,8 @@ class GpuKernel(IPythonKernel):
         order, connection = Order.take(os.environ), Connection.from_environment()
         if order is not None and connection is not None:
             self._guard(order, connection)
+        magic = self._magic.misplaced if self._is_guarded else without_hub
+        self.shell.register_magic_function(magic, "line", "armillary")  # type: ignore[union-attr] # it is there by now
 
     def _guard(self, order: Order, connection: Connection) -> None:
         """Put the gate before everything of the person's."""
@@ -76,9 +78,6 @@ class GpuKernel(IPythonKernel):
         self._trouble = _("The cell did not run: its GPUs could not be asked for.")
         for kind in ("comm_open", "comm_msg", "comm_close"):
             self.shell_handlers[kind] = self._gated(self.shell_handlers[kind])
-        self.shell.register_magic_function(  # type: ignore[union-attr] # it is there once the kernel is made
-            self._magic.misplaced, "line", "armillary"
-        )
         # Between two messages; while one is handled ipykernel has another.
         signal.signal(signal.SIGINT, lambda number, frame: self._stop_waiting())
 

@@ -17,7 +17,7 @@ from typing import Self
 
 from armillary_kernels.leases import Purpose
 from armillary_kernels.plain_files import read_plain_file
-from armillary_kernels.wishes import GpuWish
+from armillary_kernels.wishes import GpuWish, GpuWishError
 
 #: The environment variables that tell a kernel its lease's id, and the rest.
 LEASE_VARIABLE, ORDER_VARIABLE = "ARMILLARY_LEASE", "ARMILLARY_KERNEL_ORDER"
@@ -109,7 +109,7 @@ class Note:
             told = json.loads(read_plain_file(path, _LARGEST_NOTE, owner=os.getuid()))
             choice = told["choice"] and GpuWish.from_json(told["choice"])
             return cls(told["lease"], GpuWish.from_json(told["wish"]), choice)
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, GpuWishError):
             return None
 
     def write(self, path: Path) -> None:

@@ -14,7 +14,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 from armillary_kernels.connection import Connection
 from armillary_kernels.errors import ArmillaryError
 from armillary_kernels.lease_client import LeaseClient
-from armillary_kernels.wishes import GpuWish
+from armillary_kernels.wishes import GpuWish, GpuWishError
 
 #: Seconds for which what the pool has is believed.
 _AGE = 60.0
@@ -44,10 +44,10 @@ class PoolKernelSpecManager(KernelSpecManager):
 
 
 def _ask() -> tuple[int, ...] | None:
-    connection = Connection.from_environment()
-    if connection is None:
-        return None
     try:
+        connection = Connection.from_environment()
+        if connection is None:
+            return None
         with LeaseClient(connection) as pool:
             return pool.gpu_memories()
     except ArmillaryError:
@@ -57,10 +57,14 @@ def _ask() -> tuple[int, ...] | None:
 def is_possible(metadata: dict[str, Any], memories: tuple[int, ...]) -> bool:
     """Return whether a kernelspec's wish could be served by GPUs of these sizes in MiB.
 
-    One whole GPU always can: on a machine without any, such a kernel runs without.
+    One whole GPU always can: on a machine without any, such a kernel runs without. A wish that cannot be read is not
+    hidden: its kernel's start says what is wrong.
     """
-    config = metadata.get("kernel_provisioner", {}).get("config", {})
-    if memory := config.get("gpu_memory"):
-        wanted = GpuWish.parse(memory).memory or 0
-        return any(wanted <= one for one in memories)
-    return int(config.get("gpus", 0)) <= max(1, len(memories))
+    try:
+        config = metadata.get("kernel_provisioner", {}).get("config", {})
+        if memory := config.get("gpu_memory"):
+            wanted = GpuWish.parse(memory).memory or 0
+            return any(wanted <= one for one in memories)
+        return int(config.get("gpus", 0)) <= max(1, len(memories))
+    except (GpuWishError, AttributeError, TypeError, ValueError):
+        return True

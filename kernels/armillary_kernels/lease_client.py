@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from armillary_kernels.connection import Connection
 from armillary_kernels.leases import (
@@ -29,6 +29,7 @@ from armillary_kernels.leases import (
     new_lease_id,
     read_lease,
 )
+from armillary_kernels.printable import printable
 from armillary_kernels.processes import Process
 from armillary_kernels.texts import own_language, translator
 from armillary_kernels.together import Together
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     import httpx  # 50 to 100 ms, which each function below spends when it needs to: a kernel starts without
 
 _ = translator(__file__)
+
+Answer = TypeVar("Answer")
 
 #: Seconds that one request to the pool, which is on this machine, may take.
 TIMEOUT = 5.0
@@ -64,12 +67,25 @@ def _tls() -> ssl.SSLContext:
 def _client_options(connection: Connection) -> dict[str, Any]:
     # trust_env=False: a person's HTTP_PROXY must not lead requests off this machine, token and all.
     return {
-        "base_url": f"{connection.pool_url}/",
+        "base_url": _address(connection),
         "headers": {**connection.headers, "Accept": "application/json"},
         "timeout": TIMEOUT,
         "trust_env": False,
         "verify": _tls() if connection.pool_url.startswith("https:") else False,
     }
+
+
+def _address(connection: Connection) -> httpx.URL:
+    import httpx
+
+    try:
+        url = httpx.URL(f"{connection.pool_url}/")
+    except (httpx.InvalidURL, ValueError):
+        url = httpx.URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        what = _("'{url}' is no address of a GPU pool.", url=connection.pool_url)
+        raise PoolUnreachableError(what, _("Check ARMILLARY_POOL_URL."))
+    return url
 
 
 def _process(process: Process) -> dict[str, int]:
@@ -90,7 +106,7 @@ def _ask(
         "id": lease_id or new_lease_id(),
         "purpose": purpose,
         "devices": devices,
-        "label": label,
+        "label": printable(label),  # the name of a file may be no text
         "holder": _process(holder),
     }
     if memory is not None:
@@ -136,13 +152,17 @@ def _read(call: _Call, response: httpx.Response) -> Any:
     if response.is_success:
         try:
             return call.read(answer)
-        except (LookupError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError, AttributeError):
             raise _not_a_pool(response) from None
     said = _said(answer)
     if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise _at_fault(response) if said is None else PoolFaultError(*said)
     if said is None:
         raise _not_a_pool(response)
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        raise LeaseRefusedError(
+            said[0], _("Check JUPYTERHUB_API_TOKEN. A server that is started anew has a new token.")
+        )
     if call.may_be_unknown and response.status_code == HTTPStatus.NOT_FOUND:
         return None
     lost = response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
@@ -152,7 +172,7 @@ def _read(call: _Call, response: httpx.Response) -> Any:
 def _json(response: httpx.Response) -> Any:
     try:
         return response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -175,7 +195,7 @@ def _not_a_pool(response: httpx.Response) -> PoolUnreachableError:
     return PoolUnreachableError(what, _("Check ARMILLARY_POOL_URL."))
 
 
-def _unreachable(connection: Connection, error: httpx.TransportError | OSError) -> PoolUnreachableError:
+def _unreachable(connection: Connection, error: httpx.HTTPError | OSError) -> PoolUnreachableError:
     reason = str(error) or type(error).__name__
     what = _("The GPU pool at {url} does not answer ({reason}).", url=connection.pool_url, reason=reason)
     return PoolUnreachableError(what, _("Tell the admin."))
@@ -252,21 +272,24 @@ class LeaseClient:
         """Suspend a lease now: its process keeps its state, and its GPUs are others'."""
         self._send(_Call("POST", f"leases/{lease_id}/suspend"))
 
-    def state(self) -> dict[str, Any]:
-        """Return the books: ``devices``, ``leases`` and ``queue``, as the pool's API describes them."""
-        return self._send(_Call("GET", "", read=lambda answer: answer))
+    def state(self, read: Callable[[dict[str, Any]], Answer]) -> Answer:
+        """Return what ``read`` makes of the books; where it finds them in another shape, that was no GPU pool.
 
-    def utilisation(self) -> dict[str, Any]:
-        """Return the last hour of each GPU."""
-        return self._send(_Call("GET", "utilisation", read=lambda answer: answer))
+        They have ``devices``, ``leases`` and ``queue``, as the pool's API describes them.
+        """
+        return self._send(_Call("GET", "", read=read))
+
+    def utilisation(self, read: Callable[[dict[str, Any]], Answer]) -> Answer:
+        """Return what ``read`` makes of the last hour of each GPU, as `state` does."""
+        return self._send(_Call("GET", "utilisation", read=read))
 
     def _send(self, call: _Call) -> Any:
         import httpx
 
         try:
             response = self._client.request(**_request(call))
-        except (httpx.TransportError, OSError) as error:
-            raise _unreachable(self._connection, error) from error
+        except (httpx.HTTPError, OSError) as error:
+            raise _unreachable(self._connection, error) from None
         return _read(call, response)
 
 
@@ -319,6 +342,6 @@ class AsyncLeaseClient:
 
         try:
             response = await self._client.request(**_request(call))
-        except (httpx.TransportError, OSError) as error:
-            raise _unreachable(self._connection, error) from error
+        except (httpx.HTTPError, OSError) as error:
+            raise _unreachable(self._connection, error) from None
         return _read(call, response)

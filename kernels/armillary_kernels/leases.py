@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from armillary_kernels.errors import ArmillaryError
+from armillary_kernels.printable import printable
 from armillary_kernels.processes import Process
 from armillary_kernels.texts import translator
 
@@ -192,4 +193,4 @@ def _read_place(answer: dict[str, Any]) -> QueuePlace:
 
 def _read_holder(answer: dict[str, Any]) -> DeviceHolder:
     since = datetime.fromisoformat(answer["since"])
-    return DeviceHolder(answer["user"], answer["label"], since, tuple(answer["devices"]))
+    return DeviceHolder(printable(answer["user"]), printable(answer["label"]), since, tuple(answer["devices"]))

@@ -34,6 +34,12 @@ def own_lines(code: str) -> tuple[list[str], str]:
     return mine, "" if mine else code
 
 
+def without_hub(_line: str) -> NoReturn:
+    """Refuse a line where no hub lends GPUs."""
+    what = _("There is no hub here that lends GPUs, so `%armillary` has nothing to choose.")
+    raise UsageError(f"{what} {_('Leave the line out: the kernel sees the GPUs of this machine.')}")
+
+
 class GpuMagic:
     """What the lines do.
 

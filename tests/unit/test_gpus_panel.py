@@ -1,11 +1,13 @@
 """`armillary.gpus()`: the hub's GPUs in a notebook and in a script, against a real pool."""
 
+import os
 import re
 import subprocess
 import sys
 from dataclasses import replace
 
 import armillary
+import httpx
 import pandas as pd
 import pytest
 from armillary.gpu_pool.panel import GpuPanel
@@ -14,6 +16,7 @@ from armillary_kernels.lease_client import LeaseClient
 from armillary_kernels.leases import LeaseLostError
 from armillary_kernels.processes import Process
 from support.gpu_pool import PoolProcess
+from support.strange_pool import StrangePool
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +128,42 @@ def test_a_pool_that_is_gone_is_said_in_the_panel(pool, monkeypatch):
     monkeypatch.setattr(panel, "_gpus", replace(panel._gpus, _connection=elsewhere))
     panel.refresh()
     assert re.search(r'role="alert">The GPU pool at http://127.0.0.1:9 does not answer', panel.html)
+
+
+@pytest.mark.parametrize("answer", ["<html>", "{}", "[]", '{"devices": [{}], "leases": [], "queue": []}'])
+def test_an_answer_that_is_no_pools_is_said_in_the_panel(pool, monkeypatch, answer):
+    panel = GpuPanel(armillary.gpus())
+    with StrangePool(200, answer) as strange:
+        elsewhere = replace(panel._gpus._connection, pool_url=strange.url)
+        monkeypatch.setattr(panel, "_gpus", replace(panel._gpus, _connection=elsewhere))
+        panel.refresh()
+    assert "is not a GPU pool: it answers 200. Check ARMILLARY_POOL_URL." in panel.html
+
+
+@pytest.mark.parametrize("variable", ["ARMILLARY_POOL_URL", "JUPYTERHUB_USER"])
+def test_a_variable_that_is_missing_is_named(pool, monkeypatch, variable):
+    monkeypatch.delenv(variable)
+    with pytest.raises(
+        armillary.errors.ArmillaryError, match=rf"the environment lacks {variable}\. Open a new terminal"
+    ):
+        armillary.gpus()
+
+
+@pytest.mark.parametrize("token", ["", "ü", "a\nb"])
+def test_a_token_that_is_none_is_named(pool, monkeypatch, token):
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", token)
+    with pytest.raises(armillary.errors.ArmillaryError, match="JUPYTERHUB_API_TOKEN holds no token of the hub"):
+        armillary.gpus()
+
+
+def test_a_name_steers_no_terminal_and_one_that_is_no_text_gets_its_gpu(pool, sleeper, monkeypatch):
+    lease(pool, "alice", sleeper(), os.fsdecode(b"\xff.ipynb"))
+    asked = {"purpose": "kernel", "label": "a\x1b[2Jb", "holder": vars(sleeper())}
+    httpx.post(f"{pool.url}/leases", headers=pool.connection("bob").headers, json=asked, trust_env=False)
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "admin:root")
+    gpus = armillary.gpus()
+    assert [one.label for one in gpus.leases] == [".ipynb", "a[2Jb"]
+    assert "\x1b" not in repr(gpus)
 
 
 def test_its_messages_pass_a_kernels_gate_until_it_is_closed(pool):

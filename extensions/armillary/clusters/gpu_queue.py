@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 from armillary_kernels.connection import Connection
+from armillary_kernels.lease_client import LeaseClient
 from armillary_kernels.lease_words import estimate_words
+from armillary_kernels.leases import LeaseError
 from armillary_kernels.texts import translator
 
 _ = translator(__file__)
-
-_PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -55,23 +54,19 @@ class GpuQueue:
 
 def gpu_queue(connection: Connection, cluster: str) -> GpuQueue | None:
     """Return where a cluster's workers stand in the queue; None where none waits or the pool does not answer."""
-    books = _books(connection)
-    return books and read_queue(books, connection.user, cluster)
+    try:
+        with LeaseClient(connection) as pool:
+            return pool.state(lambda books: read_queue(books, connection.user, cluster))
+    except LeaseError:
+        return None
 
 
 def pool_size(connection: Connection) -> int | None:
     """Return how many GPUs the pool has, or None where it does not answer."""
-    books = _books(connection)
-    return None if books is None else len(books["devices"])
-
-
-def _books(connection: Connection) -> Any:
-    headers = {**connection.headers, "Accept": "application/json"}
     try:
-        # trust_env=False: a proxy must not get the token.
-        answer = httpx.get(f"{connection.pool_url}/", headers=headers, timeout=_PATIENCE, trust_env=False)
-        return answer.raise_for_status().json()
-    except (httpx.HTTPError, ValueError):
+        with LeaseClient(connection) as pool:
+            return len(pool.gpu_memories())
+    except LeaseError:
         return None
 
 

@@ -18,6 +18,7 @@ from armillary_kernels.lease_words import (
     purpose_words,
     waits_for_words,
 )
+from armillary_kernels.printable import printable
 from armillary_kernels.texts import translator
 
 _ = translator(__file__)
@@ -143,14 +144,15 @@ class Gpus:
     def read(cls, connection: Connection) -> Self:
         """Ask the pool."""
         with LeaseClient(connection) as pool:
-            state, hour = pool.state(), pool.utilisation()
-        histories = {device["uuid"]: device for device in hour["devices"]}
-        return cls(
-            devices=tuple(_gpu(device, histories.get(device["uuid"], {})) for device in state["devices"]),
-            leases=tuple(_lease(lease, connection.user) for lease in state["leases"]),
-            queue=tuple(_lease(lease, connection.user) for lease in state["queue"]),
-            _connection=connection,
-        )
+            hours = pool.utilisation(lambda hour: {device["uuid"]: device for device in hour["devices"]})
+            return pool.state(
+                lambda state: cls(
+                    devices=tuple(_gpu(device, hours.get(device["uuid"], {})) for device in state["devices"]),
+                    leases=tuple(_lease(lease, connection.user) for lease in state["leases"]),
+                    queue=tuple(_lease(lease, connection.user) for lease in state["queue"]),
+                    _connection=connection,
+                )
+            )
 
     def refresh(self) -> Self:
         """Return them as they are now."""
@@ -232,9 +234,9 @@ def _person(lease: GpuLease) -> str:
 
 def _gpu(device: dict[str, Any], hour: dict[str, Any]) -> Gpu:
     return Gpu(
-        **{
-            name: device[name] for name in ("index", "name", "memory", "memory_used", "utilisation", "state", "trouble")
-        },
+        **{name: device[name] for name in ("index", "memory", "memory_used", "utilisation", "state")},
+        name=printable(device["name"]),
+        trouble=printable(device["trouble"]),
         leases=tuple(device["leases"]),
         utilisation_history=tuple(hour.get("utilisation", ())),
         memory_history=tuple(hour.get("memory", ())),
@@ -244,7 +246,9 @@ def _gpu(device: dict[str, Any], hour: dict[str, Any]) -> Gpu:
 def _lease(lease: dict[str, Any], user: str) -> GpuLease:
     since, idle = lease.get("suspended_since") or lease["since"], lease["idle_since"]
     return GpuLease(
-        **{name: lease[name] for name in ("id", "user", "purpose", "label", "state", "step", "wanted", "memory")},
+        **{name: lease[name] for name in ("id", "purpose", "state", "step", "wanted", "memory")},
+        user=printable(lease["user"]),
+        label=printable(lease["label"]),
         mine=lease["user"] == user,
         devices=tuple(lease["devices"]),
         since=datetime.fromisoformat(lease["since"] if "position" in lease else since),

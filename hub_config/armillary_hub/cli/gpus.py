@@ -9,21 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import click
-import httpx
 from armillary_kernels.connection import Connection
 from armillary_kernels.errors import ArmillaryError
+from armillary_kernels.lease_client import LeaseClient
+from armillary_kernels.leases import LeaseRefusedError, PoolFaultError, PoolUnreachableError
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from armillary_hub.cli.durations import ago, duration
 from armillary_hub.cli.options import deployment_in, home_option
+from armillary_hub.cli.plain_text import plain
 from armillary_hub.settings import Settings
 
 #: Seconds between two looks with ``--watch``.
 _PERIOD = 2.0
 
-_PATIENCE = 10.0
+#: The deployment's own token, among its secrets.
+_OPERATOR = "operator"
 
 
 @click.command(help="Show who holds each GPU, and who waits for one.")
@@ -32,58 +36,69 @@ _PATIENCE = 10.0
 def gpus(home: Path, watch: bool) -> None:
     """Print the pool's books: as the person whose shell it is, else as the deployment in ``home``."""
     connection = Connection.from_environment()
-    own = partial(books, connection.pool_url, connection.token) if connection else None
-    read = own or partial(own_books, deployment_in(home))
+    look = partial(books, connection) if connection else partial(own_books, deployment_in(home))
     if not watch:
-        Console().print(tables(read()))
+        Console().print(look())
         return
     # Waited for, Ctrl-C is never lost, as its exception is where it comes in the middle of a finaliser.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    with Live(tables(read()), auto_refresh=False) as live:
+    with Live(look(), auto_refresh=False) as live:
         while not signal.sigtimedwait({signal.SIGINT}, _PERIOD):
-            live.update(_latest(read), refresh=True)
+            live.update(_latest(look), refresh=True)
 
 
-def _latest(read: Callable[[], dict[str, Any]]) -> Group | str:
+def _latest(look: Callable[[], Group | str]) -> Group | Text | str:
     """Return the books, or why there are none now: a pool that is started again is back in seconds."""
     try:
-        return tables(read())
+        return look()
     except ArmillaryError as error:
-        return str(error)
+        return plain(str(error))
 
 
-def own_books(settings: Settings) -> dict[str, Any]:
-    """Return the books of a deployment, asked for by itself; see `books`."""
-    return books(settings.direct_url("gpu-pool"), settings.secret("operator"))
-
-
-def books(url: str, token: str) -> dict[str, Any]:
-    """Return the pool's devices, leases and queue.
+def own_books(settings: Settings) -> Group | str:
+    """Return the books of a deployment, asked for by itself, as tables for a terminal.
 
     Raises
     ------
     ArmillaryError
-        If the pool does not answer.
+        If the pool does not answer, or says that it cannot.
     """
-    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+    unknown = dict.fromkeys(("user", "hub_api_url", "gateway_url", "apps_url", "tracking_url"), "")
+    own = {"public_url": settings.public_url, "pool_url": settings.direct_url("gpu-pool")}
     try:
-        answer = httpx.get(f"{url}/", headers=headers, timeout=_PATIENCE, trust_env=False).raise_for_status()
-    except httpx.HTTPError as error:
-        raise ArmillaryError(
-            f"The GPU pool does not answer: {error}.", "See `armillary status`; a program that died is started again."
-        ) from None
-    state: dict[str, Any] = answer.json()
-    return state
+        return books(Connection(token=settings.secret(_OPERATOR), **own, **unknown))
+    except PoolFaultError:
+        raise
+    except PoolUnreachableError as error:
+        remedy = (
+            f"See `armillary status` and the logs in {settings.logs_dir}; after an upgrade use `armillary restart`."
+        )
+        raise ArmillaryError(error.what, remedy) from None
+    except LeaseRefusedError as error:
+        token = settings.secrets_dir / _OPERATOR
+        raise ArmillaryError(error.what, f"The token is in {token}; `armillary restart` tells the hub of it.") from None
+
+
+def books(connection: Connection) -> Group | str:
+    """Return the pool's devices, leases and queue as tables for a terminal.
+
+    Raises
+    ------
+    LeaseError
+        If the pool does not answer, or says that it cannot.
+    """
+    with LeaseClient(connection) as pool:
+        return pool.state(tables)
 
 
 def tables(state: dict[str, Any]) -> Group | str:
-    """Return the books as tables for a terminal."""
+    """Return the books, as the pool tells them, as tables for a terminal."""
     if not state["devices"]:
         return "No GPUs."
     suspended = [lease for lease in state["leases"] if lease["state"] == "suspended"]
     return Group(
         _gpus(state),
-        *([f"NVIDIA driver {state['driver']}"] if state.get("driver") else []),
+        *([plain(f"NVIDIA driver {state['driver']}")] if state.get("driver") else []),
         *([_waiting("Suspended", suspended)] if suspended else []),
         *([_waiting("Queue", state["queue"])] if state["queue"] else ["Nobody waits."]),
         *(_unleased(use) for use in state["unleased"]),
@@ -99,7 +114,7 @@ def _gpus(state: dict[str, Any]) -> Table:
             if gpu["state"] != "working":
                 condition = f"{gpu['state']}: {gpu['trouble']}"
             holder = (lease["user"], _what(lease), ago(lease["since"])) if lease else ("", "", "")
-            table.add_row(str(gpu["index"]), gpu["name"], condition, *holder)
+            table.add_row(*map(plain, (str(gpu["index"]), gpu["name"], condition, *holder)))
     return table
 
 
@@ -109,9 +124,9 @@ def _condition(lease: dict[str, Any] | None) -> str:
     return str(lease["step"]) or ("idle" if lease["idle_since"] else "in use")
 
 
-def _unleased(use: dict[str, Any]) -> str:
+def _unleased(use: dict[str, Any]) -> Text:
     account, gpu = use["user"] or "unknown", "?" if use["device"] is None else use["device"]
-    return f"Process {use['pid']} of {account} on GPU {gpu}: {use['reason']}."
+    return plain(f"Process {use['pid']} of {account} on GPU {gpu}: {use['reason']}.")
 
 
 def _waiting(title: str, leases: list[dict[str, Any]]) -> Table:
@@ -119,10 +134,8 @@ def _waiting(title: str, leases: list[dict[str, Any]]) -> Table:
     for lease in leases:
         place, about = lease.get("position", ""), lease.get("estimate")
         since = lease["since"] if place else lease.get("suspended_since", lease["since"])
-        table.add_row(
-            *(str(place), lease["user"], _what(lease), _amount(lease), ago(since)),
-            *(lease.get("waits_for", ""), "" if about is None else duration(about)),
-        )
+        cells = (str(place), lease["user"], _what(lease), _amount(lease), ago(since))
+        table.add_row(*map(plain, (*cells, lease.get("waits_for", ""), "" if about is None else duration(about))))
     return table
 
 

@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from armillary_hub.cli.durations import ago, duration
-from armillary_hub.cli.gpus import own_books, tables
+from armillary_hub.cli.gpus import own_books
 from armillary_hub.cli.options import deployment_in, home_option
+from armillary_hub.cli.plain_text import plain
 from armillary_hub.settings import Settings
 from armillary_hub.supervision.programs import Program, programs
 from armillary_hub.supervision.readiness import answers
@@ -33,21 +34,21 @@ def status(home: Path) -> None:
     """Print the state of the deployment in ``home``."""
     settings = deployment_in(home)
     console = Console()
-    console.print(f"{settings.public_url}, {settings.mode} mode, {settings.home}")
+    console.print(plain(f"{settings.public_url}, {settings.mode} mode, {settings.home}"))
     rows = list(program_rows(settings))
     console.print(_table(("Program", "What", "State", "Process", "For"), rows))
-    for title, part in (("people", people_table), ("GPUs", lambda settings: tables(own_books(settings)))):
+    for title, part in (("people", people_table), ("GPUs", own_books)):
         try:
             console.print(part(settings))
-        except (httpx.HTTPError, ArmillaryError, KeyError, ValueError) as error:
-            console.print(f"No news of {title}: {type(error).__name__}: {error}")
+        except (httpx.HTTPError, ArmillaryError, LookupError, TypeError, ValueError, AttributeError) as error:
+            console.print(plain(f"No news of {title}: {type(error).__name__}: {error}"))
     sys.exit(0 if all(row[2] == "running" for row in rows) else 1)
 
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     table = Table(*columns)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(plain, row))
     return table
 
 

@@ -3,11 +3,12 @@
 import asyncio
 import os
 import subprocess
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from armillary.clusters.base import Cluster
-from armillary.clusters.gpu_queue import read_queue
+from armillary.clusters.gpu_queue import gpu_queue, pool_size, read_queue
 from armillary.clusters.progress import Arrival
 from armillary_hub.clusters.gpu_leases import WorkerLeases, start_gate
 from armillary_hub.clusters.gpu_pool import Allowance
@@ -15,6 +16,7 @@ from armillary_hub.clusters.limits import LimitReached, check_gpus
 from armillary_hub.clusters.scheduler_idle import is_busy
 from armillary_kernels.leases import Lease, LeaseLostError, LeaseRefusedError, PoolUnreachableError, QueuePlace
 from armillary_kernels.processes import Process
+from support.strange_pool import StrangePool
 
 
 @pytest.mark.parametrize(
@@ -66,6 +68,14 @@ def test_the_queue_in_a_persons_words():
     assert read_queue(books, "alice", "ffffffff") is None
     at_quota = read_queue({"queue": [waiting(waits_for="quota", estimate=None)]}, "alice", "abcdef01")
     assert "Your GPU quota is used up" in str(at_quota)
+
+
+@pytest.mark.parametrize("body", ["<html>", "{}", "[]"])
+def test_an_answer_that_is_no_pools_is_as_good_as_none(body):
+    with StrangePool(200, body) as pool:
+        connection = pool.connection("alice")
+        for nowhere in (connection, replace(connection, pool_url="http://[::1")):
+            assert pool_size(nowhere) is gpu_queue(nowhere, "abcdef01") is None
 
 
 def test_nothing_runs_before_the_gate_opens(tmp_path):

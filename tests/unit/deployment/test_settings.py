@@ -37,9 +37,10 @@ def test_settings_come_back_as_they_were_saved(tmp_path: Path) -> None:
 def test_a_missing_deployment_and_a_damaged_one_are_told_apart(tmp_path: Path) -> None:
     with pytest.raises(NoDeployment, match="armillary up"):
         Settings.load(tmp_path)
-    (tmp_path / "settings.json").write_text("{")
-    with pytest.raises(ArmillaryError, match="cannot be read"):
-        Settings.load(tmp_path)
+    for damaged in ("{", "[]", '{"of a later version": 1}'):
+        (tmp_path / "settings.json").write_text(damaged)
+        with pytest.raises(ArmillaryError, match="cannot be read"):
+            Settings.load(tmp_path)
 
 
 def test_secrets_are_made_once_and_only_for_the_account(tmp_path: Path) -> None:

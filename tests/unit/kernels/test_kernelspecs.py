@@ -5,7 +5,7 @@ import socket
 import time
 
 import pytest
-from armillary_kernels.kernelspecs import PoolKernelSpecManager
+from armillary_kernels.kernelspecs import PoolKernelSpecManager, is_possible
 from support.gpu_pool import PoolProcess
 
 ALWAYS = {"python-cpu", "python-torch", "python-tensorflow"}
@@ -30,6 +30,18 @@ async def test_what_the_machine_can_never_serve_is_hidden(memories, more, monkey
     manager = PoolKernelSpecManager()
     assert offered(await manager.get_all_specs()) == ALWAYS | more
     assert manager.get_kernel_spec("python-torch-2").display_name == "Python (PyTorch, 2 GPUs)"
+
+
+@pytest.mark.parametrize("config", [{"gpu_memory": "lots"}, {"gpu_memory": 4}, {"gpus": "two"}, None, []])
+def test_a_wish_that_cannot_be_read_hides_neither_its_kernel_nor_the_others(config):
+    assert is_possible({"kernel_provisioner": {"config": config}}, (16384,))
+
+
+async def test_an_environment_without_the_pools_address_hides_nothing(tmp_path, monkeypatch):
+    for name, value in PoolProcess(tmp_path).environment("ann").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("ARMILLARY_POOL_URL")
+    assert "python-torch-2" in await PoolKernelSpecManager().get_all_specs()
 
 
 async def test_the_pool_says_what_there_is(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """What a lease client makes of answers that are not a lease: the pool's own, the hub's, a proxy's."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from armillary_kernels.descriptions import describe, explain
@@ -29,6 +30,8 @@ FROM_THE_HUB = {"status": 403, "message": "Forbidden"}
         (404, {"error": "nothing"}, PoolUnreachableError, "is not a GPU pool: it answers 404."),
         (200, {"version": "5.5.0"}, PoolUnreachableError, "is not a GPU pool: it answers 200."),
         (200, "<h1>Sign in</h1>", PoolUnreachableError, "is not a GPU pool"),
+        (401, {"error": {"what": "No token."}}, LeaseRefusedError, "No token. Check JUPYTERHUB_API_TOKEN."),
+        (200, "[" * 100_000, PoolUnreachableError, "is not a GPU pool"),
         (422, {"error": {"what": "Too many."}}, LeaseRefusedError, "Too many."),
         (410, {"error": {"what": "It is gone.", "remedy": "Ask."}}, LeaseLostError, "It is gone. Ask."),
     ],
@@ -43,6 +46,24 @@ async def test_every_answer_is_a_lease_or_an_error_that_says_what_it_is(status, 
                 await other.look("a")
     assert type(blocking.value) is type(awaited.value) is kind
     assert text in str(blocking.value)
+
+
+@pytest.mark.parametrize("body", ["<html>", "{}", "[]", '"x"', '{"leases": 3}', '{"leases": ["x"]}'])
+def test_books_in_another_shape_are_no_pools(body):
+    with StrangePool(200, body) as pool, LeaseClient(pool.connection("ann")) as client:
+        for ask in (client.state, client.utilisation):
+            with pytest.raises(PoolUnreachableError, match="is not a GPU pool: it answers 200"):
+                ask(lambda answer: [lease.get("id") for lease in answer["leases"]])
+
+
+@pytest.mark.parametrize("url", ["", "http://[::1", "ftp://x", "/services/gpu-pool", "http://", "http://\udcff"])
+def test_an_address_that_is_none_is_named(url):
+    with StrangePool(200, "") as pool:
+        nowhere = replace(pool.connection("ann"), pool_url=url)
+    for client in (LeaseClient, AsyncLeaseClient):
+        with pytest.raises(PoolUnreachableError) as refused:
+            client(nowhere)
+        assert str(refused.value) == f"'{url}' is no address of a GPU pool. Check ARMILLARY_POOL_URL."
 
 
 def test_only_the_pool_says_that_it_does_not_know_a_lease():

@@ -4,11 +4,13 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from armillary_hub.pool.bodies import AskBody
 from armillary_kernels import gpu_environment
 from armillary_kernels.gpu_environment import ShareLimit, put_into, uses_cuda
 from armillary_kernels.kernel_notes import Note, Order
 from armillary_kernels.magics import own_lines
-from armillary_kernels.wishes import GpuWish, GpuWishError
+from armillary_kernels.wishes import MOST_GPUS, MOST_MEMORY, GpuWish, GpuWishError
+from pydantic import ValidationError
 
 SHARE = {"CUDA_VISIBLE_DEVICES": "GPU-1", "ARMILLARY_GPU_MEMORY_MIB": "4096", "ARMILLARY_GPU_TOTAL_MIB": "16384"}
 
@@ -37,6 +39,39 @@ def test_what_is_no_wish_is_refused(text):
         GpuWish.parse(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("2000", "2000 GPUs"),
+        ("20000GiB", "20000 GiB of a GPU"),
+        ("9" * 5000, f"{'9' * 40}…"),
+        ("9" * 400 + "GiB", f"{'9' * 40}…"),
+    ],
+)
+def test_more_than_any_machine_has_is_refused_in_words(text, asked):
+    with pytest.raises(GpuWishError) as refused:
+        GpuWish.parse(text)
+    assert refused.value.what == f"No machine has as much as was asked for: {asked}."
+    assert refused.value.remedy == "Write 2 for two GPUs, 0 for none, or 4GiB for a share of one."
+
+
+def test_what_somebody_wrote_is_quoted_in_short():
+    with pytest.raises(GpuWishError, match=rf"^'{'x' * 40}…' is no number"):
+        GpuWish.parse("x" * 50_000)
+
+
+@pytest.mark.parametrize("most", [{"devices": MOST_GPUS}, {"memory": MOST_MEMORY}])
+def test_no_more_is_asked_for_than_the_pool_reads(most):
+    ask = {"purpose": "kernel", "holder": {"pid": 2, "start_time": 0}}
+    ((name, number),) = most.items()
+    assert GpuWish(**most)
+    assert AskBody(**ask, **most)
+    with pytest.raises(ValidationError):
+        AskBody(**ask, **{name: number + 1})
+    with pytest.raises(GpuWishError):
+        GpuWish(**{name: number + 1})
+
+
 def test_an_order_goes_through_the_environment_and_leaves_nothing_there():
     order = Order(GpuWish(1, 4096), "job", "train.ipynb", 3.5, "abc", is_granted=True, restarted="restarted: idle")
     environment = {"HOME": "/h", **order.variables()}
@@ -52,8 +87,9 @@ def test_a_note_is_read_as_it_was_written(tmp_path):
     note = Note("abc", GpuWish(1), GpuWish(2))
     note.write(path)
     assert Note.read(path) == note
-    path.write_text("{")
-    assert Note.read(path) is None
+    for unread in ("{", '{"lease": null, "choice": null, "wish": {"devices": 5000}}'):
+        path.write_text(unread)
+        assert Note.read(path) is None
 
 
 def test_a_share_is_a_fraction_for_pytorch_and_goes_with_the_lease():

@@ -5,13 +5,14 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
-from armillary_hub.cli.gpus import tables
+from armillary_hub.cli.gpus import _latest, tables
 from armillary_hub.pool.database import leases
 from armillary_hub.pool.devices import GpuProcess
 from armillary_hub.pool.history import MINUTES, History
 from armillary_hub.pool.samples import DeviceSample
 from armillary_hub.pool.suspender import NoSuspender
 from armillary_hub.pool.views import Books
+from armillary_kernels.errors import ArmillaryError
 from rich.console import Console
 from sqlalchemy import update
 from support.pool_world import World
@@ -177,6 +178,35 @@ def test_a_shell_tells_idle_suspended_and_shares(world):
     assert re.search(r"│ 0 .* idle .* alice", text)
     assert re.search(r"Suspended(.|\n)* bob .* kernel", text)
     assert re.search(r"Queue(.|\n)*│ 1 │ carol .* 2 .* turn", text)
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("[/x].ipynb", "[/x].ipynb"),
+        ("[red]a[/red].ipynb", "[red]a[/red].ipynb"),
+        (":fire:.ipynb", ":fire:.ipynb"),
+        ("a\x1b]0;b\x07\x9b2J\u202e.ipynb", "a]0;b2J.ipynb"),
+    ],
+)
+def test_a_shell_shows_a_name_as_it_is_and_its_terminal_obeys_none(world, label, shown):
+    suspended = granted(world, "bob", label=label)
+    world.suspend("bob", suspended)
+    world.finish_task()
+    granted(world, "alice", label=label, devices=2)
+    world.ask("carol", world.processes.start(), devices=1, label=label)
+    text = in_a_shell(world.request("GET", "", ADMIN).json())
+    assert text.count(f"kernel · {shown} ") == 4  # two GPUs, one who is suspended, one who waits
+    assert not set(text) & set("\x1b\x07\x9b\u202e")
+
+
+def test_an_error_in_a_shell_that_watches_is_shown_as_it_is():
+    def fail():
+        raise ArmillaryError("No [/x].", "Try :fire:.")
+
+    told = Console(record=True)
+    told.print(_latest(fail))
+    assert told.export_text() == "No [/x]. Try :fire:.\n"
 
 
 QUOTA = {"action": "set-quota", "scope": "user", "name": "alice", "gpus": "1.5", "gpu_hours": "", "weight": "2"}
