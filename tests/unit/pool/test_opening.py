@@ -135,6 +135,62 @@ def test_a_second_pool_is_refused_and_told_who_has_it(database_url):
     OpenDatabase(database_url).close()
 
 
+def test_each_name_of_a_database_leads_to_the_same_lock(tmp_path):
+    first = OpenDatabase(f"sqlite:///{tmp_path}/pool.sqlite")
+    (tmp_path / "other.sqlite").symlink_to("pool.sqlite")
+    with pytest.raises(DatabaseInUseError, match=f"process {os.getpid()}"):
+        OpenDatabase(f"sqlite:///{tmp_path}/other.sqlite")
+    first.close()
+
+
+def test_a_lock_whose_file_was_removed_is_taken_anew(tmp_path):
+    store = LeaseStore(f"sqlite:///{tmp_path}/pool.sqlite")
+    for act in (store.database.check, lambda: store.ask("alice", "kernel", "", 1, Process(4000, 1))):
+        (tmp_path / "pool.sqlite.lock").unlink()
+        act()
+        with pytest.raises(DatabaseInUseError):
+            OpenDatabase(f"sqlite:///{tmp_path}/pool.sqlite")
+    store.close()
+
+
+def test_who_loses_its_lock_file_to_another_pool_writes_no_more(tmp_path):
+    first = LeaseStore(f"sqlite:///{tmp_path}/pool.sqlite")
+    (tmp_path / "pool.sqlite.lock").unlink()
+    second = LeaseStore(f"sqlite:///{tmp_path}/pool.sqlite")
+    for act in (first.database.check, lambda: first.ask("alice", "kernel", "", 1, Process(4000, 1))):
+        with pytest.raises(DatabaseInUseError, match=f"in use by process {os.getpid()}"):
+            act()
+    assert second.active() == []
+    first.close()
+    second.close()
+
+
+def remove(database):
+    for file in database.parent.glob(f"{database.name}*"):
+        file.unlink()
+
+
+def replace(database):
+    other = database.with_name("other")
+    other.write_bytes(database.read_bytes())
+    other.replace(database)
+
+
+@pytest.mark.parametrize("harm", [remove, Path.unlink, lambda database: os.truncate(database, 0), replace])
+def test_a_database_that_is_removed_under_the_pool_is_noticed_and_not_made_anew(tmp_path, harm):
+    database = tmp_path / "pool.sqlite"
+    store = LeaseStore(f"sqlite:///{database}")
+    store.ask("alice", "kernel", "", 1, Process(4000, 1))
+    harm(database)
+    there = database.exists()
+    asks = (store.active, store.database.check, lambda: store.ask("bob", "kernel", "", 1, Process(4001, 1)))
+    for act in asks:
+        with pytest.raises(DatabaseFaultError, match=r"pool\.sqlite was removed, .* Stop the pool, restore"):
+            act()
+    assert database.exists() == there
+    store.close()
+
+
 _END_SESSIONS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE pid <> pg_backend_pid() AND datname = current_database()"""
 
