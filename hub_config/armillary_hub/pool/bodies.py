@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from armillary_kernels.plain_texts import is_plain
 from armillary_kernels.processes import Process
 from armillary_kernels.together import Together
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -20,6 +21,14 @@ FIRST_YEAR, LAST_YEAR = 2000, 2999
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @field_validator("*")
+    @classmethod
+    def _is_plain(cls, value: Any) -> Any:
+        texts = value if isinstance(value, list) else [value]
+        if not all(is_plain(text) for text in texts if isinstance(text, str)):
+            raise ValueError("no control characters, such as line breaks, can be here")
+        return value
 
 
 class HolderBody(_Body):
@@ -95,7 +104,7 @@ class ReservationBody(_Body):
     """Some GPUs kept for one person, or for the members of a group together."""
 
     scope: Literal["user", "group"]
-    name: str = Field(min_length=1, max_length=255)
+    name: str
     devices: int = Field(ge=1, le=1024)
     starts: str = Field(description="local time, such as 2026-11-24T09:00")
     ends: str = Field(description="local time")

@@ -3,12 +3,14 @@
 import json
 import sqlite3
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from armillary_hub.pool import openapi
 from armillary_hub.pool.devices import Device
 from armillary_hub.pool.openapi import OPERATIONS
 from armillary_hub.pool.pool import GpuPool
+from armillary_hub.pool.quotas import Quota, QuotaRule
 from armillary_hub.pool.service import PREFIX, PoolApi
 from armillary_hub.pool.situation import Rules
 from armillary_hub.pool.suspension import FIRST_RETRY
@@ -377,6 +379,82 @@ def test_the_history_is_ones_own_and_an_admins_everybodys(world):
     assert world.request("GET", f"history?before={every[1]['number']}", ADMIN).json()["changes"] == every[:1]
 
 
+@pytest.mark.parametrize("before", ["", "0", "-1", "abc", "²", "9999999999", "9" * 30, "9" * 5000])
+def test_what_is_no_line_of_the_history_is_refused(world, before):
+    answer = world.request("GET", f"history?{urlencode({'before': before})}", "alice")
+    assert answer.status_code == 422
+    assert answer.json()["error"] == {
+        "what": f"before={before[:40]} is no line of the history.",
+        "remedy": "Give the number of a line, from 1 to 2147483647.",
+    }
+
+
+@pytest.mark.parametrize("odd", ["\0", "\n", "\x1b", "\x9b", "\u2028"])
+def test_control_characters_are_refused_wherever_a_text_is(world, odd):
+    """Else PostgreSQL fails at them, and labels write lines of their own into the log."""
+
+    def refused(field, answer):
+        assert (answer.status_code, field in answer.text) == (422, True), answer.text
+
+    process = world.processes.start()
+    refused("label: ", world.ask("alice", process, label=f"a{odd}b"))
+    holder = {"pid": process.pid, "start_time": process.start_time}
+    for field, whom in [("user: ", {"user": f"a{odd}b"}), ("groups: ", {"user": "alice", "groups": ["c", odd]})]:
+        refused(field, world.request("POST", "leases", "asking:dask", {"purpose": "worker", "holder": holder, **whom}))
+    refused("note: ", world.request("POST", "reservations", ADMIN, {**TUESDAY, "note": odd}))
+    for method, path in [
+        ("GET", "leases"),
+        ("DELETE", "reservations"),
+        ("PUT", "quotas/user"),
+        ("DELETE", "quotas/user"),
+    ]:
+        refused("The address holds a control character", world.request(method, f"{path}/a{odd}b", ADMIN, {}))
+    for action, field in [("set-quota", "name"), ("suspend", "lease"), ("remove-reservation", "id")]:
+        form = {"action": action, "scope": "user", field: f"a{odd}b"}
+        assert world.send_form(ADMIN, form).status_code == 422
+    refused(
+        "No control characters", world.send_form(ADMIN, {"action": "set-quota", "scope": "user", "name": f"a{odd}b"})
+    )
+    assert world.rows("SELECT * FROM leases") == world.rows("SELECT * FROM quotas") == []
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_request_that_is_too_large_is_not_read(world, said):
+    label = b"x" * 2**16
+    size = {"content-length": str(len(label) + 50)} if said else {}
+    answer = world.request("POST", "leases", "alice", b'{"purpose": "kernel", "label": "%s"}' % label, size)
+    assert (answer.status_code, answer.json()["error"]["what"]) == (413, "The request is larger than 64 KiB.")
+    form = world.request("POST", "", ADMIN, b"action=" + label, {"content-type": "application/x-www-form-urlencoded"})
+    assert form.status_code == 413
+
+
+def test_names_are_the_same_for_programs_and_on_the_page(world):
+    """Groups of some sign-ins are paths."""
+    form = {"action": "set-quota", "scope": "group", "name": "/school/class 1", "gpus": "1"}
+    assert world.send_form(ADMIN, form).status_code == 303
+    assert world.request("PUT", "quotas/group//school/class 1", ADMIN, {"gpus": 2}).status_code == 200
+    assert [(row["name"], row["gpus"]) for row in world.rows("SELECT * FROM quotas")] == [("/school/class 1", 2.0)]
+    assert world.request("DELETE", "quotas/group//school/class 1", ADMIN).status_code == 204
+    for name, said in [(" a", "begins or ends with a space"), (" ", "Name the user"), ("x" * 256, "longer than 255")]:
+        by_program = world.request("PUT", f"quotas/user/{name}", ADMIN, {})
+        reserved = world.request("POST", "reservations", ADMIN, {**TUESDAY, "name": name})
+        assert by_program.status_code == reserved.status_code == 422
+        assert said in by_program.json()["error"]["what"]
+        assert said in reserved.json()["error"]["what"]
+    for action in ({"action": "set-quota"}, {"action": "reserve", **TUESDAY, "devices": "1"}):
+        on_the_page = world.send_form(ADMIN, {**action, "scope": "user", "name": "x" * 256})
+        assert (on_the_page.status_code, "longer than 255" in on_the_page.text) == (422, True)
+    assert world.rows("SELECT * FROM quotas") == world.rows("SELECT * FROM reservations") == []
+
+
+def test_the_page_removes_a_quota_with_a_name_of_old(world):
+    world.pool.policy.set_quota(QuotaRule("user", " a", Quota(gpus=1)))
+    shown = world.page("", ADMIN).text
+    assert 'name="name" value=" a"' in shown
+    assert world.send_form(ADMIN, {"action": "remove-quota", "scope": "user", "name": " a"}).status_code == 303
+    assert world.rows("SELECT * FROM quotas") == []
+
+
 @pytest.mark.parametrize(
     ("user", "method", "path", "body", "said"),
     [
@@ -420,7 +498,11 @@ def test_why_a_lease_ended_or_stays_is_said_in_their_language(world):
 
 def test_the_description_is_of_every_route_and_nothing_else(world):
     described = {(operation.method, f"{PREFIX}{operation.path}") for operation in OPERATIONS}
-    served = {(m, route.path) for route in PoolApi(world.pool).routes() for m in route.methods - {"HEAD"}}
+    served = {
+        (m, route.path.replace(":path}", "}"))
+        for route in PoolApi(world.pool).routes()
+        for m in route.methods - {"HEAD"}
+    }
     assert described == served
     document = world.request("GET", "openapi.json", "alice").json()
     ask = document["paths"]["/leases"]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]
