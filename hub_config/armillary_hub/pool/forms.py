@@ -172,6 +172,8 @@ def _advice(name: str, message: str) -> str:
     }
     if "must end after" in message:
         return _("It must end after it starts.")
+    if "does not exist in" in message:
+        return _("There is no such time: the clocks are put forward then. Choose one an hour earlier or later.")
     if "the year must be" in message:
         return _("The year must be between {first} and {last}.", first=FIRST_YEAR, last=LAST_YEAR)
     if "a week at most" in message:

@@ -108,14 +108,16 @@ def reserve(pool: GpuPool, reservation: Reservation) -> None:
     count = len(pool.devices())
     if reservation.devices > count:
         what = _("{n} GPUs were to be reserved; this machine has {count}.", n=reservation.devices, count=count)
-        raise PolicyError(what, _("Reserve {n} at most.", n=count), field="devices")
+        remedy = _("Reserve {n} at most.", n=count) if count else _("Reserve GPUs when it has some.")
+        raise PolicyError(what, remedy, field="devices")
     if reservation.span(pool.store.clock.wall()) is None:
         raise PolicyError(_("The reservation is over already."), _("Check its times."), field="ends")
     most = most_at_once(reservation, pool.policy.reservations(), pool.store.clock.wall())
     if most > count:
         what = _("{n} GPUs would be reserved at the same time; this machine has {count}.", n=most, count=count)
         left = max(0, count - (most - reservation.devices))
-        raise PolicyError(what, _("Reserve {n} at most, or choose another time.", n=left), field="devices")
+        remedy = _("Reserve {n} at most, or choose another time.", n=left) if left else _("Choose another time.")
+        raise PolicyError(what, remedy, field="devices")
     pool.policy.reserve(reservation)
 
 

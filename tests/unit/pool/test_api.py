@@ -129,7 +129,15 @@ def test_a_quota_refuses_what_can_never_be_and_queues_the_rest(world):
             {"memory": 8192},
             "8192 MiB of a GPU were asked for, 0.5 of it; your quota is 0.4 GPUs at once.",
         ),
-        ({"gpus": 0}, {"memory": 1}, "your quota is 0 GPUs at once."),
+        ({"gpus": 0.5}, {"memory": 8193}, "8193 MiB of a GPU were asked for, 0.500061 of it; your quota is 0.5 GPUs"),
+        ({"gpus": 0}, {"memory": 1}, "your quota is 0 GPUs at once. Ask an admin for a larger quota."),
+        (
+            {"gpus": 0.5},
+            {"devices": 1},
+            "A whole GPU was asked for; your quota is 0.5 GPUs at once. "
+            "Ask for less, such as some of one GPU's memory, or ask an admin for a larger quota.",
+        ),
+        ({"gpus": 1}, {"devices": 2}, "2 GPUs were asked for; your quota is 1 at once. Ask for fewer, or ask an admin"),
         ({"gpus": 0.5}, {"memory": 8192}, None),
         ({"gpu_hours": 0}, {"devices": 1}, "Your quota is 0 GPU-hours a day."),
         ({"gpu_hours": 0}, {"memory": 1}, "Your quota is 0 GPU-hours a day."),
@@ -140,7 +148,7 @@ def test_what_a_quota_never_allows_does_not_wait_for_ever(world, quota, what, sa
     world.request("PUT", "quotas/user/alice", ADMIN, quota)
     answer = world.ask("alice", world.processes.start(), **what)
     assert answer.status_code == (201 if said is None else 422), answer.text
-    assert said is None or said in answer.json()["error"]["what"]
+    assert said is None or said in " ".join(answer.json()["error"].values())
 
 
 def test_several_mig_instances_for_one_process_are_refused(world):
@@ -195,6 +203,14 @@ def test_a_reservation_is_kept_and_removed(world):
         ({"ends": "9999-12-31T23:59", "timezone": "America/New_York"}, "the year must be between 2000 and 2999"),
         ({"weekly": True, "ends": "2026-12-24T09:00"}, "lasts a week at most"),
         ({"starts": "2026-10-24T09:00", "ends": "2026-10-24T11:00"}, "The reservation is over already."),
+        (
+            {"starts": "2027-03-28T02:10", "ends": "2027-03-28T03:10", "timezone": "Europe/Berlin"},
+            "starts: Value error, this time does not exist in Europe/Berlin: the clocks are put forward then",
+        ),
+        (
+            {"starts": "2027-03-28T01:10", "ends": "2027-03-28T02:10", "timezone": "Europe/Berlin"},
+            "ends: Value error, this time does not exist in Europe/Berlin",
+        ),
     ],
 )
 def test_a_reservation_that_makes_no_sense_is_refused(world, change, said):
@@ -214,17 +230,34 @@ def test_a_reservation_that_makes_no_sense_is_refused(world, change, said):
         ({"starts": "2026-12-01T09:30", "ends": "2026-12-01T09:40"}, 0),
         ({"starts": "2026-12-01T09:30", "ends": "2026-12-01T09:40", "timezone": "Europe/Berlin"}, None),
         ({"starts": "2027-06-01T11:30", "ends": "2027-06-01T11:40", "timezone": "Europe/Berlin"}, 0),
+        ({"starts": "2030-11-26T09:30", "ends": "2030-11-26T09:40"}, 0),
+        ({"starts": "2031-06-03T10:00", "ends": "2031-06-03T11:00", "weekly": True}, 0),
+        ({"starts": "2031-06-03T11:00", "ends": "2031-06-03T12:00", "weekly": True}, None),
+        # After the clocks have changed in Berlin it is an hour earlier.
+        ({"starts": "2031-01-07T12:00", "ends": "2031-01-07T13:00", "weekly": True, "timezone": "Europe/Berlin"}, 0),
+        ({"starts": "2031-01-07T13:00", "ends": "2031-01-07T14:00", "weekly": True, "timezone": "Europe/Berlin"}, None),
         ({"devices": 1, "weekly": True}, None),
     ],
 )
 def test_no_more_gpus_are_reserved_at_a_time_than_there_are(world, other, left):
     first = {**TUESDAY, "weekly": True, "devices": 1 if other.get("devices") == 1 else 2}
-    assert world.request("POST", "reservations", ADMIN, first).status_code == 201
-    answer = world.request("POST", "reservations", ADMIN, {**TUESDAY, "devices": 1, "name": "others", **other})
-    assert answer.status_code == (201 if left is None else 422), answer.text
-    if left is not None:
-        assert "would be reserved at the same time; this machine has 2." in answer.json()["error"]["what"]
-        assert answer.json()["error"]["remedy"] == f"Reserve {left} at most, or choose another time."
+    second = {**TUESDAY, "devices": 1, "name": "others", **other}
+    for pair in ((first, second), (second, first)):
+        statuses = [world.request("POST", "reservations", ADMIN, one).status_code for one in pair]
+        assert statuses == [201, 201 if left is None else 422]
+        for one in world.rows("SELECT id FROM reservations"):
+            world.request("DELETE", f"reservations/{one['id']}", ADMIN)
+
+
+def test_who_reserves_too_much_is_told_what_is_left(world):
+    def said(devices):
+        return world.request("POST", "reservations", ADMIN, {**TUESDAY, "devices": devices}).json().get("error")
+
+    assert said(1) is None
+    what = "GPUs would be reserved at the same time; this machine has 2."
+    assert said(2) == {"what": f"3 {what}", "remedy": "Reserve 1 at most, or choose another time."}
+    assert said(1) is None
+    assert said(1) == {"what": f"3 {what}", "remedy": "Choose another time."}
 
 
 def test_an_idle_kernel_is_suspended_for_one_that_waits_and_comes_back(world):
@@ -377,6 +410,23 @@ def test_the_history_is_ones_own_and_an_admins_everybodys(world):
     every = world.request("GET", "history", ADMIN).json()["changes"]
     assert {change["user"] for change in every} == {"alice", "bob"}
     assert world.request("GET", f"history?before={every[1]['number']}", ADMIN).json()["changes"] == every[:1]
+
+
+def test_who_may_not_is_told_what_may_be_done_and_by_whom(world):
+    lease = granted(world, "alice")
+    error = world.request("GET", f"leases/{lease}", ADMIN).json()["error"]
+    assert error["remedy"] == "Only its holder can do this; admins can suspend and end it."
+    world.suspend("alice", lease)
+    world.finish_task()
+    for user in ("bob", "carol"):
+        granted(world, user)
+    assert world.request("POST", f"leases/{lease}/resume", "alice").status_code == 202
+    left = world.request("POST", f"leases/{lease}/leave", "alice")
+    assert (left.status_code, left.json()["error"]["what"]) == (
+        409,
+        "The lease is suspended: to give it up would lose what is kept in memory.",
+    )
+    assert world.request("GET", f"leases/{lease}", "alice").json()["state"] == "suspended"
 
 
 @pytest.mark.parametrize("before", ["", "0", "-1", "abc", "²", "9999999999", "9" * 30, "9" * 5000])
