@@ -59,7 +59,7 @@ def check_name(name: str) -> None:
         If it is empty, too long, or has spaces at its ends, which nobody sees.
     """
     if not name.strip():
-        raise PolicyError(_("Name the user or the group."), "", field="name")
+        raise PolicyError(_("The name is empty."), _("Name the user or the group."), field="name")
     if len(name) > LONGEST_NAME:
         what = _("The name is longer than {most} characters.", most=LONGEST_NAME)
         raise PolicyError(what, _("Check it."), field="name")

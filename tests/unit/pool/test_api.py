@@ -485,7 +485,11 @@ def test_names_are_the_same_for_programs_and_on_the_page(world):
     assert world.request("PUT", "quotas/group//school/class 1", ADMIN, {"gpus": 2}).status_code == 200
     assert [(row["name"], row["gpus"]) for row in world.rows("SELECT * FROM quotas")] == [("/school/class 1", 2.0)]
     assert world.request("DELETE", "quotas/group//school/class 1", ADMIN).status_code == 204
-    for name, said in [(" a", "begins or ends with a space"), (" ", "Name the user"), ("x" * 256, "longer than 255")]:
+    for name, said in [
+        (" a", "begins or ends with a space"),
+        (" ", "The name is empty"),
+        ("x" * 256, "longer than 255"),
+    ]:
         by_program = world.request("PUT", f"quotas/user/{name}", ADMIN, {})
         reserved = world.request("POST", "reservations", ADMIN, {**TUESDAY, "name": name})
         assert by_program.status_code == reserved.status_code == 422

@@ -1,6 +1,7 @@
 """Opening the pool's database: brought up to date, for one service alone, and refused in plain words."""
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 import subprocess
@@ -263,6 +264,20 @@ def test_a_service_whose_database_another_one_has_ends(tmp_path, database_url):
         assert pool.process.wait(30) is not None
         assert "is in use by" in pool.log.read_text()
         taken.close()
+    finally:
+        pool.kill()
+
+
+def test_a_service_whose_lock_file_another_one_has_ends(tmp_path):
+    pool = PoolProcess(tmp_path)
+    pool.start()
+    try:
+        other = tmp_path / "other"
+        with other.open("w") as taken:
+            fcntl.flock(taken, fcntl.LOCK_EX)
+            other.replace(pool.database.with_name(f"{pool.database.name}.lock"))
+            assert pool.process.wait(30) is not None
+        assert "is in use by" in pool.log.read_text()
     finally:
         pool.kill()
 
