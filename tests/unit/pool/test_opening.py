@@ -192,12 +192,12 @@ def test_a_database_that_is_removed_under_the_pool_is_noticed_and_not_made_anew(
     store.close()
 
 
-_END_SESSIONS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+_END_SESSIONS = """SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
 WHERE pid <> pg_backend_pid() AND datname = current_database()"""
 
 
 def end_sessions(url):
-    """End all sessions of a database, as a server that is restarted does."""
+    """End all sessions of a database, as a server that is restarted does, and wait until they have ended."""
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         assert len(connection.execute(text(_END_SESSIONS)).all()) >= 1
