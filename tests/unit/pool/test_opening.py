@@ -18,7 +18,7 @@ from armillary_hub.pool import migrations
 from armillary_hub.pool.database import metadata, quotas
 from armillary_hub.pool.device_books import DeviceBooks
 from armillary_hub.pool.devices import Device
-from armillary_hub.pool.faults import DatabaseFaultError
+from armillary_hub.pool.faults import DatabaseFaultError, fault_of
 from armillary_hub.pool.opening import OpenDatabase
 from armillary_hub.pool.ownership import DatabaseInUseError
 from armillary_hub.pool.policy import PolicyStore
@@ -336,6 +336,14 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 def test_a_server_that_is_not_there_is_named_without_its_password():
     with pytest.raises(DatabaseFaultError, match=r"postgresql\+psycopg://pool:\*\*\*@127.0.0.1:1/pool cannot be used"):
         LeaseStore("postgresql+psycopg://pool:secret@127.0.0.1:1/pool")
+
+
+def test_a_disk_that_fails_is_named():
+    fault = fault_of(OSError("disk I/O error"), "pool.sqlite")
+    assert str(fault) == (
+        "The GPU pool's database pool.sqlite cannot be read or written: the disk fails. "
+        "Look at the disk and at the system's log."
+    )
 
 
 def test_books_are_private(tmp_path):
