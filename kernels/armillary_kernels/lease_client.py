@@ -29,7 +29,7 @@ from armillary_kernels.leases import (
     new_lease_id,
     read_lease,
 )
-from armillary_kernels.printable import printable
+from armillary_kernels.plain_texts import plain
 from armillary_kernels.processes import Process
 from armillary_kernels.texts import own_language, translator
 from armillary_kernels.together import Together
@@ -43,6 +43,9 @@ Answer = TypeVar("Answer")
 
 #: Seconds that one request to the pool, which is on this machine, may take.
 TIMEOUT = 5.0
+
+#: Characters of a label, which is often a file's name, and so may hold anything.
+_LONGEST_LABEL = 200
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def _ask(
         "id": lease_id or new_lease_id(),
         "purpose": purpose,
         "devices": devices,
-        "label": printable(label),  # the name of a file may be no text
+        "label": plain(label)[:_LONGEST_LABEL],
         "holder": _process(holder),
     }
     if memory is not None:

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from armillary_kernels.errors import ArmillaryError
-from armillary_kernels.printable import printable
+from armillary_kernels.plain_texts import printable
 from armillary_kernels.processes import Process
 from armillary_kernels.texts import translator
 

@@ -18,7 +18,7 @@ from armillary_kernels.lease_words import (
     purpose_words,
     waits_for_words,
 )
-from armillary_kernels.printable import printable
+from armillary_kernels.plain_texts import printable
 from armillary_kernels.texts import translator
 
 _ = translator(__file__)

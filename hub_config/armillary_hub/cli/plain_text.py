@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from armillary_kernels.printable import printable
+from armillary_kernels.plain_texts import printable
 from rich.text import Text
 
 

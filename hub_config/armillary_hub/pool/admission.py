@@ -110,18 +110,27 @@ class Admission:
     ) -> None:
         """Refuse more than the user's quota ever allows."""
         quota, amount = quota_of(user, groups, self._policy.quotas()), gpus_of(wanted, memory, devices)
-        remedy = _("Ask for fewer, or ask an admin for a larger quota.")
         if quota.gpus is not None and amount > quota.gpus + NOTHING:
             numbers = {"n": wanted, "memory": memory, "part": amount, "most": quota.gpus}
-            what = (
-                _("{n} GPUs were asked for; your quota is {most:g} at once.", **numbers)
-                if memory is None
-                else _(
-                    "{memory} MiB of a GPU were asked for, {part:.2g} of it; your quota is {most:g} GPUs at once.",
+            if memory is not None:
+                what = _(
+                    "{memory} MiB of a GPU were asked for, {part:.6g} of it; your quota is {most:g} GPUs at once.",
                     **numbers,
                 )
-            )
-            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, remedy)
+            elif wanted == 1:
+                what = _("A whole GPU was asked for; your quota is {most:g} GPUs at once.", **numbers)
+            else:
+                what = _("{n} GPUs were asked for; your quota is {most:g} at once.", **numbers)
+            raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, _less_than(quota.gpus))
         if quota.gpu_hours == 0:
             what = _("Your quota is 0 GPU-hours a day.")
             raise WebError(HTTPStatus.UNPROCESSABLE_ENTITY, what, _("Ask an admin for a larger quota."))
+
+
+def _less_than(most: float) -> str:
+    """Return what to do about a quota of GPUs that an ask goes beyond."""
+    if most == 0:
+        return _("Ask an admin for a larger quota.")
+    if most < 1:
+        return _("Ask for less, such as some of one GPU's memory, or ask an admin for a larger quota.")
+    return _("Ask for fewer, or ask an admin for a larger quota.")

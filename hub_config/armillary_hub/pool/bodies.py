@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from armillary_kernels.plain_texts import is_plain
 from armillary_kernels.processes import Process
 from armillary_kernels.together import Together
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from armillary_hub.pool.quotas import Quota
-from armillary_hub.pool.reservations import Reservation
+from armillary_hub.pool.reservations import Reservation, exists
 
 #: Years of reservations: what lies near the ends of the calendar cannot be put into another time zone.
 FIRST_YEAR, LAST_YEAR = 2000, 2999
@@ -20,6 +21,14 @@ FIRST_YEAR, LAST_YEAR = 2000, 2999
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @field_validator("*")
+    @classmethod
+    def _is_plain(cls, value: Any) -> Any:
+        texts = value if isinstance(value, list) else [value]
+        if not all(is_plain(text) for text in texts if isinstance(text, str)):
+            raise ValueError("no control characters, such as line breaks, can be here")
+        return value
 
 
 class HolderBody(_Body):
@@ -95,21 +104,24 @@ class ReservationBody(_Body):
     """Some GPUs kept for one person, or for the members of a group together."""
 
     scope: Literal["user", "group"]
-    name: str = Field(min_length=1, max_length=255)
+    name: str
     devices: int = Field(ge=1, le=1024)
+    timezone: str = Field(default="UTC", max_length=64, description="name in the IANA database, such as Europe/Berlin")
     starts: str = Field(description="local time, such as 2026-11-24T09:00")
     ends: str = Field(description="local time")
-    timezone: str = Field(default="UTC", max_length=64, description="name in the IANA database, such as Europe/Berlin")
     weekly: bool = False
     note: str = Field(default="", max_length=200)
 
     @field_validator("starts", "ends")
     @classmethod
-    def _is_local_time(cls, value: str) -> str:
-        if datetime.fromisoformat(value).tzinfo is not None:
+    def _is_local_time(cls, value: str, others: ValidationInfo) -> str:
+        moment, timezone = datetime.fromisoformat(value), others.data.get("timezone")
+        if moment.tzinfo is not None:
             raise ValueError("a local time has no offset; name the timezone")
-        if not FIRST_YEAR <= datetime.fromisoformat(value).year <= LAST_YEAR:
+        if not FIRST_YEAR <= moment.year <= LAST_YEAR:
             raise ValueError(f"the year must be between {FIRST_YEAR} and {LAST_YEAR}")
+        if timezone and not exists(moment, timezone):
+            raise ValueError(f"this time does not exist in {timezone}: the clocks are put forward then")
         return value
 
     @field_validator("timezone")

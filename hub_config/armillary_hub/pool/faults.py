@@ -17,6 +17,7 @@ _log = logging.getLogger(__name__)
 _FAULTS = (
     ("locked", "is locked by another program", "End what holds it, such as a backup or an open sqlite3."),
     ("disk is full", "cannot be written: the disk is full", "Free some space; the pool goes on by itself."),
+    ("disk I/O error", "cannot be read or written: the disk fails", "Look at the disk and at the system's log."),
     ("malformed", "is damaged", "Stop the pool, restore the database from a backup or move it away, and start again."),
     ("not a database", "is no database", "Restore it from a backup, or move it away and start again."),
     ("readonly", "cannot be written", "Let the pool's account write to it and to its folder."),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TypeVar
 
+from armillary_kernels.plain_texts import is_plain
 from armillary_kernels.texts import translator
 from pydantic import BaseModel, ValidationError
 
@@ -24,9 +25,6 @@ from armillary_hub.web.identity import Identity
 _ = translator(__file__)
 
 _SCOPES: dict[str, QuotaScope] = {"user": "user", "group": "group", "default": "default"}
-
-#: The longest name of a user or a group.
-_LONGEST_NAME = 255
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -96,6 +94,8 @@ class PageForms:
         """
         action = values.get("action", "")
         do = self._function(identity, action)
+        if odd := [name for name, text in values.items() if not is_plain(text)]:
+            raise FormError(dict.fromkeys(odd, _("No control characters, such as line breaks, can be here.")))
         try:
             do(values, identity)
         except FormError:
@@ -120,6 +120,7 @@ class PageForms:
 
     def _set_quota(self, values: Mapping[str, str], _identity: Identity) -> None:
         scope, name = _whose(values)
+        name = name.strip()
         body = _read(QuotaBody, values)
         problems = {} if scope == "default" or name else {"name": _("Name the user or the group.")}
         if isinstance(body, dict) or problems:
@@ -143,7 +144,7 @@ def _whose(values: Mapping[str, str]) -> tuple[QuotaScope, str]:
     scope = _SCOPES.get(values.get("scope", ""))
     if scope is None:
         raise FormError({"": _("Say for whom: a user, a group or everybody else.")})
-    return scope, "" if scope == "default" else values.get("name", "").strip()[:_LONGEST_NAME]
+    return scope, "" if scope == "default" else values.get("name", "")
 
 
 def _read(model: type[Model], values: Mapping[str, str]) -> Model | dict[str, str]:
@@ -171,6 +172,8 @@ def _advice(name: str, message: str) -> str:
     }
     if "must end after" in message:
         return _("It must end after it starts.")
+    if "does not exist in" in message:
+        return _("There is no such time: the clocks are put forward then. Choose one an hour earlier or later.")
     if "the year must be" in message:
         return _("The year must be between {first} and {last}.", first=FIRST_YEAR, last=LAST_YEAR)
     if "a week at most" in message:

@@ -63,8 +63,11 @@ class OpenDatabase:
         ------
         DatabaseInUseError
             If another service has the database meanwhile; this one must end.
+        DatabaseFaultError
+            If its file is not there any more.
         """
         with self._changing:
+            self._check_file()
             with self.engine.begin() as connection:
                 if self._is_ours(connection):
                     yield connection
@@ -78,16 +81,29 @@ class OpenDatabase:
 
     def check(self) -> None:
         """Make sure that this process still is the only one that serves it; see `transaction`."""
-        if isinstance(self._owner, SessionLock):
-            with self.transaction():
-                pass
+        self._check_file()
+        if isinstance(self._owner, FileLock) and self._owner.holds():
+            return  # without a transaction, which would wait for a backup
+        with self.transaction():
+            pass
+
+    def _check_file(self) -> None:
+        if self._owner is not None:
+            self._owner.check_database()
 
     def _is_ours(self, connection: Connection) -> bool:
         return self._owner is None or self._owner.holds(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Look at the database as it is at one moment, whatever is being changed."""
+        """Look at the database as it is at one moment, whatever is being changed.
+
+        Raises
+        ------
+        DatabaseFaultError
+            If its file is not there any more.
+        """
+        self._check_file()
         with self.engine.connect() as connection:
             yield connection.execution_options(**self._read_options)
 
@@ -111,10 +127,7 @@ def _engine(url: str) -> Engine:
 def _take(engine: Engine) -> Ownership:
     if engine.dialect.name != "sqlite":
         return SessionLock(engine)
-    file = Path(engine.url.database or "")
-    lock = FileLock(file)
-    file.touch(mode=0o600)  # nobody else reads who does what
-    return lock
+    return FileLock(Path(engine.url.database or ""))
 
 
 def _prepare_sqlite(engine: Engine) -> None:

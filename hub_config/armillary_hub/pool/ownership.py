@@ -1,7 +1,8 @@
 """One pool service for one database: the second one refuses to start, and says which process has it.
 
 The lock is one that the system takes back when its holder is killed: on SQLite that of a file beside the database, on
-PostgreSQL an advisory lock of a session. A file's is ours for as long as we live; a session may end while we live on.
+PostgreSQL an advisory lock of a session. Both may be lost while we live on: somebody removes the file, or the session
+ends.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Protocol
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from armillary_hub.pool.faults import DatabaseFaultError, fault_of
 from armillary_hub.web.errors import WebError
 
 #: PostgreSQL's advisory locks are known by a number; this one is the pool's ("gpu pool" in ASCII, cut to 63 bits).
@@ -58,6 +60,9 @@ class DatabaseInUseError(WebError):
 class Ownership(Protocol):
     """The right to serve a database alone."""
 
+    def check_database(self) -> None:
+        """Make sure that the database is still the one that was opened; `DatabaseFaultError` where it is not."""
+
     def holds(self, connection: Connection) -> bool:
         """Return whether it is ours until the transaction of a connection ends."""
 
@@ -69,12 +74,12 @@ class Ownership(Protocol):
 
 
 class FileLock:
-    """The lock of a file beside a SQLite database.
+    """The lock of a file beside a SQLite database, which is made where there is none.
 
     Parameters
     ----------
     database
-        The database's file.
+        The database's file, or a link to it: each of its names leads to the same lock.
 
     Raises
     ------
@@ -83,24 +88,55 @@ class FileLock:
     """
 
     def __init__(self, database: Path) -> None:
+        self._database = database.resolve()
         # Not a lock on the database itself: closing any handle of a file drops SQLite's own locks on it.
-        path = database.with_name(f"{database.name}.lock")
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._path = self._database.with_name(f"{self._database.name}.lock")
+        self._file = self._take()
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._file, 32, 0).decode(errors="replace").strip() or "?"
-            os.close(self._file)
-            raise DatabaseInUseError(str(database), f"process {holder}") from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+            self._database.touch(mode=0o600)  # nobody else reads who does what
+            self._opened = self._database.stat()
+        except OSError:
+            self.close()
+            raise
 
-    def holds(self, connection: Connection) -> bool:
-        """Return True: nobody takes it from a living process."""
-        return True
+    def _take(self) -> int:
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(file, 32, 0).decode(errors="replace").strip() or "?"
+            os.close(file)
+            raise DatabaseInUseError(str(self._database), f"process {holder}") from None
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        return file
+
+    def check_database(self) -> None:
+        """Make sure that the file is there; SQLite itself would write into one that nobody finds any more."""
+        try:
+            now = self._database.stat()
+        except FileNotFoundError:
+            now = None
+        except OSError as error:
+            raise fault_of(error, str(self._database)) from error
+        if now is None or not os.path.samestat(now, self._opened) or now.st_size == 0:
+            raise DatabaseFaultError(
+                str(self._database),
+                "was removed, emptied or replaced while the pool uses it",
+                "Stop the pool, restore the database from a backup, and start again.",
+            )
+
+    def holds(self, connection: Connection | None = None) -> bool:
+        """Return whether the file is still where others look for it: they would make, and take, another one."""
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._file))
+        except FileNotFoundError:
+            return False
 
     def retake(self) -> None:
-        """Do nothing."""
+        """Take the lock of the file that is there now."""
+        lost, self._file = self._file, self._take()
+        os.close(lost)
 
     def close(self) -> None:
         """Let others have it."""
@@ -128,6 +164,9 @@ class SessionLock:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.retake()
+
+    def check_database(self) -> None:
+        """Do nothing: the server looks after its files."""
 
     def holds(self, connection: Connection) -> bool:
         """Return whether the lock is still ours, and will be until the transaction ends."""

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 _ = translator(__file__)
 
+#: Characters of the name of a user or a group.
+LONGEST_NAME = 255
+
 _SCOPES: dict[str, QuotaScope] = {"user": "user", "group": "group", "default": "default"}
 
 
@@ -47,8 +50,33 @@ class PolicyError(WebError):
         self.field = field
 
 
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a user or a group; those of groups may hold slashes.
+
+    Raises
+    ------
+    PolicyError
+        If it is empty, too long, or has spaces at its ends, which nobody sees.
+    """
+    if not name.strip():
+        raise PolicyError(_("The name is empty."), _("Name the user or the group."), field="name")
+    if len(name) > LONGEST_NAME:
+        what = _("The name is longer than {most} characters.", most=LONGEST_NAME)
+        raise PolicyError(what, _("Check it."), field="name")
+    if name != name.strip():
+        raise PolicyError(_("The name begins or ends with a space."), _("Leave the space out."), field="name")
+
+
 def set_quota(pool: GpuPool, rule: QuotaRule) -> None:
-    """Set a quota, and give those who wait what it allows now."""
+    """Set a quota, and give those who wait what it allows now.
+
+    Raises
+    ------
+    PolicyError
+        If the name can be nobody's.
+    """
+    if rule.scope != "default":
+        check_name(rule.name)
     pool.policy.set_quota(rule)
     pool.grant()
 
@@ -73,19 +101,23 @@ def reserve(pool: GpuPool, reservation: Reservation) -> None:
     Raises
     ------
     PolicyError
-        If it is for more GPUs than there are, or than other reservations leave at that time, or over already.
+        If it is for more GPUs than there are, or than other reservations leave at that time, or over already; or if
+        the name can be nobody's.
     """
+    check_name(reservation.name)
     count = len(pool.devices())
     if reservation.devices > count:
         what = _("{n} GPUs were to be reserved; this machine has {count}.", n=reservation.devices, count=count)
-        raise PolicyError(what, _("Reserve {n} at most.", n=count), field="devices")
+        remedy = _("Reserve {n} at most.", n=count) if count else _("Reserve GPUs when it has some.")
+        raise PolicyError(what, remedy, field="devices")
     if reservation.span(pool.store.clock.wall()) is None:
         raise PolicyError(_("The reservation is over already."), _("Check its times."), field="ends")
     most = most_at_once(reservation, pool.policy.reservations(), pool.store.clock.wall())
     if most > count:
         what = _("{n} GPUs would be reserved at the same time; this machine has {count}.", n=most, count=count)
         left = max(0, count - (most - reservation.devices))
-        raise PolicyError(what, _("Reserve {n} at most, or choose another time.", n=left), field="devices")
+        remedy = _("Reserve {n} at most, or choose another time.", n=left) if left else _("Choose another time.")
+        raise PolicyError(what, remedy, field="devices")
     pool.policy.reserve(reservation)
 
 
@@ -121,8 +153,8 @@ class PolicyApi:
             Route(f"{prefix}/quotas", self.quotas, methods=["GET"]),
             Route(f"{prefix}/quotas/default", self.set_quota, methods=["PUT"]),
             Route(f"{prefix}/quotas/default", self.remove_quota, methods=["DELETE"]),
-            Route(f"{prefix}/quotas/{{scope}}/{{name}}", self.set_quota, methods=["PUT"]),
-            Route(f"{prefix}/quotas/{{scope}}/{{name}}", self.remove_quota, methods=["DELETE"]),
+            Route(f"{prefix}/quotas/{{scope}}/{{name:path}}", self.set_quota, methods=["PUT"]),
+            Route(f"{prefix}/quotas/{{scope}}/{{name:path}}", self.remove_quota, methods=["DELETE"]),
             Route(f"{prefix}/reservations", self.reservations, methods=["GET"]),
             Route(f"{prefix}/reservations", self.reserve, methods=["POST"]),
             Route(f"{prefix}/reservations/{{id}}", self.remove_reservation, methods=["DELETE"]),
@@ -174,7 +206,7 @@ class PolicyApi:
 def _whose(request: Request) -> tuple[QuotaScope, str]:
     name = request.path_params.get("name", "")
     scope = _SCOPES.get(request.path_params.get("scope", "default"))
-    if scope is None or (scope == "default") != (name == "") or len(name) > 255:
+    if scope is None or (scope == "default") != (name == ""):
         what = _("Quotas are of a user, of a group, or the default.")
         remedy = _("Use {paths}.", paths="quotas/user/<name>, quotas/group/<name>, quotas/default")
         raise WebError(HTTPStatus.NOT_FOUND, what, remedy)

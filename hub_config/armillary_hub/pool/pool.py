@@ -229,7 +229,7 @@ class GpuPool:
             409 where that is not possible, with the reason.
         """
         lease = self._known(lease_id) if anybodys else self._own(actor, lease_id)
-        refusal = self._suspender.refusal(lease.holder)
+        refusal = self._suspensions.refusal(lease)
         with self._lock:
             begun = None if refusal else self.store.begin_suspension(lease_id, actor)
             if begun is None:
@@ -276,8 +276,7 @@ class GpuPool:
         self._own(user, lease_id)
         left = self.store.release(lease_id, user, "given back", only_in="queued")
         if left is None:
-            what = _("The lease does not wait any more: it has its GPUs, or has ended.")
-            raise WebError(HTTPStatus.CONFLICT, what, _("Nothing has changed."))
+            raise _still_there(self._known(lease_id))
         self.grant()
         return left
 
@@ -381,8 +380,17 @@ class GpuPool:
         # Somebody else's lease looks like none: nobody can find out which ones exist.
         if lease is None or (lease.user != user and self.store.asked_by(lease_id) != user):
             what = _("{user} has no lease {id}.", user=user, id=lease_id)
-            raise WebError(HTTPStatus.NOT_FOUND, what, _("Only the holder and admins can do this."))
+            raise WebError(HTTPStatus.NOT_FOUND, what, _("Only its holder can do this; admins can suspend and end it."))
         return lease
 
     def _keep_apart(self, *leases: str, everybody: bool = False) -> None:
         self.device_groups.keep(self.store.active, self._gpus.minors, leases, everybody=everybody)
+
+
+def _still_there(lease: Lease) -> WebError:
+    """Return why a lease is not given up as a place in the queue is."""
+    what, remedy = _("The lease does not wait any more: it has its GPUs, or has ended."), _("Nothing has changed.")
+    if lease.state == "suspended":
+        what = _("The lease is suspended: to give it up would lose what is kept in memory.")
+        remedy = _("Say that it is idle, and it leaves the queue and keeps that; or end it.")
+    return WebError(HTTPStatus.CONFLICT, what, remedy)

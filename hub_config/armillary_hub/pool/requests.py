@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from armillary_hub.pool.bodies import AskBody
 
 _ = translator(__file__)
+
+#: The largest number that a line of the history can have.
+LAST_LINE = 2**31 - 1
+
+_LINE = re.compile("[1-9][0-9]{0,9}")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -103,6 +109,25 @@ def whose(request: Request) -> tuple[str, Sequence[str]]:
         named = request.query_params
         return named.get("user", ""), named.getlist("group")
     return identity.name, identity.groups
+
+
+def line_of(request: Request) -> int | None:
+    """Return the line of the history before which a request looks; None for the newest.
+
+    Raises
+    ------
+    WebError
+        422 for what is no line.
+    """
+    said = request.query_params.get("before")
+    if said is None:
+        return None
+    if not _LINE.fullmatch(said) or int(said) > LAST_LINE:
+        what = _("{before} is no line of the history.", before=f"before={said[:40]}")
+        raise WebError(
+            HTTPStatus.UNPROCESSABLE_ENTITY, what, _("Give the number of a line, from 1 to {most}.", most=LAST_LINE)
+        )
+    return int(said)
 
 
 async def body_of(request: Request, model: type[Model]) -> Model:

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 
 _WEEK = timedelta(days=7)
 
-#: Weeks that are looked through for reservations that come together.
+#: Weeks after which those that come every week have come together in each way that they do: the clocks of their zones
+#: change at the same times of each year.
 _YEAR = 53
 
 
@@ -86,10 +87,30 @@ def kept(reservations: Sequence[Reservation], devices: int) -> dict[str, int]:
     return shares
 
 
+def exists(moment: datetime, timezone: str) -> bool:
+    """Return whether a local time comes at all: where the clocks are put forward an hour of them does not."""
+    zone = ZoneInfo(timezone)
+    return moment.replace(tzinfo=zone).astimezone(UTC).astimezone(zone).replace(tzinfo=None) == moment
+
+
 def most_at_once(new: Reservation, others: Sequence[Reservation], now: datetime) -> int:
-    """Return how many GPUs are reserved at most at any time in the next year at which a new reservation keeps some."""
-    every = [(*span, one.devices) for one in (new, *others) for span in one.spans(now, _YEAR)]
-    return max((_most(*span, every) for span in new.spans(now, _YEAR)), default=0)
+    """Return how many GPUs are reserved at most at any time at which a new reservation keeps some.
+
+    Of those that come every week a year is looked at, from now on and from the start of each that begins later.
+    """
+    most, looked = 0, now
+    for moment in sorted(_starts((new, *others), now)):
+        if moment > looked or moment == now:
+            looked = moment + _YEAR * _WEEK
+            every = [(*span, one.devices) for one in (new, *others) for span in one.spans(moment, 2 * _YEAR)]
+            most = max(most, *(_most(*span, every) for span in new.spans(moment, 2 * _YEAR)), 0)
+    return most
+
+
+def _starts(reservations: Sequence[Reservation], now: datetime) -> set[datetime]:
+    """Return when reservations begin, or come again; those under way, now."""
+    spans = [one.span(now) for one in reservations]
+    return {now, *(max(now, span[0]) for span in spans if span is not None)}
 
 
 def _most(start: datetime, end: datetime, every: Sequence[tuple[datetime, datetime, int]]) -> int:

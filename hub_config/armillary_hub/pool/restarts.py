@@ -47,7 +47,8 @@ class Restarts:
         self._deadlines = {one.id: self._deadlines[one.id] for one in warned if one.id in self._deadlines}
         if warning is None or not (warned or any(lease.waiting_since for lease in standing)):
             return
-        refusals = self._suspensions.impossible([lease for lease in standing if lease.purpose == "kernel"])
+        kernels = {lease.id for lease in standing if lease.purpose == "kernel"}
+        refusals = {one: why for one, why in self._suspensions.impossible(standing).items() if one in kernels}
         needed = self._needed(refusals)
         for lease in standing:
             if lease.id in needed and lease.ends_at is None:

@@ -55,7 +55,8 @@ from armillary_hub.pool.policy_api import PolicyApi
 from armillary_hub.pool.pool import INVENTORY_AGE, LOOK_INTERVAL, SAMPLE_INTERVAL, GpuPool
 from armillary_hub.pool.records import Change, Lease
 from armillary_hub.pool.reports import Reports
-from armillary_hub.pool.requests import actor_of, asker_of, body_of, person_of
+from armillary_hub.pool.request_limits import RequestLimits
+from armillary_hub.pool.requests import actor_of, asker_of, body_of, line_of, person_of
 from armillary_hub.pool.store import LeaseStore
 from armillary_hub.pool.suspender import SimulatedSuspender, Suspender
 from armillary_hub.pool.views import Beside, Books
@@ -115,11 +116,9 @@ class PoolApi:
 
     async def history(self, request: Request) -> Response:
         """Answer with the last changes, oldest first; ``?before=<number>`` leads to earlier ones."""
-        identity, before = request.state.identity, request.query_params.get("before", "")
+        identity, before = request.state.identity, line_of(request)
         user = None if identity.admin else identity.name
-        changes = await run_in_threadpool(
-            self.pool.store.changes, user=user, before=int(before) if before.isdecimal() else None, limit=HISTORY_LINES
-        )
+        changes = await run_in_threadpool(self.pool.store.changes, user=user, before=before, limit=HISTORY_LINES)
         return await run_in_threadpool(self._told, request, changes)
 
     async def ask(self, request: Request) -> Response:
@@ -282,7 +281,7 @@ def pool_app(
 
     return Starlette(
         routes=[*routes, *PoolApi(pool).routes()],
-        middleware=[Middleware(AnswerInTheirLanguage), *middleware],
+        middleware=[Middleware(AnswerInTheirLanguage), Middleware(RequestLimits), *middleware],
         exception_handlers={**EXCEPTION_HANDLERS, DBAPIError: answer_database_fault},
         lifespan=lifespan,
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import update
@@ -37,6 +38,10 @@ NOT_KNOWN = {"suspending": "not known whether it is suspended", "restoring": "no
 def in_a_thread(task: Callable[[], None]) -> None:
     """Run a task beside everything else; it does not outlive the process."""
     threading.Thread(target=task, daemon=True).start()
+
+
+def _is_used(lease: Lease) -> bool:
+    return lease.in_use and bool(lease.devices)
 
 
 class Suspensions:
@@ -78,14 +83,25 @@ class Suspensions:
         self._unrestored = Backoff(FIRST_RETRY, LONGEST_RETRY, store.clock.monotonic)
 
     def possible(self, leases: Sequence[Lease]) -> frozenset[str]:
-        """Return the ids of the idle leases that could be suspended."""
-        idle = self._idleness.quiet(leases)
-        return frozenset(lease.id for lease in idle if self._suspender.refusal(lease.holder) is None)
+        """Return the ids of the idle ones of all leases that could be suspended."""
+        return frozenset(lease.id for lease in self._idle(leases) if self._suspender.refusal(lease.holder) is None)
 
     def impossible(self, leases: Sequence[Lease]) -> dict[str, str]:
-        """Return the ids of the idle leases that cannot be suspended, and why not."""
-        refusals = {lease.id: self._suspender.refusal(lease.holder) for lease in self._idleness.quiet(leases)}
+        """Return the ids of the idle ones of all leases that cannot be suspended, and why not."""
+        refusals = {lease.id: self._suspender.refusal(lease.holder) for lease in self._idle(leases)}
         return {lease_id: refusal for lease_id, refusal in refusals.items() if refusal is not None}
+
+    def _idle(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Return the idle leases whose processes have no other one: that may be busy, or relied upon."""
+        holders = Counter(lease.holder for lease in leases if _is_used(lease))
+        return [lease for lease in self._idleness.quiet(leases) if holders[lease.holder] < 2]
+
+    def refusal(self, lease: Lease) -> str | None:
+        """Return why a lease cannot be suspended, or None when that can be tried."""
+        others = (one for one in self._store.active() if one.id != lease.id and _is_used(one))
+        if any(one.holder == lease.holder for one in others):
+            return "its process uses the GPUs of another lease, too"
+        return self._suspender.refusal(lease.holder)
 
     def may_come_back(self, lease: Lease) -> bool:
         """Return whether a suspended lease may ask for GPUs now: not at once after it could not be restored on some."""

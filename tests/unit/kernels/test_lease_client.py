@@ -1,6 +1,7 @@
 """What a lease client makes of answers that are not a lease: the pool's own, the hub's, a proxy's."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,8 @@ from armillary_kernels.leases import (
     PoolFaultError,
     PoolUnreachableError,
 )
+from armillary_kernels.processes import Process
+from support.gpu_pool import PoolProcess
 from support.strange_pool import StrangePool
 
 FULL = {"error": {"what": "The GPU pool's database cannot be written: the disk is full.", "remedy": "Free some space."}}
@@ -85,3 +88,17 @@ def test_a_cell_says_what_keeps_the_pool_from_working():
     assert fails.summary == "The GPU pool cannot work at the moment, so no GPU could be had."
     for text in (waits, fails):
         assert text.details[:2] == tuple(FULL["error"].values())
+
+
+def test_a_file_of_any_name_can_be_a_label(tmp_path):
+    """On Linux a name may hold line breaks, and bytes that are no text."""
+    pool = PoolProcess(tmp_path)
+    pool.start()
+    try:
+        with LeaseClient(pool.connection("ann")) as client:
+            for name in (b"\xff\n.ipynb", b"x" * 255, "课 堂.ipynb".encode()):
+                client.ask("kernel", 1, os.fsdecode(name), Process.own(), memory=1)
+        labels = [lease["label"] for lease in pool.state("ann")["leases"]]
+        assert labels == ["\ufffd\ufffd.ipynb", "x" * 200, "课 堂.ipynb"]
+    finally:
+        pool.kill()

@@ -3,12 +3,14 @@
 import json
 import sqlite3
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from armillary_hub.pool import openapi
 from armillary_hub.pool.devices import Device
 from armillary_hub.pool.openapi import OPERATIONS
 from armillary_hub.pool.pool import GpuPool
+from armillary_hub.pool.quotas import Quota, QuotaRule
 from armillary_hub.pool.service import PREFIX, PoolApi
 from armillary_hub.pool.situation import Rules
 from armillary_hub.pool.suspension import FIRST_RETRY
@@ -127,7 +129,15 @@ def test_a_quota_refuses_what_can_never_be_and_queues_the_rest(world):
             {"memory": 8192},
             "8192 MiB of a GPU were asked for, 0.5 of it; your quota is 0.4 GPUs at once.",
         ),
-        ({"gpus": 0}, {"memory": 1}, "your quota is 0 GPUs at once."),
+        ({"gpus": 0.5}, {"memory": 8193}, "8193 MiB of a GPU were asked for, 0.500061 of it; your quota is 0.5 GPUs"),
+        ({"gpus": 0}, {"memory": 1}, "your quota is 0 GPUs at once. Ask an admin for a larger quota."),
+        (
+            {"gpus": 0.5},
+            {"devices": 1},
+            "A whole GPU was asked for; your quota is 0.5 GPUs at once. "
+            "Ask for less, such as some of one GPU's memory, or ask an admin for a larger quota.",
+        ),
+        ({"gpus": 1}, {"devices": 2}, "2 GPUs were asked for; your quota is 1 at once. Ask for fewer, or ask an admin"),
         ({"gpus": 0.5}, {"memory": 8192}, None),
         ({"gpu_hours": 0}, {"devices": 1}, "Your quota is 0 GPU-hours a day."),
         ({"gpu_hours": 0}, {"memory": 1}, "Your quota is 0 GPU-hours a day."),
@@ -138,7 +148,7 @@ def test_what_a_quota_never_allows_does_not_wait_for_ever(world, quota, what, sa
     world.request("PUT", "quotas/user/alice", ADMIN, quota)
     answer = world.ask("alice", world.processes.start(), **what)
     assert answer.status_code == (201 if said is None else 422), answer.text
-    assert said is None or said in answer.json()["error"]["what"]
+    assert said is None or said in " ".join(answer.json()["error"].values())
 
 
 def test_several_mig_instances_for_one_process_are_refused(world):
@@ -193,6 +203,14 @@ def test_a_reservation_is_kept_and_removed(world):
         ({"ends": "9999-12-31T23:59", "timezone": "America/New_York"}, "the year must be between 2000 and 2999"),
         ({"weekly": True, "ends": "2026-12-24T09:00"}, "lasts a week at most"),
         ({"starts": "2026-10-24T09:00", "ends": "2026-10-24T11:00"}, "The reservation is over already."),
+        (
+            {"starts": "2027-03-28T02:10", "ends": "2027-03-28T03:10", "timezone": "Europe/Berlin"},
+            "starts: Value error, this time does not exist in Europe/Berlin: the clocks are put forward then",
+        ),
+        (
+            {"starts": "2027-03-28T01:10", "ends": "2027-03-28T02:10", "timezone": "Europe/Berlin"},
+            "ends: Value error, this time does not exist in Europe/Berlin",
+        ),
     ],
 )
 def test_a_reservation_that_makes_no_sense_is_refused(world, change, said):
@@ -212,17 +230,34 @@ def test_a_reservation_that_makes_no_sense_is_refused(world, change, said):
         ({"starts": "2026-12-01T09:30", "ends": "2026-12-01T09:40"}, 0),
         ({"starts": "2026-12-01T09:30", "ends": "2026-12-01T09:40", "timezone": "Europe/Berlin"}, None),
         ({"starts": "2027-06-01T11:30", "ends": "2027-06-01T11:40", "timezone": "Europe/Berlin"}, 0),
+        ({"starts": "2030-11-26T09:30", "ends": "2030-11-26T09:40"}, 0),
+        ({"starts": "2031-06-03T10:00", "ends": "2031-06-03T11:00", "weekly": True}, 0),
+        ({"starts": "2031-06-03T11:00", "ends": "2031-06-03T12:00", "weekly": True}, None),
+        # After the clocks have changed in Berlin it is an hour earlier.
+        ({"starts": "2031-01-07T12:00", "ends": "2031-01-07T13:00", "weekly": True, "timezone": "Europe/Berlin"}, 0),
+        ({"starts": "2031-01-07T13:00", "ends": "2031-01-07T14:00", "weekly": True, "timezone": "Europe/Berlin"}, None),
         ({"devices": 1, "weekly": True}, None),
     ],
 )
 def test_no_more_gpus_are_reserved_at_a_time_than_there_are(world, other, left):
     first = {**TUESDAY, "weekly": True, "devices": 1 if other.get("devices") == 1 else 2}
-    assert world.request("POST", "reservations", ADMIN, first).status_code == 201
-    answer = world.request("POST", "reservations", ADMIN, {**TUESDAY, "devices": 1, "name": "others", **other})
-    assert answer.status_code == (201 if left is None else 422), answer.text
-    if left is not None:
-        assert "would be reserved at the same time; this machine has 2." in answer.json()["error"]["what"]
-        assert answer.json()["error"]["remedy"] == f"Reserve {left} at most, or choose another time."
+    second = {**TUESDAY, "devices": 1, "name": "others", **other}
+    for pair in ((first, second), (second, first)):
+        statuses = [world.request("POST", "reservations", ADMIN, one).status_code for one in pair]
+        assert statuses == [201, 201 if left is None else 422]
+        for one in world.rows("SELECT id FROM reservations"):
+            world.request("DELETE", f"reservations/{one['id']}", ADMIN)
+
+
+def test_who_reserves_too_much_is_told_what_is_left(world):
+    def said(devices):
+        return world.request("POST", "reservations", ADMIN, {**TUESDAY, "devices": devices}).json().get("error")
+
+    assert said(1) is None
+    what = "GPUs would be reserved at the same time; this machine has 2."
+    assert said(2) == {"what": f"3 {what}", "remedy": "Reserve 1 at most, or choose another time."}
+    assert said(1) is None
+    assert said(1) == {"what": f"3 {what}", "remedy": "Choose another time."}
 
 
 def test_an_idle_kernel_is_suspended_for_one_that_waits_and_comes_back(world):
@@ -377,6 +412,103 @@ def test_the_history_is_ones_own_and_an_admins_everybodys(world):
     assert world.request("GET", f"history?before={every[1]['number']}", ADMIN).json()["changes"] == every[:1]
 
 
+def test_who_may_not_is_told_what_may_be_done_and_by_whom(world):
+    lease = granted(world, "alice")
+    error = world.request("GET", f"leases/{lease}", ADMIN).json()["error"]
+    assert error["remedy"] == "Only its holder can do this; admins can suspend and end it."
+    world.suspend("alice", lease)
+    world.finish_task()
+    for user in ("bob", "carol"):
+        granted(world, user)
+    assert world.request("POST", f"leases/{lease}/resume", "alice").status_code == 202
+    left = world.request("POST", f"leases/{lease}/leave", "alice")
+    assert (left.status_code, left.json()["error"]["what"]) == (
+        409,
+        "The lease is suspended: to give it up would lose what is kept in memory.",
+    )
+    assert world.request("GET", f"leases/{lease}", "alice").json()["state"] == "suspended"
+
+
+@pytest.mark.parametrize("before", ["", "0", "-1", "abc", "²", "9999999999", "9" * 30, "9" * 5000])
+def test_what_is_no_line_of_the_history_is_refused(world, before):
+    answer = world.request("GET", f"history?{urlencode({'before': before})}", "alice")
+    assert answer.status_code == 422
+    assert answer.json()["error"] == {
+        "what": f"before={before[:40]} is no line of the history.",
+        "remedy": "Give the number of a line, from 1 to 2147483647.",
+    }
+
+
+@pytest.mark.parametrize("odd", ["\0", "\n", "\x1b", "\x9b", "\u2028"])
+def test_control_characters_are_refused_wherever_a_text_is(world, odd):
+    """Else PostgreSQL fails at them, and labels write lines of their own into the log."""
+
+    def refused(field, answer):
+        assert (answer.status_code, field in answer.text) == (422, True), answer.text
+
+    process = world.processes.start()
+    refused("label: ", world.ask("alice", process, label=f"a{odd}b"))
+    holder = {"pid": process.pid, "start_time": process.start_time}
+    for field, whom in [("user: ", {"user": f"a{odd}b"}), ("groups: ", {"user": "alice", "groups": ["c", odd]})]:
+        refused(field, world.request("POST", "leases", "asking:dask", {"purpose": "worker", "holder": holder, **whom}))
+    refused("note: ", world.request("POST", "reservations", ADMIN, {**TUESDAY, "note": odd}))
+    for method, path in [
+        ("GET", "leases"),
+        ("DELETE", "reservations"),
+        ("PUT", "quotas/user"),
+        ("DELETE", "quotas/user"),
+    ]:
+        refused("The address holds a control character", world.request(method, f"{path}/a{odd}b", ADMIN, {}))
+    for action, field in [("set-quota", "name"), ("suspend", "lease"), ("remove-reservation", "id")]:
+        form = {"action": action, "scope": "user", field: f"a{odd}b"}
+        assert world.send_form(ADMIN, form).status_code == 422
+    refused(
+        "No control characters", world.send_form(ADMIN, {"action": "set-quota", "scope": "user", "name": f"a{odd}b"})
+    )
+    assert world.rows("SELECT * FROM leases") == world.rows("SELECT * FROM quotas") == []
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_request_that_is_too_large_is_not_read(world, said):
+    label = b"x" * 2**16
+    size = {"content-length": str(len(label) + 50)} if said else {}
+    answer = world.request("POST", "leases", "alice", b'{"purpose": "kernel", "label": "%s"}' % label, size)
+    assert (answer.status_code, answer.json()["error"]["what"]) == (413, "The request is larger than 64 KiB.")
+    form = world.request("POST", "", ADMIN, b"action=" + label, {"content-type": "application/x-www-form-urlencoded"})
+    assert form.status_code == 413
+
+
+def test_names_are_the_same_for_programs_and_on_the_page(world):
+    """Groups of some sign-ins are paths."""
+    form = {"action": "set-quota", "scope": "group", "name": "/school/class 1", "gpus": "1"}
+    assert world.send_form(ADMIN, form).status_code == 303
+    assert world.request("PUT", "quotas/group//school/class 1", ADMIN, {"gpus": 2}).status_code == 200
+    assert [(row["name"], row["gpus"]) for row in world.rows("SELECT * FROM quotas")] == [("/school/class 1", 2.0)]
+    assert world.request("DELETE", "quotas/group//school/class 1", ADMIN).status_code == 204
+    for name, said in [
+        (" a", "begins or ends with a space"),
+        (" ", "The name is empty"),
+        ("x" * 256, "longer than 255"),
+    ]:
+        by_program = world.request("PUT", f"quotas/user/{name}", ADMIN, {})
+        reserved = world.request("POST", "reservations", ADMIN, {**TUESDAY, "name": name})
+        assert by_program.status_code == reserved.status_code == 422
+        assert said in by_program.json()["error"]["what"]
+        assert said in reserved.json()["error"]["what"]
+    for action in ({"action": "set-quota"}, {"action": "reserve", **TUESDAY, "devices": "1"}):
+        on_the_page = world.send_form(ADMIN, {**action, "scope": "user", "name": "x" * 256})
+        assert (on_the_page.status_code, "longer than 255" in on_the_page.text) == (422, True)
+    assert world.rows("SELECT * FROM quotas") == world.rows("SELECT * FROM reservations") == []
+
+
+def test_the_page_removes_a_quota_with_a_name_of_old(world):
+    world.pool.policy.set_quota(QuotaRule("user", " a", Quota(gpus=1)))
+    shown = world.page("", ADMIN).text
+    assert 'name="name" value=" a"' in shown
+    assert world.send_form(ADMIN, {"action": "remove-quota", "scope": "user", "name": " a"}).status_code == 303
+    assert world.rows("SELECT * FROM quotas") == []
+
+
 @pytest.mark.parametrize(
     ("user", "method", "path", "body", "said"),
     [
@@ -420,7 +552,11 @@ def test_why_a_lease_ended_or_stays_is_said_in_their_language(world):
 
 def test_the_description_is_of_every_route_and_nothing_else(world):
     described = {(operation.method, f"{PREFIX}{operation.path}") for operation in OPERATIONS}
-    served = {(m, route.path) for route in PoolApi(world.pool).routes() for m in route.methods - {"HEAD"}}
+    served = {
+        (m, route.path.replace(":path}", "}"))
+        for route in PoolApi(world.pool).routes()
+        for m in route.methods - {"HEAD"}
+    }
     assert described == served
     document = world.request("GET", "openapi.json", "alice").json()
     ask = document["paths"]["/leases"]["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"]

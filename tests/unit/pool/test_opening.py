@@ -1,6 +1,7 @@
 """Opening the pool's database: brought up to date, for one service alone, and refused in plain words."""
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 import subprocess
@@ -17,7 +18,7 @@ from armillary_hub.pool import migrations
 from armillary_hub.pool.database import metadata, quotas
 from armillary_hub.pool.device_books import DeviceBooks
 from armillary_hub.pool.devices import Device
-from armillary_hub.pool.faults import DatabaseFaultError
+from armillary_hub.pool.faults import DatabaseFaultError, fault_of
 from armillary_hub.pool.opening import OpenDatabase
 from armillary_hub.pool.ownership import DatabaseInUseError
 from armillary_hub.pool.policy import PolicyStore
@@ -135,12 +136,68 @@ def test_a_second_pool_is_refused_and_told_who_has_it(database_url):
     OpenDatabase(database_url).close()
 
 
-_END_SESSIONS = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+def test_each_name_of_a_database_leads_to_the_same_lock(tmp_path):
+    first = OpenDatabase(f"sqlite:///{tmp_path}/pool.sqlite")
+    (tmp_path / "other.sqlite").symlink_to("pool.sqlite")
+    with pytest.raises(DatabaseInUseError, match=f"process {os.getpid()}"):
+        OpenDatabase(f"sqlite:///{tmp_path}/other.sqlite")
+    first.close()
+
+
+def test_a_lock_whose_file_was_removed_is_taken_anew(tmp_path):
+    store = LeaseStore(f"sqlite:///{tmp_path}/pool.sqlite")
+    for act in (store.database.check, lambda: store.ask("alice", "kernel", "", 1, Process(4000, 1))):
+        (tmp_path / "pool.sqlite.lock").unlink()
+        act()
+        with pytest.raises(DatabaseInUseError):
+            OpenDatabase(f"sqlite:///{tmp_path}/pool.sqlite")
+    store.close()
+
+
+def test_who_loses_its_lock_file_to_another_pool_writes_no_more(tmp_path):
+    first = LeaseStore(f"sqlite:///{tmp_path}/pool.sqlite")
+    (tmp_path / "pool.sqlite.lock").unlink()
+    second = LeaseStore(f"sqlite:///{tmp_path}/pool.sqlite")
+    for act in (first.database.check, lambda: first.ask("alice", "kernel", "", 1, Process(4000, 1))):
+        with pytest.raises(DatabaseInUseError, match=f"in use by process {os.getpid()}"):
+            act()
+    assert second.active() == []
+    first.close()
+    second.close()
+
+
+def remove(database):
+    for file in database.parent.glob(f"{database.name}*"):
+        file.unlink()
+
+
+def replace(database):
+    other = database.with_name("other")
+    other.write_bytes(database.read_bytes())
+    other.replace(database)
+
+
+@pytest.mark.parametrize("harm", [remove, Path.unlink, lambda database: os.truncate(database, 0), replace])
+def test_a_database_that_is_removed_under_the_pool_is_noticed_and_not_made_anew(tmp_path, harm):
+    database = tmp_path / "pool.sqlite"
+    store = LeaseStore(f"sqlite:///{database}")
+    store.ask("alice", "kernel", "", 1, Process(4000, 1))
+    harm(database)
+    there = database.exists()
+    asks = (store.active, store.database.check, lambda: store.ask("bob", "kernel", "", 1, Process(4001, 1)))
+    for act in asks:
+        with pytest.raises(DatabaseFaultError, match=r"pool\.sqlite was removed, .* Stop the pool, restore"):
+            act()
+    assert database.exists() == there
+    store.close()
+
+
+_END_SESSIONS = """SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity
 WHERE pid <> pg_backend_pid() AND datname = current_database()"""
 
 
 def end_sessions(url):
-    """End all sessions of a database, as a server that is restarted does."""
+    """End all sessions of a database, as a server that is restarted does, and wait until they have ended."""
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         assert len(connection.execute(text(_END_SESSIONS)).all()) >= 1
@@ -193,13 +250,21 @@ def test_a_new_owner_waits_for_what_the_old_one_has_begun(database_url):
     first.close()
 
 
+def take_away(url):
+    """Open a database that a running pool has; the pool may be quick and take it again."""
+    for _ in range(100):
+        end_sessions(url)
+        with contextlib.suppress(DatabaseInUseError):
+            return OpenDatabase(url)
+    raise AssertionError("the pool was quicker each time")
+
+
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_a_service_whose_database_another_one_has_ends(tmp_path, database_url):
     pool = PoolProcess(tmp_path, database_url=database_url)
     pool.start()
     try:
-        end_sessions(database_url)
-        taken = OpenDatabase(database_url)
+        taken = take_away(database_url)
         headers = {"Authorization": "Bearer admin:root"}
         with contextlib.suppress(httpx.TransportError):  # it may have noticed by itself
             answer = httpx.put(f"{pool.url}/quotas/default", headers=headers, json={}, trust_env=False, timeout=30)
@@ -207,6 +272,20 @@ def test_a_service_whose_database_another_one_has_ends(tmp_path, database_url):
         assert pool.process.wait(30) is not None
         assert "is in use by" in pool.log.read_text()
         taken.close()
+    finally:
+        pool.kill()
+
+
+def test_a_service_whose_lock_file_another_one_has_ends(tmp_path):
+    pool = PoolProcess(tmp_path)
+    pool.start()
+    try:
+        other = tmp_path / "other"
+        with other.open("w") as taken:
+            fcntl.flock(taken, fcntl.LOCK_EX)
+            other.replace(pool.database.with_name(f"{pool.database.name}.lock"))
+            assert pool.process.wait(30) is not None
+        assert "is in use by" in pool.log.read_text()
     finally:
         pool.kill()
 
@@ -257,6 +336,14 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 def test_a_server_that_is_not_there_is_named_without_its_password():
     with pytest.raises(DatabaseFaultError, match=r"postgresql\+psycopg://pool:\*\*\*@127.0.0.1:1/pool cannot be used"):
         LeaseStore("postgresql+psycopg://pool:secret@127.0.0.1:1/pool")
+
+
+def test_a_disk_that_fails_is_named():
+    fault = fault_of(OSError("disk I/O error"), "pool.sqlite")
+    assert str(fault) == (
+        "The GPU pool's database pool.sqlite cannot be read or written: the disk fails. "
+        "Look at the disk and at the system's log."
+    )
 
 
 def test_books_are_private(tmp_path):

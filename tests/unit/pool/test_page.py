@@ -255,6 +255,12 @@ def test_an_admin_reserves_gpus_and_everybody_reads_it(world):
         (TUESDAY, {"ends": "2026-12-01T08:00"}, "ends", "It must end after it starts."),
         (TUESDAY, {"starts": "0001-01-01T00:00"}, "starts", "The year must be between 2000 and 2999."),
         (TUESDAY, {"ends": "2026-12-21T08:00"}, "ends", "What comes every week lasts a week at most."),
+        (
+            TUESDAY,
+            {"starts": "2027-03-28T02:10", "ends": "2027-03-28T03:10", "timezone": "Europe/Berlin"},
+            "starts",
+            "There is no such time: the clocks are put forward then.",
+        ),
         (TUESDAY, {"timezone": "Mars/Olympus"}, "timezone", "There is no such time zone."),
         (
             TUESDAY,

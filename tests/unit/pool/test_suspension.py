@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from armillary_hub.pool.situation import Rules
 from armillary_hub.pool.suspension import FIRST_RETRY, LONGEST_RETRY
 from support.pool_world import World
 
@@ -143,3 +144,28 @@ def test_a_lease_that_is_given_back_for_a_dead_process_leaves_nothing_behind(wor
         world.processes.end(holder)
     world.request("DELETE", f"leases/{lease}", "alice")
     assert world.processes.is_alive(child) is alive
+
+
+def test_a_process_that_uses_the_gpus_of_two_leases_is_not_suspended_for_one_of_them(tmp_path):
+    world = World(tmp_path, gpus=2, rules=Rules(restart_warning=60))
+    try:
+        process = world.processes.start()
+        idle, busy = (world.ask("alice", process).json()["id"] for _ in range(2))
+        for lease in (idle, busy):
+            world.bind("alice", lease, process)
+        answer = world.suspend("alice", idle)
+        assert (answer.status_code, answer.json()["error"]["what"]) == (
+            409,
+            "The lease cannot be suspended: its process uses the GPUs of another lease, too.",
+        )
+        world.ask("bob", world.processes.start())
+        world.pass_time(3600)
+        world.pool.look("bob", world.rows("SELECT id FROM leases WHERE user = 'bob'")[0]["id"])
+        world.pool.watch()
+        assert world.tasks == []
+        assert [look(world, lease)[:2] for lease in (idle, busy)] == [("granted", "")] * 2
+        assert world.rows("SELECT id FROM leases WHERE ends_at IS NOT NULL") == []
+        world.request("DELETE", f"leases/{busy}", "alice")
+        assert world.suspend("alice", idle).status_code == 200
+    finally:
+        world.close()
