@@ -129,6 +129,16 @@ counted = Table(
     Column("counts", JSON, nullable=False),
 )
 
+#: The last reading of the books' time, in one row; see `armillary_hub.pool.clock`.
+readings = Table(
+    "readings",
+    metadata,
+    Column("boot", String(64), nullable=False),
+    Column("since_boot", Float, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("correction", Float, nullable=False),
+)
+
 #: Each time that a lease held GPUs, from its grant to its suspension or its end.
 uses = Table(
     "uses",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,8 +16,8 @@ from armillary_kernels.together import Together
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from armillary_hub.pool import rows
-from armillary_hub.pool.clock import BookClock
-from armillary_hub.pool.database import audit, holdings, leases
+from armillary_hub.pool.clock import BookClock, Reading
+from armillary_hub.pool.database import audit, holdings, leases, readings
 from armillary_hub.pool.opening import OpenDatabase
 from armillary_hub.pool.queue_books import note_turns
 from armillary_hub.pool.records import Change, Lease, State
@@ -30,6 +30,9 @@ SUSPENDED, RESTORED, NOT_SUSPENDED, NOT_RESTORED = "suspended", "restored", "not
 
 #: What the audit says when a suspended lease joins the queue.
 ASKED_BACK = "asks to come back"
+
+#: Why all leases of before have ended after a start of the machine.
+STARTED_ANEW = "the machine was started anew"
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,30 @@ class LeaseStore:
         self.clock = clock or BookClock()
         self.rules = rules
         self.database = OpenDatabase(url)
-        with self.database.reading() as connection:
-            self.clock.not_before(connection.scalar(select(audit.c.at).order_by(audit.c.number.desc()).limit(1)))
+        self._go_on()
 
     def close(self) -> None:
         """Close the database."""
         self.database.close()
+
+    # Time ----------------------------------------------------------------------------------------------------
+
+    def keep_time(self) -> None:
+        """Write the books' time down, once in a while."""
+        if self.clock.is_due:
+            with self.database.transaction() as connection:
+                _keep(connection, self.clock.read())
+
+    def _go_on(self) -> None:
+        """Go on with the time in the books. Where the machine was started anew since, no holder of a lease lives."""
+        with self.database.transaction() as connection:
+            row = connection.execute(select(readings)).one_or_none()
+            latest = connection.scalar(select(audit.c.at).order_by(audit.c.number.desc()).limit(1))
+            if self.clock.go_on(Reading(**row._mapping) if row else None, latest):
+                for lease in rows.standing_leases(connection):
+                    self._end(connection, lease, "pool", STARTED_ANEW)
+                self.clock.follow()
+            _keep(connection, self.clock.read())
 
     # What leases go through ----------------------------------------------------------------------------------
 
@@ -282,10 +303,7 @@ class LeaseStore:
                 return None
             if held_by not in (None, lease.holder) or only_in not in (None, lease.state):
                 return None
-            self._take(connection, lease)
-            ended = {"state": "released", "step": "", "released_at": self.clock.now(), "in_use": False, "gpus": 0.0}
-            _change(connection, lease_id, **ended, waiting_since=None, ages_since=None, idle_since=None, ends_at=None)
-            return self._note(connection, lease_id, lease.state, actor, reason)
+            return self._end(connection, lease, actor, reason)
 
     # Looking -------------------------------------------------------------------------------------------------
 
@@ -354,6 +372,12 @@ class LeaseStore:
             connection.execute(insert(holdings).values(values))
         return self._note(connection, lease.id, lease.state, "pool", "granted")
 
+    def _end(self, connection: Connection, lease: Lease, actor: str, reason: str) -> Lease:
+        self._take(connection, lease)
+        ended = {"state": "released", "step": "", "released_at": self.clock.now(), "in_use": False, "gpus": 0.0}
+        _change(connection, lease.id, **ended, waiting_since=None, ages_since=None, idle_since=None, ends_at=None)
+        return self._note(connection, lease.id, lease.state, actor, reason)
+
     def _begin(self, connection: Connection, lease: Lease, actor: str) -> Lease:
         _change(connection, lease.id, step="suspending")
         since = f", idle since {lease.idle_since:%Y-%m-%d %H:%M} UTC" if lease.idle_since else ""
@@ -392,6 +416,11 @@ def note(connection: Connection, lease: Lease, before: State | None, at: datetim
     }
     connection.execute(insert(audit).values(line))
     return lease
+
+
+def _keep(connection: Connection, reading: Reading) -> None:
+    connection.execute(delete(readings))
+    connection.execute(insert(readings).values(asdict(reading)))
 
 
 def _change(connection: Connection, lease_id: str, **values: Any) -> None:
