@@ -197,6 +197,13 @@ def restart_warning(at: datetime) -> Text:
     return Text(_("This kernel will be restarted at {time} unless it is used.", time=when), (why, do))
 
 
+def lost_text(lost: Sequence[int]) -> Text:
+    """Say that a kernel's GPUs are gone while it runs on."""
+    gone = ", ".join(map(str, lost))
+    do = _("Cells still run, so save what you need first; what uses this GPU fails.")
+    return Text(_("GPU {n} was lost: restart the kernel to get another.", n=gone), (do,))
+
+
 def restarted_text(reason: str) -> Text:
     """Say why the state of an earlier kernel is gone."""
     again = _("Variables are gone: run the cells above again.")

@@ -75,6 +75,7 @@ leases = Table(
     Column("start_time", BigInteger, nullable=False),
     Column("in_use", Boolean, nullable=False),
     Column("gpus", Float, nullable=False),
+    Column("counted_since", Moment),  # from when these GPUs are used
     Column("came_from", JSON, nullable=False),
     Column("saved", JSON),  # MiB of each GPU, by UUID, that a suspended lease needs to come back
     Column("asked_at", Moment, nullable=False),

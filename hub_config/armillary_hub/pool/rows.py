@@ -70,6 +70,7 @@ def _lease(row: Row[Any], held: Sequence[str]) -> Lease:
         in_use=row.in_use,
         devices=tuple(held),
         gpus=row.gpus,
+        counted_since=row.counted_since,
         came_from=tuple(row.came_from),
         saved=row.saved or {},
         asked_at=row.asked_at,
@@ -114,8 +115,8 @@ def read_reservations(connection: Connection) -> list[Reservation]:
 
 
 def use_until(lease: Lease, now: datetime) -> Use:
-    """Return how a lease has used its GPUs since it was granted."""
-    return Use(lease.user, lease.gpus, lease.granted_at or now, now)
+    """Return how a lease has used its GPUs since they were counted last."""
+    return Use(lease.user, lease.gpus, lease.counted_since or now, now)
 
 
 def recent_use(connection: Connection, standing: Sequence[Lease], now: datetime, half_life: float) -> dict[str, float]:

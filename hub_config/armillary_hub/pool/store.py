@@ -363,6 +363,7 @@ class LeaseStore:
             step=step,
             gpus=gpus,
             granted_at=now,
+            counted_since=now,
             waiting_since=None,
             ages_since=None,
             idle_since=None,

@@ -7,13 +7,21 @@ from datetime import datetime
 from sqlalchemy import Connection, insert, select, update
 
 from armillary_hub.pool import rows
-from armillary_hub.pool.database import usage, uses
+from armillary_hub.pool.database import leases, usage, uses
 from armillary_hub.pool.records import Lease
 from armillary_hub.pool.usage import faded, recent_seconds
 
 
+def count_anew(connection: Connection, lease: Lease, gpus: float, now: datetime, half_life: float) -> None:
+    """Let a lease use another number of GPUs from now on; what it has used until now counts."""
+    if gpus != lease.gpus:
+        if lease.gpus:
+            note_use(connection, lease, now, half_life)
+        connection.execute(update(leases).where(leases.c.id == lease.id).values(gpus=gpus, counted_since=now))
+
+
 def note_use(connection: Connection, lease: Lease, now: datetime, half_life: float) -> None:
-    """Count what a lease has used since it was granted, which is all that it will."""
+    """Count what a lease has used since its GPUs were counted last."""
     use = rows.use_until(lease, now)
     values = {"user": use.user, "gpus": use.gpus, "since": use.since, "until": use.until}
     connection.execute(insert(uses).values(lease_id=lease.id, purpose=lease.purpose, **values))

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -331,6 +332,32 @@ def test_a_process_that_dies_in_its_suspension_gives_its_gpu_back(world):
     world.finish_task()
     shown = world.request("GET", f"leases/{lease}", "alice").json()
     assert (shown["state"], shown["devices"]) == ("released", [])
+
+
+@pytest.mark.parametrize("what", [{"devices": 2}, {"memory": 8192, "devices": 1}])
+def test_what_was_lost_counts_towards_neither_quota_nor_use(world, what):
+    world.request("PUT", "quotas/user/alice", "admin:root", {"gpus": 0.5 if "memory" in what else 2})
+    lease = granted(world, "alice", **what)
+    world.pass_time(60)
+    world.gpus.lost = {"GPU-0"}
+    world.pool.look_at_devices()
+    world.pass_time(100)
+    shown = world.request("GET", f"leases/{lease}", "alice").json()
+    assert read_lease(shown).lost == (0,)
+    assert shown["since"] == (world.wall - timedelta(seconds=160)).isoformat()
+    until, left = (30, 0) if "memory" in what else (120, 100)
+    assert world.store.gpu_seconds() == {"alice": until + left}
+    assert world.store.situation().recent["alice"] == pytest.approx(until + left, rel=0.01)
+    world.gpus.lost = set()
+    world.pool.look_at_devices()
+    world.pass_time(60)
+    assert world.store.gpu_seconds() == {"alice": 2 * until + left}
+    world.gpus.lost = {"GPU-0"}
+    world.pool.look_at_devices()
+    another = world.ask("alice", world.processes.start(), **(what | {"devices": 1})).json()
+    assert another.get("waits_for") == (None if "memory" in what else "turn"), "the quota has room"
+    world.request("DELETE", f"leases/{lease}", "alice")
+    assert world.store.gpu_seconds() == {"alice": pytest.approx(2 * until + left)}
 
 
 def test_a_kernel_that_restarts_gets_no_gpu_that_was_lost(world):

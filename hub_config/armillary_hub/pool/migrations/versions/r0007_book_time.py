@@ -1,4 +1,4 @@
-"""What the books' time was last, and since which start of the machine it is counted."""
+"""What the books' time was last, counted since which start of the machine; and from when a lease's GPUs count."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0006"
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Make the table and the column; what is held now has counted from its grant on."""
     op.create_table(
         "readings",
         sa.Column("boot", sa.String(64), nullable=False),
@@ -16,3 +16,5 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("correction", sa.Float, nullable=False),
     )
+    op.add_column("leases", sa.Column("counted_since", sa.DateTime(timezone=True)))
+    op.execute("UPDATE leases SET counted_since = granted_at WHERE state = 'granted'")
