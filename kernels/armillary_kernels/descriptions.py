@@ -84,6 +84,7 @@ def _waiting(place: QueuePlace, user: str) -> Text:
     why = {
         "quota": _("Your own quota is used up: shut down another kernel of yours, or wait until it counts less."),
         "devices": _("GPUs are reserved for others, or out of order, at the moment."),
+        "gathering": _("GPUs are free, but kept for somebody ahead of you who needs more of them."),
     }.get(place.waits_for)
     reasons = [lent if place.is_suspended else "", why or ""]
     return Text(first, (*filter(None, reasons), *holders_text(place.holders, user), _stop()))

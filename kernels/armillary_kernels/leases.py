@@ -122,7 +122,8 @@ class QueuePlace:
     holders
         Who holds the GPUs now.
     waits_for
-        Its ``"turn"``, its user's own ``"quota"``, or ``"devices"`` that are not there or are reserved.
+        Its ``"turn"``, its user's own ``"quota"``, ``"devices"`` that are not there or are reserved, or free ones that
+        are kept for somebody ahead who is ``"gathering"`` several.
     estimate
         Seconds until its turn; None where that cannot be said.
     is_suspended

@@ -47,8 +47,8 @@ class Lease:
     devices
         UUIDs of the GPUs held.
     gpus
-        How many GPUs it uses, a share counted by its part of the memory; 0 while nothing is held. Lost ones do not
-        count.
+        How many GPUs it uses, a share counted by its part of the memory. Lost ones do not count. While it waits, how
+        many are free and kept for it.
     counted_since
         From when it has used so many.
     came_from, saved

@@ -120,7 +120,7 @@ def use_until(lease: Lease, now: datetime) -> Use:
 
 
 def recent_use(connection: Connection, standing: Sequence[Lease], now: datetime, half_life: float) -> dict[str, float]:
-    """Return each user's recent GPU-seconds, with what is held now."""
+    """Return each user's recent GPU-seconds, with what is held, or kept free for them, now."""
     recent: dict[str, float] = defaultdict(float)
     for row in connection.execute(_USAGE).all():
         recent[row.user] = faded(row.recent, now - row.at, half_life)
@@ -135,7 +135,7 @@ def total_use(connection: Connection, standing: Sequence[Lease], now: datetime) 
     total: dict[str, float] = defaultdict(float)
     total.update((row.user, row.total) for row in connection.execute(_USAGE).all())
     for lease in standing:
-        if lease.gpus:
+        if lease.devices:
             total[lease.user] += use_until(lease, now).seconds
     return dict(total)
 
@@ -146,7 +146,7 @@ def day_hours(connection: Connection, standing: Sequence[Lease], now: datetime) 
         select(uses.c.user, uses.c.gpus, uses.c.since, uses.c.until).where(uses.c.until > now - DAY)
     )
     hours: dict[str, float] = defaultdict(float)
-    for use in [*(Use(*row) for row in ended), *(use_until(lease, now) for lease in standing if lease.gpus)]:
+    for use in [*(Use(*row) for row in ended), *(use_until(lease, now) for lease in standing if lease.devices)]:
         hours[use.user] += use.after(now - DAY).seconds / 3600
     return dict(hours)
 

@@ -23,7 +23,7 @@ from armillary_hub.pool.queue_books import note_turns
 from armillary_hub.pool.records import Change, Lease, State
 from armillary_hub.pool.scheduling import Decisions
 from armillary_hub.pool.situation import Rules, Situation
-from armillary_hub.pool.use_books import note_use
+from armillary_hub.pool.use_books import count_anew, note_use
 
 #: What the audit says of the steps of a suspension, and before the reason why one failed.
 SUSPENDED, RESTORED, NOT_SUSPENDED, NOT_RESTORED = "suspended", "restored", "not suspended", "not restored"
@@ -162,6 +162,10 @@ class LeaseStore:
             granted = [self._grant(connection, by_id[one], given, memories) for one, given in decisions.grants]
             suspending = [self._begin(connection, by_id[one], "pool") for one in decisions.suspensions]
             note_turns(connection, situation.leases, decisions, self.clock.now())
+            granted_now = {lease.id for lease in granted}
+            for lease in situation.leases:
+                if not lease.devices and lease.id not in granted_now:
+                    self._count(connection, lease, float(decisions.kept_for.get(lease.id, 0)))
         return Settled(tuple(granted), tuple(suspending))
 
     def bind(self, lease_id: str, holder: Process, in_use: bool, actor: str = "") -> Lease | None:
@@ -199,6 +203,7 @@ class LeaseStore:
                 return self._note(connection, lease_id, "granted", before.user, "is busy, and not restarted")
             if lease is None or busy or lease.state != "suspended" or lease.waiting_since is None:
                 return lease
+            self._count(connection, lease, 0.0)
             _change(connection, lease_id, waiting_since=None, ages_since=None)
             return self._note(connection, lease_id, "suspended", lease.user, "waits no longer")
 
@@ -229,8 +234,9 @@ class LeaseStore:
             The lease as it stands now; None when another process holds it meanwhile, or none.
         """
         with self.database.transaction() as connection:
-            if not self._is_still(connection, lease, "suspending"):
+            if (still := _still(connection, lease, "suspending")) is None:
                 return None
+            lease = still
             if failure:
                 # It may be tried again after another while of doing nothing.
                 _change(connection, lease.id, step="", idle_since=self.clock.now())
@@ -261,8 +267,9 @@ class LeaseStore:
             The lease as it stands now; None when another process holds it meanwhile, or none.
         """
         with self.database.transaction() as connection:
-            if not self._is_still(connection, lease, "restoring"):
+            if (still := _still(connection, lease, "restoring")) is None:
                 return None
+            lease = still
             if failure:
                 self._take(connection, lease)
                 _change(connection, lease.id, state="suspended", step="", gpus=0.0)
@@ -356,6 +363,7 @@ class LeaseStore:
         gpus = float(len(given)) if lease.memory is None else lease.memory / memories[given[0]]
         step = "restoring" if lease.state == "suspended" else ""
         now = self.clock.now()
+        self._count(connection, lease, 0.0)  # nothing is kept for it any more
         _change(
             connection,
             lease.id,
@@ -390,9 +398,8 @@ class LeaseStore:
         if lease.gpus:
             note_use(connection, lease, self.clock.now(), self.rules.half_life)
 
-    def _is_still(self, connection: Connection, lease: Lease, step: str) -> bool:
-        now = rows.find_lease(connection, lease.id)
-        return now is not None and (now.step, now.holder) == (step, lease.holder)
+    def _count(self, connection: Connection, lease: Lease, gpus: float) -> None:
+        count_anew(connection, lease, gpus, self.clock.now(), self.rules.half_life)
 
     def _note(self, connection: Connection, lease_id: str, before: State | None, actor: str, reason: str) -> Lease:
         """Write a change down; returns the lease as it stands now."""
@@ -417,6 +424,12 @@ def note(connection: Connection, lease: Lease, before: State | None, at: datetim
     }
     connection.execute(insert(audit).values(line))
     return lease
+
+
+def _still(connection: Connection, lease: Lease, step: str) -> Lease | None:
+    """Return a lease as it stands now, where a step of the same process is still under way."""
+    now = rows.find_lease(connection, lease.id)
+    return now if now is not None and (now.step, now.holder) == (step, lease.holder) else None
 
 
 def _keep(connection: Connection, reading: Reading) -> None:
