@@ -84,6 +84,7 @@ def _waiting(place: QueuePlace, user: str) -> Text:
     why = {
         "quota": _("Your own quota is used up: shut down another kernel of yours, or wait until it counts less."),
         "devices": _("GPUs are reserved for others, or out of order, at the moment."),
+        "gathering": _("GPUs are free, but kept for somebody ahead of you who needs more of them."),
     }.get(place.waits_for)
     reasons = [lent if place.is_suspended else "", why or ""]
     return Text(first, (*filter(None, reasons), *holders_text(place.holders, user), _stop()))
@@ -195,6 +196,13 @@ def restart_warning(at: datetime) -> Text:
     why = _("It is idle, somebody waits for its GPU, and its state cannot be put aside on this machine.")
     do = _("Save what you need, or run a cell to keep it.")
     return Text(_("This kernel will be restarted at {time} unless it is used.", time=when), (why, do))
+
+
+def lost_text(lost: Sequence[int]) -> Text:
+    """Say that a kernel's GPUs are gone while it runs on."""
+    gone = ", ".join(map(str, lost))
+    do = _("Cells still run, so save what you need first; what uses this GPU fails.")
+    return Text(_("GPU {n} was lost: restart the kernel to get another.", n=gone), (do,))
 
 
 def restarted_text(reason: str) -> Text:

@@ -84,6 +84,7 @@ class Gate:
         self._wait_seconds = wait_seconds
         self._warn = warn
         self._warned: datetime | None = None
+        self._told_lost: set[int] = set()
         self._rhythm = rhythm
         self._lock = threading.Lock()
         self._open = is_open or not lease.wish.devices
@@ -138,6 +139,12 @@ class Gate:
     def look(self) -> Future[Lease | QueuePlace | None]:
         """Learn how the lease stands."""
         return self._do(self.lease.look)
+
+    def fresh_losses(self) -> list[int]:
+        """Return those of the lease's GPUs that were lost since this was asked last, as far as the pool has said."""
+        standing = self.lease.standing
+        before, self._told_lost = self._told_lost, set(standing.lost if isinstance(standing, Lease) else ())
+        return sorted(self._told_lost - before)
 
     def choose(self, wish: GpuWish) -> Future[None]:
         """Exchange the lease; the gate is closed until the new one is granted."""

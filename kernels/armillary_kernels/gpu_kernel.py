@@ -178,6 +178,7 @@ class GpuKernel(IPythonKernel):
         try:
             if not silent:
                 self._tell_of_restart()
+                self._tell_of_loss()
             self._limit.hold()
         except Exception:  # the cell can run all the same
             self.log.warning("Not all could be done that comes before a cell", exc_info=True)
@@ -188,6 +189,13 @@ class GpuKernel(IPythonKernel):
 
             self._show(restarted_text(self._restarted))
             self._restarted = ""
+
+    def _tell_of_loss(self) -> None:
+        """Say that a GPU is gone; the cell runs all the same, for it may save what there is."""
+        if lost := self._gate.fresh_losses():
+            from armillary_kernels.descriptions import lost_text
+
+            self._show(lost_text(lost))
 
     # Other messages --------------------------------------------------------------------------------------
 

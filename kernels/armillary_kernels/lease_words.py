@@ -46,11 +46,12 @@ def memory_words(mebibytes: float) -> str:
 
 
 def waits_for_words(waits_for: str, language: str | None = None) -> str:
-    """Return what a lease in the queue waits for: ``"turn"``, ``"quota"`` or ``"devices"``."""
+    """Return what a lease in the queue waits for: ``"turn"``, ``"quota"``, ``"devices"`` or ``"gathering"``."""
     reasons = {
         "turn": _("its turn", language=language),
         "quota": _("room in its owner's quota", language=language),
         "devices": _("GPUs that are out of order or reserved for others", language=language),
+        "gathering": _("free GPUs that are kept for somebody ahead who needs more", language=language),
     }
     return reasons.get(waits_for, waits_for)
 

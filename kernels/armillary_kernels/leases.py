@@ -79,6 +79,8 @@ class Lease:
         Whether the pool believes that its holder does nothing.
     restart_at
         When the pool will restart an idle holder that it cannot suspend; None when it will not.
+    lost
+        Indices of those of its GPUs that the machine has lost: what is run on them fails.
     """
 
     id: str
@@ -90,6 +92,7 @@ class Lease:
     in_use: bool = False
     is_idle: bool = False
     restart_at: datetime | None = None
+    lost: tuple[int, ...] = ()
 
     @property
     def is_usable(self) -> bool:
@@ -120,7 +123,8 @@ class QueuePlace:
     holders
         Who holds the GPUs now.
     waits_for
-        Its ``"turn"``, its user's own ``"quota"``, or ``"devices"`` that are not there or are reserved.
+        Its ``"turn"``, its user's own ``"quota"``, ``"devices"`` that are not there or are reserved, or free ones that
+        are kept for somebody ahead who is ``"gathering"`` several.
     estimate
         Seconds until its turn; None where that cannot be said.
     is_suspended
@@ -171,6 +175,7 @@ def read_lease(answer: dict[str, Any]) -> Lease | QueuePlace:
         in_use=bool(holder and holder["in_use"]),
         is_idle=answer["idle_since"] is not None,
         restart_at=datetime.fromisoformat(restart_at) if restart_at else None,
+        lost=tuple(answer.get("lost", ())),
     )
 
 

@@ -404,6 +404,20 @@ async def test_a_kernel_that_an_admin_ended_says_so_when_it_is_back(pool):
         assert await run(manager, "print(2)") == "2", "it is said once"
 
 
+async def test_a_kernel_whose_gpu_was_lost_is_told_and_runs_on(pool):
+    async with kernel() as manager:
+        assert await run(manager, "work = 1") == ""
+        pool.kill()
+        pool.simulate_gpus = 0
+        pool.start()
+        await asyncio.to_thread(eventually, lambda: pool.state()["leases"][0]["idle_since"])
+        async with running_cell(manager, "print(work)") as cell:
+            shown = await cell.result()
+        assert "GPU 0 was lost: restart the kernel to get another." in shown
+        assert shown.endswith("1\n"), "what is there can be saved"
+        assert await run(manager, "print(2)") == "2", "it is said once"
+
+
 WIDGET = """
 from comm import create_comm
 seen = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter, defaultdict
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from armillary_kernels.processes import Process
 from support.pool_people import GROUPS, MEMORY, RULES
 from support.pool_world import moment
 
+_OF_A_GPU = re.compile(r"GPU (\d+) (was lost|works again|is failing)")
 _BEGINS = moment("2026-11-24T08:00")
 
 
@@ -30,6 +32,7 @@ class Books:
         self._seen = None
         self.audit, self.fresh = [], []
         self.told, self.since, self.ended = {}, {}, []
+        self.lost = defaultdict(set)  # GPUs that went, by the lease that holds them
         self.due = set()
 
     def check(self):
@@ -99,11 +102,21 @@ class Books:
 
     def _replay(self, line):
         self.told[line["lease_id"]] = (line["after"], line["devices"])
-        if line["after"] == "granted":
-            self.since.setdefault(line["lease_id"], line["at"])
-        elif begun := self.since.pop(line["lease_id"], None):
-            lease = self.leases[line["lease_id"]]
-            self.ended.append((lease["user"], _gpus(lease), begun, line["at"]))
+        one, change = line["lease_id"], _OF_A_GPU.match(line["reason"])
+        if (line["after"] != "granted" or change) and (begun := self.since.pop(one, None)):
+            self.ended.append((self.leases[one]["user"], self.used(one), begun, line["at"]))
+        if line["after"] != "granted":
+            self.lost.pop(one, None)
+            return
+        self.since.setdefault(one, line["at"])
+        if change:
+            uuid = f"GPU-{change[1]}"
+            self.lost[one].add(uuid) if change[2] == "was lost" else self.lost[one].discard(uuid)
+
+    def used(self, one):
+        """Return how many GPUs a granted lease uses, without those that were lost."""
+        lease = self.leases[one]
+        return _gpus(lease) * (1 - len(self.lost.get(one, ())) / lease["wanted"])
 
     def rows(self, query):
         return [dict(row) for row in self._database.execute(query)]
@@ -158,7 +171,7 @@ class Ledger(Books):
         yield from self.ended
         now = self.world.store.clock.now()
         for one, begun in self.since.items():
-            yield self.leases[one]["user"], _gpus(self.leases[one]), begun, now
+            yield self.leases[one]["user"], self.used(one), begun, now
 
     def granted(self, *users):
         """Return the granted leases, of everybody or of some."""
@@ -210,7 +223,7 @@ class Ledger(Books):
         levels = [("user", user), ("group", GROUPS.get(user)), ("default", "")]
         found = [quotas[level] for level in levels if level in quotas]
         most = next((row["gpus"] for row in found if row["gpus"] is not None), math.inf)
-        assert sum(_gpus(lease) for lease in self.granted(user)) <= most + 1e-9
+        assert sum(self.used(lease["id"]) for lease in self.granted(user)) <= most + 1e-9
         hours = next((row["gpu_hours"] for row in found if row["gpu_hours"] is not None), math.inf)
         day_ago = self.world.store.clock.now() - timedelta(days=1)
         used = [
@@ -234,7 +247,7 @@ class Ledger(Books):
         for one, names in zip(reservations, members, strict=True):
             keeps = min(one["devices"], working)  # what those before it leave
             working -= keeps
-            missing += max(0, math.ceil(keeps - sum(map(_gpus, self.granted(*names))) - 1e-9))
+            missing += max(0, math.ceil(keeps - sum(self.used(lease["id"]) for lease in self.granted(*names)) - 1e-9))
         assert len(free) >= missing
 
 

@@ -45,6 +45,9 @@ class Processes:
     """The processes of the machine: pids are used again, as Linux does it, but never with the same start time."""
 
     def __init__(self):
+        self.forget()
+
+    def forget(self):
         self.running, self.children = {}, {}
         self._started = 0
 
@@ -169,7 +172,7 @@ class World:
 
     def __init__(self, folder: Path, gpus=4, rules=None, saved=None):
         self.database = folder / "gpu-pool.sqlite"
-        self.rules = rules or Rules()
+        self.rules, self.boot = rules or Rules(), "a boot"
         if saved:
             self.wall, self.ticks = saved.wall, saved.ticks
             self.processes, self.gpus, self.checkpoints = pickle.loads(saved.machine)
@@ -197,7 +200,7 @@ class World:
 
     def start_pool(self):
         self.tasks = []
-        clock = BookClock(lambda: self.wall, lambda: self.ticks)
+        clock = BookClock(lambda: self.wall, lambda: self.ticks, lambda: self.ticks, self.boot)
         self.store = LeaseStore(f"sqlite:///{self.database}", clock, self.rules)
         self.pool = GpuPool(
             self.store,
@@ -230,6 +233,15 @@ class World:
         finally:
             self.kill_pool()
             self.start_pool()
+
+    def restart_machine(self, off=60.0):
+        """Switch it off and on: nothing runs any more, and pids and start times begin anew."""
+        self.kill_pool()
+        self.processes.forget()
+        self.checkpoints.suspended.clear()
+        self.wall += timedelta(seconds=off)
+        self.boot, self.ticks = f"after {self.boot}", 5.0
+        self.start_pool()
 
     def _count_statement(self, *_):
         if self._statements is not None:

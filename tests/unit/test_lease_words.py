@@ -30,6 +30,7 @@ def test_what_a_lease_is_of_and_what_it_waits_for():
     assert estimate_words(20, "en") == "in less than a minute"
     assert estimate_words(780, "zh") == "约 13 分钟后"
     assert waits_for_words("quota", "en") == "room in its owner's quota"
+    assert waits_for_words("gathering", "en") == "free GPUs that are kept for somebody ahead who needs more"
 
 
 def test_a_chart_has_gaps_where_nothing_is_known_and_says_what_it_shows():

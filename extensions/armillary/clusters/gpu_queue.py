@@ -25,7 +25,8 @@ class GpuQueue:
     position
         The place in the queue of the first of them; 1 is the next in line.
     waits_for
-        ``"turn"``, ``"quota"`` (the person's own) or ``"devices"`` that are not there or are reserved.
+        ``"turn"``, ``"quota"`` (the person's own), ``"devices"`` that are not there or are reserved, or free ones that
+        are kept for somebody ahead who is ``"gathering"`` several.
     seconds
         About how long it will wait, or None where that cannot be told.
     holders

@@ -79,7 +79,7 @@ class GpuLease:
     idle_since
         Since when it does nothing with them; None when it is busy.
     place, waits_for, estimate
-        In the queue: 1 for the next, what it waits for (``"turn"``, ``"quota"``, ``"devices"``) and probably how many
+        In the queue: 1 for the next, what it waits for (`armillary_kernels.lease_words`) and probably how many
         seconds; None otherwise.
     is_this_process
         Whether this very process, such as this notebook's kernel, holds it.

@@ -75,6 +75,7 @@ leases = Table(
     Column("start_time", BigInteger, nullable=False),
     Column("in_use", Boolean, nullable=False),
     Column("gpus", Float, nullable=False),
+    Column("counted_since", Moment),  # from when these GPUs are used
     Column("came_from", JSON, nullable=False),
     Column("saved", JSON),  # MiB of each GPU, by UUID, that a suspended lease needs to come back
     Column("asked_at", Moment, nullable=False),
@@ -127,6 +128,16 @@ counted = Table(
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("counts", JSON, nullable=False),
+)
+
+#: The last reading of the books' time, in one row; see `armillary_hub.pool.clock`.
+readings = Table(
+    "readings",
+    metadata,
+    Column("boot", String(64), nullable=False),
+    Column("since_boot", Float, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("correction", Float, nullable=False),
 )
 
 #: Each time that a lease held GPUs, from its grant to its suspension or its end.

@@ -10,8 +10,9 @@ from sqlalchemy import Connection, delete, insert, update
 from armillary_hub.pool import rows
 from armillary_hub.pool.database import devices
 from armillary_hub.pool.devices import Device
-from armillary_hub.pool.records import BookedDevice, DeviceState
+from armillary_hub.pool.records import BookedDevice, DeviceState, Lease
 from armillary_hub.pool.store import LeaseStore, note
+from armillary_hub.pool.use_books import count_anew
 
 _WORDS: dict[DeviceState, str] = {"working": "works again", "failing": "is failing", "lost": "was lost"}
 
@@ -76,12 +77,23 @@ class DeviceBooks:
         states = {uuid: device.state for uuid, device in before.items()}
         changes = [DeviceChange(one, states.get(one.uuid)) for one in now if one.state != states.get(one.uuid)]
         standing = rows.standing_leases(connection)
+        if any("lost" in (change.before, change.device.state) for change in changes):
+            self._count_anew(connection, standing, now)
         for change in changes:
             for lease in standing:
                 if change.device.uuid in lease.devices:
                     reason = f"GPU {change.device.index} {_WORDS[change.device.state]}: {change.device.trouble}"
                     note(connection, lease, lease.state, self._store.clock.now(), "pool", reason.removesuffix(": "))
         return changes
+
+    def _count_anew(self, connection: Connection, standing: Sequence[Lease], found: Sequence[BookedDevice]) -> None:
+        """Let what was lost cost nobody anything from now on."""
+        there = {device.uuid: device.memory for device in found if device.state != "lost"}
+        for lease in standing:
+            if lease.devices:
+                held = [there[uuid] for uuid in lease.devices if uuid in there]
+                gpus = float(len(held)) if lease.memory is None else sum(lease.memory / memory for memory in held)
+                count_anew(connection, lease, gpus, self._store.clock.now(), self._store.rules.half_life)
 
 
 def _write(connection: Connection, device: Device, before: BookedDevice | None) -> None:

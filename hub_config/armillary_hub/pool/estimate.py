@@ -38,7 +38,7 @@ def estimate(
     room
         As in `waits_for`.
     """
-    if lease.memory is not None or waits_for(situation, lease, room) != "turn":
+    if lease.memory is not None or waits_for(situation, lease, room) not in ("turn", "gathering"):
         return None
     members = {one.id for one in ask_of(situation, lease).members}
     last = max(place for place, one in enumerate(queue) if one.id in members)

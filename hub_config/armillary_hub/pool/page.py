@@ -157,7 +157,7 @@ def _mine(sight: Sight) -> dict[str, str]:
     """Return what the person holds and has used, and how much that may be."""
     identity, books = sight.books.identity, sight.books
     quota = quota_of(identity.name, identity.groups, sight.quotas)
-    held = sum(lease.gpus for lease in books.leases if lease.user == identity.name)
+    held = sum(lease.gpus for lease in books.leases if lease.user == identity.name and lease.devices)
     figures = {
         _("GPUs that you hold"): _of(held, quota.gpus),
         _("GPU-hours in the last 24 hours"): _of(sight.day_hours, quota.gpu_hours),

@@ -301,6 +301,7 @@ class GpuPool:
     def watch(self) -> None:
         """Look once: take back what the dead and the silent left, and give it to those who wait."""
         self.store.database.check()
+        self.store.keep_time()
         standing = self.store.active()
         self._heard.keep({lease.id for lease in standing})
         self._missing = {lease.id: self._missing[lease.id] for lease in standing if lease.id in self._missing}

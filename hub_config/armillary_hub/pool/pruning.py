@@ -37,11 +37,11 @@ class Pruning:
 
     def prune(self) -> None:
         """Write down what the audit counts, and forget what is older than it is kept."""
-        now = self._store.clock.now()
         self._counts.read_on()
         self._keep_counts()
         if self._store.rules.keep is not None:
-            before = now - timedelta(seconds=self._store.rules.keep)
+            # The machine's time may have been wrong when it was started: what either clock calls young is kept.
+            before = min(self._store.clock.now(), self._store.clock.wall()) - timedelta(seconds=self._store.rules.keep)
             while old := self._ended(before):
                 self._forget(old)
 

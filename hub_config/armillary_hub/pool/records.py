@@ -47,7 +47,10 @@ class Lease:
     devices
         UUIDs of the GPUs held.
     gpus
-        How many GPUs that is, a share counted by its part of the memory; 0 while nothing is held.
+        How many GPUs it uses, a share counted by its part of the memory. Lost ones do not count. While it waits, how
+        many are free and kept for it.
+    counted_since
+        From when it has used so many.
     came_from, saved
         UUIDs of the GPUs that a suspended lease held, and MiB of each that it needs to come back.
     asked_at, granted_at
@@ -89,6 +92,7 @@ class Lease:
     idle_since: datetime | None
     ages_since: datetime | None = field(default=None, kw_only=True)
     ends_at: datetime | None = field(default=None, kw_only=True)
+    counted_since: datetime | None = field(default=None, kw_only=True)
     together: Together | None = field(default=None, kw_only=True)
     reason: str
 

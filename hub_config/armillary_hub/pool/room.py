@@ -25,6 +25,8 @@ class Room:
         self._kinds = {device.uuid: device.kind for device in situation.devices}
         self._apiece = {lease.id: lease.wanted for lease in situation.leases}  # of each in a group, too
         self._closed: set[str] = set()
+        #: By lease how many free GPUs are kept for it until it has all that it wants.
+        self.kept_for: dict[str, int] = {}
         self._whole: set[str] = set()
         self._shared: Counter[str] = Counter()
         self._holders: list[tuple[Lease, float]] = []
@@ -122,12 +124,11 @@ class Room:
         """Return whether nothing is left for anybody."""
         return all(one.uuid in self._closed or one.uuid in self._whole for one in self._devices)
 
-    def choose(self, lease: Lease) -> tuple[str, ...]:
-        """Return the devices for a lease; none when they are not there now."""
-        open_ = [device for device in self._candidates(lease) if device.uuid not in self._closed]
+    def choose(self, lease: Lease, *, kept_too: bool = False) -> tuple[str, ...]:
+        """Return the devices for a lease; none when they are not there now, or only if another did not keep them."""
+        open_ = [device for device in self._candidates(lease) if kept_too or device.uuid not in self._closed]
         free = [device for device in open_ if self._is_free(device)]
-        spare = sum(map(self._is_free, self._devices))
-        spare -= sum(self._missing(one) for one in self._ahead(lease))
+        spare = self._spare(lease)
         if lease.memory is not None:
             return self._choose_share(lease.memory, open_, free if spare >= 1 else [], lease)
         if spare < lease.wanted or len(free) < lease.wanted:
@@ -151,7 +152,13 @@ class Room:
 
     def close(self, lease: Lease) -> None:
         """Keep every device that would do for a lease from those behind it."""
-        self._closed.update(device.uuid for device in self._candidates(lease))
+        fresh = [device for device in self._candidates(lease) if device.uuid not in self._closed]
+        self._closed.update(device.uuid for device in fresh)
+        self.kept_for[lease.id] = max(0, min(sum(map(self._is_free, fresh)), lease.wanted, self._spare(lease)))
+
+    def _spare(self, lease: Lease) -> int:
+        """Return how many free devices no reservation keeps from a lease."""
+        return sum(map(self._is_free, self._devices)) - sum(self._missing(one) for one in self._ahead(lease))
 
     def _book(self, lease: Lease, devices: Sequence[str], gpus: float) -> None:
         self._held[lease.user] += gpus  # type: ignore[assignment] # a Counter counts parts, too

@@ -70,6 +70,7 @@ def _lease(row: Row[Any], held: Sequence[str]) -> Lease:
         in_use=row.in_use,
         devices=tuple(held),
         gpus=row.gpus,
+        counted_since=row.counted_since,
         came_from=tuple(row.came_from),
         saved=row.saved or {},
         asked_at=row.asked_at,
@@ -114,12 +115,12 @@ def read_reservations(connection: Connection) -> list[Reservation]:
 
 
 def use_until(lease: Lease, now: datetime) -> Use:
-    """Return how a lease has used its GPUs since it was granted."""
-    return Use(lease.user, lease.gpus, lease.granted_at or now, now)
+    """Return how a lease has used its GPUs since they were counted last."""
+    return Use(lease.user, lease.gpus, lease.counted_since or now, now)
 
 
 def recent_use(connection: Connection, standing: Sequence[Lease], now: datetime, half_life: float) -> dict[str, float]:
-    """Return each user's recent GPU-seconds, with what is held now."""
+    """Return each user's recent GPU-seconds, with what is held, or kept free for them, now."""
     recent: dict[str, float] = defaultdict(float)
     for row in connection.execute(_USAGE).all():
         recent[row.user] = faded(row.recent, now - row.at, half_life)
@@ -134,7 +135,7 @@ def total_use(connection: Connection, standing: Sequence[Lease], now: datetime) 
     total: dict[str, float] = defaultdict(float)
     total.update((row.user, row.total) for row in connection.execute(_USAGE).all())
     for lease in standing:
-        if lease.gpus:
+        if lease.devices:
             total[lease.user] += use_until(lease, now).seconds
     return dict(total)
 
@@ -145,7 +146,7 @@ def day_hours(connection: Connection, standing: Sequence[Lease], now: datetime) 
         select(uses.c.user, uses.c.gpus, uses.c.since, uses.c.until).where(uses.c.until > now - DAY)
     )
     hours: dict[str, float] = defaultdict(float)
-    for use in [*(Use(*row) for row in ended), *(use_until(lease, now) for lease in standing if lease.gpus)]:
+    for use in [*(Use(*row) for row in ended), *(use_until(lease, now) for lease in standing if lease.devices)]:
         hours[use.user] += use.after(now - DAY).seconds / 3600
     return dict(hours)
 

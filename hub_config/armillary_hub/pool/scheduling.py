@@ -12,7 +12,8 @@ The rules, in the order in which they count:
 4. Who comes back from a suspension stands a little ahead of new asks (`Rules.head_start`).
 5. Who is at a quota, or asks for more than there can be now, is passed over until that changes, and stops nobody.
 6. The first who cannot be served keeps every device that would do: nobody behind takes one, so a large ask gathers
-   what it needs, however many small ones come.
+   what it needs, however many small ones come. What is free meanwhile, and would do for somebody else, counts as used
+   by whoever it is kept for, so that others come first after a while; towards quotas it does not count.
 7. Asks that belong together count as one for all of this, and get everything in one round or nothing
    (`armillary_hub.pool.together`).
 8. For those who cannot be served, idle leases are suspended, the longest idle first; but only where that is enough.
@@ -20,8 +21,8 @@ The rules, in the order in which they count:
 
 from __future__ import annotations
 
-from collections.abc import Set
-from dataclasses import dataclass
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
 from typing import Literal
 
 from armillary_hub.pool.records import Lease
@@ -42,11 +43,14 @@ class Decisions:
         Ids of idle leases whose devices others wait for.
     at_quota
         Ids of leases that still wait then, for which their user's quota has no room.
+    kept_for
+        Ids of leases that still wait then, and how many free GPUs each keeps from others who could have them.
     """
 
     grants: tuple[tuple[str, tuple[str, ...]], ...] = ()
     suspensions: tuple[str, ...] = ()
     at_quota: frozenset[str] = frozenset()
+    kept_for: Mapping[str, int] = field(default_factory=dict)
 
 
 def decide(situation: Situation) -> Decisions:
@@ -56,7 +60,9 @@ def decide(situation: Situation) -> Decisions:
         return Decisions(tuple((lease.id, ()) for lease in situation.leases if lease.state == "queued"))
     room = Room(situation)
     grants = _grants(situation, room)
-    return Decisions(grants, _suspensions(situation), _at_quota(situation, room, {lease_id for lease_id, _ in grants}))
+    granted = {lease_id for lease_id, _ in grants}
+    at_quota = _at_quota(situation, room, granted)
+    return Decisions(grants, _suspensions(situation), at_quota, _kept_for(situation, room, granted))
 
 
 def order(situation: Situation) -> list[Lease]:
@@ -73,20 +79,34 @@ def order(situation: Situation) -> list[Lease]:
     return [*served, *passed_over]
 
 
-def waits_for(situation: Situation, lease: Lease, room: Room | None = None) -> Literal["turn", "quota", "devices"]:
+def waits_for(
+    situation: Situation, lease: Lease, room: Room | None = None
+) -> Literal["turn", "quota", "devices", "gathering"]:
     """Return what a lease waits for: its turn, its user's own quota, or devices that are not there or are reserved.
+
+    Where devices that would do are free, they are kept for somebody ahead, who is gathering what they need.
 
     Who asks for many leases of one situation gives a ``room`` of it, which is not changed.
     """
-    room, whole = room or Room(situation), ask_of(situation, lease).whole
-    if room.is_at_quota(whole):
+    room, ask = room or Room(situation), ask_of(situation, lease)
+    if room.is_at_quota(ask.whole):
         return "quota"
-    return "devices" if room.is_passed_over(whole) else "turn"
+    if room.is_passed_over(ask.whole):
+        return "devices"
+    return "gathering" if ask.is_complete and room.choose(ask.whole) else "turn"
 
 
 def _at_quota(situation: Situation, room: Room, granted: Set[str]) -> frozenset[str]:
     left = (ask for ask in asks(situation) if ask.whole.id not in granted)
     return frozenset(lease.id for ask in left if room.is_at_quota(ask.whole) for lease in ask.members)
+
+
+def _kept_for(situation: Situation, room: Room, granted: Set[str]) -> dict[str, int]:
+    if not any(room.kept_for.values()):
+        return {}
+    left = [ask.whole for ask in asks(situation) if ask.is_complete and ask.whole.id not in granted]
+    could = {one.user for one in left if not room.is_passed_over(one) and room.choose(one, kept_too=True)}
+    return {one.id: room.kept_for[one.id] for one in left if room.kept_for.get(one.id) and could - {one.user}}
 
 
 def _grants(situation: Situation, room: Room | None = None) -> tuple[tuple[str, tuple[str, ...]], ...]:

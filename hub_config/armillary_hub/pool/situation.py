@@ -66,7 +66,7 @@ class Situation:
     now
         The books' time.
     recent
-        Recent GPU-seconds by user, what is held now included.
+        Recent GPU-seconds by user, what is held, or kept free for them, now included.
     day_hours
         GPU-hours in the last 24 hours by user, what is held now included.
     quotas, reservations

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,20 +16,23 @@ from armillary_kernels.together import Together
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from armillary_hub.pool import rows
-from armillary_hub.pool.clock import BookClock
-from armillary_hub.pool.database import audit, holdings, leases
+from armillary_hub.pool.clock import BookClock, Reading
+from armillary_hub.pool.database import audit, holdings, leases, readings
 from armillary_hub.pool.opening import OpenDatabase
 from armillary_hub.pool.queue_books import note_turns
 from armillary_hub.pool.records import Change, Lease, State
 from armillary_hub.pool.scheduling import Decisions
 from armillary_hub.pool.situation import Rules, Situation
-from armillary_hub.pool.use_books import note_use
+from armillary_hub.pool.use_books import count_anew, note_use
 
 #: What the audit says of the steps of a suspension, and before the reason why one failed.
 SUSPENDED, RESTORED, NOT_SUSPENDED, NOT_RESTORED = "suspended", "restored", "not suspended", "not restored"
 
 #: What the audit says when a suspended lease joins the queue.
 ASKED_BACK = "asks to come back"
+
+#: Why all leases of before have ended after a start of the machine.
+STARTED_ANEW = "the machine was started anew"
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,30 @@ class LeaseStore:
         self.clock = clock or BookClock()
         self.rules = rules
         self.database = OpenDatabase(url)
-        with self.database.reading() as connection:
-            self.clock.not_before(connection.scalar(select(audit.c.at).order_by(audit.c.number.desc()).limit(1)))
+        self._go_on()
 
     def close(self) -> None:
         """Close the database."""
         self.database.close()
+
+    # Time ----------------------------------------------------------------------------------------------------
+
+    def keep_time(self) -> None:
+        """Write the books' time down, once in a while."""
+        if self.clock.is_due:
+            with self.database.transaction() as connection:
+                _keep(connection, self.clock.read())
+
+    def _go_on(self) -> None:
+        """Go on with the time in the books. Where the machine was started anew since, no holder of a lease lives."""
+        with self.database.transaction() as connection:
+            row = connection.execute(select(readings)).one_or_none()
+            latest = connection.scalar(select(audit.c.at).order_by(audit.c.number.desc()).limit(1))
+            if self.clock.go_on(Reading(**row._mapping) if row else None, latest):
+                for lease in rows.standing_leases(connection):
+                    self._end(connection, lease, "pool", STARTED_ANEW)
+                self.clock.follow()
+            _keep(connection, self.clock.read())
 
     # What leases go through ----------------------------------------------------------------------------------
 
@@ -141,6 +162,10 @@ class LeaseStore:
             granted = [self._grant(connection, by_id[one], given, memories) for one, given in decisions.grants]
             suspending = [self._begin(connection, by_id[one], "pool") for one in decisions.suspensions]
             note_turns(connection, situation.leases, decisions, self.clock.now())
+            granted_now = {lease.id for lease in granted}
+            for lease in situation.leases:
+                if not lease.devices and lease.id not in granted_now:
+                    self._count(connection, lease, float(decisions.kept_for.get(lease.id, 0)))
         return Settled(tuple(granted), tuple(suspending))
 
     def bind(self, lease_id: str, holder: Process, in_use: bool, actor: str = "") -> Lease | None:
@@ -178,6 +203,7 @@ class LeaseStore:
                 return self._note(connection, lease_id, "granted", before.user, "is busy, and not restarted")
             if lease is None or busy or lease.state != "suspended" or lease.waiting_since is None:
                 return lease
+            self._count(connection, lease, 0.0)
             _change(connection, lease_id, waiting_since=None, ages_since=None)
             return self._note(connection, lease_id, "suspended", lease.user, "waits no longer")
 
@@ -208,8 +234,9 @@ class LeaseStore:
             The lease as it stands now; None when another process holds it meanwhile, or none.
         """
         with self.database.transaction() as connection:
-            if not self._is_still(connection, lease, "suspending"):
+            if (still := _still(connection, lease, "suspending")) is None:
                 return None
+            lease = still
             if failure:
                 # It may be tried again after another while of doing nothing.
                 _change(connection, lease.id, step="", idle_since=self.clock.now())
@@ -240,8 +267,9 @@ class LeaseStore:
             The lease as it stands now; None when another process holds it meanwhile, or none.
         """
         with self.database.transaction() as connection:
-            if not self._is_still(connection, lease, "restoring"):
+            if (still := _still(connection, lease, "restoring")) is None:
                 return None
+            lease = still
             if failure:
                 self._take(connection, lease)
                 _change(connection, lease.id, state="suspended", step="", gpus=0.0)
@@ -282,10 +310,7 @@ class LeaseStore:
                 return None
             if held_by not in (None, lease.holder) or only_in not in (None, lease.state):
                 return None
-            self._take(connection, lease)
-            ended = {"state": "released", "step": "", "released_at": self.clock.now(), "in_use": False, "gpus": 0.0}
-            _change(connection, lease_id, **ended, waiting_since=None, ages_since=None, idle_since=None, ends_at=None)
-            return self._note(connection, lease_id, lease.state, actor, reason)
+            return self._end(connection, lease, actor, reason)
 
     # Looking -------------------------------------------------------------------------------------------------
 
@@ -338,6 +363,7 @@ class LeaseStore:
         gpus = float(len(given)) if lease.memory is None else lease.memory / memories[given[0]]
         step = "restoring" if lease.state == "suspended" else ""
         now = self.clock.now()
+        self._count(connection, lease, 0.0)  # nothing is kept for it any more
         _change(
             connection,
             lease.id,
@@ -345,6 +371,7 @@ class LeaseStore:
             step=step,
             gpus=gpus,
             granted_at=now,
+            counted_since=now,
             waiting_since=None,
             ages_since=None,
             idle_since=None,
@@ -353,6 +380,12 @@ class LeaseStore:
             values = {"device": device, "lease_id": lease.id, "position": position, "memory": lease.memory}
             connection.execute(insert(holdings).values(values))
         return self._note(connection, lease.id, lease.state, "pool", "granted")
+
+    def _end(self, connection: Connection, lease: Lease, actor: str, reason: str) -> Lease:
+        self._take(connection, lease)
+        ended = {"state": "released", "step": "", "released_at": self.clock.now(), "in_use": False, "gpus": 0.0}
+        _change(connection, lease.id, **ended, waiting_since=None, ages_since=None, idle_since=None, ends_at=None)
+        return self._note(connection, lease.id, lease.state, actor, reason)
 
     def _begin(self, connection: Connection, lease: Lease, actor: str) -> Lease:
         _change(connection, lease.id, step="suspending")
@@ -365,9 +398,8 @@ class LeaseStore:
         if lease.gpus:
             note_use(connection, lease, self.clock.now(), self.rules.half_life)
 
-    def _is_still(self, connection: Connection, lease: Lease, step: str) -> bool:
-        now = rows.find_lease(connection, lease.id)
-        return now is not None and (now.step, now.holder) == (step, lease.holder)
+    def _count(self, connection: Connection, lease: Lease, gpus: float) -> None:
+        count_anew(connection, lease, gpus, self.clock.now(), self.rules.half_life)
 
     def _note(self, connection: Connection, lease_id: str, before: State | None, actor: str, reason: str) -> Lease:
         """Write a change down; returns the lease as it stands now."""
@@ -392,6 +424,17 @@ def note(connection: Connection, lease: Lease, before: State | None, at: datetim
     }
     connection.execute(insert(audit).values(line))
     return lease
+
+
+def _still(connection: Connection, lease: Lease, step: str) -> Lease | None:
+    """Return a lease as it stands now, where a step of the same process is still under way."""
+    now = rows.find_lease(connection, lease.id)
+    return now if now is not None and (now.step, now.holder) == (step, lease.holder) else None
+
+
+def _keep(connection: Connection, reading: Reading) -> None:
+    connection.execute(delete(readings))
+    connection.execute(insert(readings).values(asdict(reading)))
 
 
 def _change(connection: Connection, lease_id: str, **values: Any) -> None:

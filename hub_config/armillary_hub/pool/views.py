@@ -177,7 +177,7 @@ class Books:
         return shown
 
     def waits_for(self, lease: Lease) -> str:
-        """Return what a lease in the queue waits for: its ``"turn"``, its user's ``"quota"`` or ``"devices"``."""
+        """Return what a lease in the queue waits for; see `armillary_hub.pool.scheduling.waits_for`."""
         return waits_for(self.situation, lease, self._room)
 
     def estimate(self, lease: Lease) -> float | None:

@@ -386,6 +386,15 @@ def test_an_idle_kernel_is_warned_once_that_it_is_restarted(pool, new_gate, monk
     assert warned == [at]
 
 
+def test_a_loss_is_told_once_and_a_later_one_again(pool, new_gate):
+    gate = new_gate()
+    pass_(gate)
+    for lost, told in ((0,), [0]), ((0,), []), ((), []), ((0, 1), [0, 1]), ((0,), []):
+        gate.lease.standing = replace(gate.lease.standing, lost=lost)
+        assert gate.fresh_losses() == told
+    gate.leave()
+
+
 def test_a_kernel_that_asks_for_no_gpu_has_no_thread(pool, new_gate):
     gate = new_gate(GpuWish(0))
     assert gate.enter()

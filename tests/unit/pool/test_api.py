@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -366,6 +367,74 @@ def test_a_process_that_dies_in_its_suspension_gives_its_gpu_back(world):
     world.finish_task()
     shown = world.request("GET", f"leases/{lease}", "alice").json()
     assert (shown["state"], shown["devices"]) == ("released", [])
+
+
+def test_a_gpu_that_is_lost_while_its_kernel_is_being_suspended_is_counted_once(world):
+    lease = granted(world, "alice")
+    world.pass_time(60)
+    world.suspend("alice", lease)
+    world.gpus.lost = {"GPU-0"}
+    world.pool.look_at_devices()
+    world.pass_time(100)
+    world.finish_task()
+    assert world.request("GET", f"leases/{lease}", "alice").json()["state"] == "suspended"
+    assert world.store.gpu_seconds() == {"alice": 60}
+
+
+def test_who_keeps_free_gpus_from_others_comes_behind_them_after_a_while_and_gets_all_in_the_end(tmp_path):
+    world = World(tmp_path, gpus=4)
+    bobs = granted(world, "bob")
+    large = world.ask("mallory", world.processes.start(), devices=4).json()["id"]
+
+    def hours_until(lease, user):
+        begun = world.wall
+        while world.request("GET", f"leases/{lease}", user).json()["state"] == "queued":
+            world.pass_time(300)
+            for whose, one in (("mallory", large), (user, lease)):
+                world.pool.look(whose, one)
+            world.pool.watch()
+        return (world.wall - begun) / timedelta(hours=1)
+
+    world.pass_time(600)
+    world.pool.look("mallory", large)
+    small = world.ask("carol", world.processes.start()).json()
+    assert (small["state"], small["waits_for"]) == ("queued", "gathering")
+    assert hours_until(small["id"], "carol") == pytest.approx(0.5, abs=0.1)
+    assert world.store.situation().recent["mallory"] == pytest.approx(3 * 2000, rel=0.1)
+    assert world.store.gpu_seconds().get("mallory", 0.0) == 0.0
+    world.bind("carol", small["id"], world.processes.start())
+    for lease, user in ((bobs, "bob"), (small["id"], "carol")):
+        world.request("DELETE", f"leases/{lease}", user)
+    assert world.request("GET", f"leases/{large}", "mallory").json()["devices"] == [0, 1, 2, 3]
+    world.pass_time(60)
+    assert world.store.gpu_seconds()["mallory"] == 240
+    world.close()
+
+
+@pytest.mark.parametrize("what", [{"devices": 2}, {"memory": 8192, "devices": 1}])
+def test_what_was_lost_counts_towards_neither_quota_nor_use(world, what):
+    world.request("PUT", "quotas/user/alice", "admin:root", {"gpus": 0.5 if "memory" in what else 2})
+    lease = granted(world, "alice", **what)
+    world.pass_time(60)
+    world.gpus.lost = {"GPU-0"}
+    world.pool.look_at_devices()
+    world.pass_time(100)
+    shown = world.request("GET", f"leases/{lease}", "alice").json()
+    assert read_lease(shown).lost == (0,)
+    assert shown["since"] == (world.wall - timedelta(seconds=160)).isoformat()
+    until, left = (30, 0) if "memory" in what else (120, 100)
+    assert world.store.gpu_seconds() == {"alice": until + left}
+    assert world.store.situation().recent["alice"] == pytest.approx(until + left, rel=0.01)
+    world.gpus.lost = set()
+    world.pool.look_at_devices()
+    world.pass_time(60)
+    assert world.store.gpu_seconds() == {"alice": 2 * until + left}
+    world.gpus.lost = {"GPU-0"}
+    world.pool.look_at_devices()
+    another = world.ask("alice", world.processes.start(), **(what | {"devices": 1})).json()
+    assert another.get("waits_for") == (None if "memory" in what else "turn"), "the quota has room"
+    world.request("DELETE", f"leases/{lease}", "alice")
+    assert world.store.gpu_seconds() == {"alice": pytest.approx(2 * until + left)}
 
 
 def test_a_kernel_that_restarts_gets_no_gpu_that_was_lost(world):

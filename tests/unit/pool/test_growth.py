@@ -47,10 +47,10 @@ def whole_tables_read():
 
 class Wall:
     def __init__(self):
-        self.time = datetime(2026, 11, 24, 9, tzinfo=UTC)
+        self.begun = self.time = datetime(2026, 11, 24, 9, tzinfo=UTC)
 
     def clock(self):
-        return BookClock(lambda: self.time, lambda: 0.0)
+        return BookClock(lambda: self.time, uptime=lambda: (self.time - self.begun).total_seconds())
 
 
 @pytest.fixture

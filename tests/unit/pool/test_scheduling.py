@@ -126,6 +126,21 @@ def test_a_large_ask_gathers_while_small_ones_wait_behind():
     assert granted(*held[1:], large, lease(6, "bob")) == {"5": ("d0", "d3")}
 
 
+def test_free_gpus_that_others_could_have_are_charged_to_whom_they_are_kept_for():
+    held = [lease(number, "carol", devices=(f"d{number}",)) for number in range(2)]
+    large = lease(5, "alice", wanted=4, waiting_since=NOW - timedelta(hours=1))
+
+    def kept(*queue, **what):
+        return decide(Situation([*held, large, *queue], GPUS, NOW, **what)).kept_for
+
+    assert kept(lease(6, "bob")) == {"5": 2}
+    for harmed in ((), (lease(6, "alice"),), (lease(6, "bob", wanted=3),)):
+        assert kept(*harmed) == {}, "nobody else could have them"
+    assert kept(lease(6, "bob"), quotas=[QuotaRule("user", "bob", Quota(gpus=0))]) == {}
+    situation = Situation([*held, large, lease(6, "bob"), lease(7, "bob", wanted=3)], GPUS, NOW)
+    assert [waits_for(situation, one) for one in situation.leases[2:]] == ["turn", "gathering", "turn"]
+
+
 def test_what_cannot_be_now_stops_nobody():
     devices = (*GPUS[:3], replace(GPUS[3], state="lost"))
     large = lease(1, "alice", wanted=4, waiting_since=NOW - timedelta(hours=1))
@@ -191,7 +206,8 @@ def test_who_is_at_a_quota_is_passed_over_and_comes_last():
     assert sorted(granted(*queue, quotas=quotas)) == ["1", "3", "4"]
     situation = Situation([lease(0, devices=("d0",)), *queue], GPUS, NOW, quotas=quotas)
     assert [one.id for one in order(situation)][-2:] == ["1", "2"]
-    assert [waits_for(situation, one) for one in queue] == ["quota", "quota", "turn", "turn"]
+    full = replace(situation, leases=[*situation.leases, lease(5, "carol", devices=("d1", "d2", "d3"))])
+    assert [waits_for(full, one) for one in queue] == ["quota", "quota", "turn", "turn"]
 
 
 def test_gpu_hours_of_the_day_run_out():

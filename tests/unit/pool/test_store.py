@@ -100,7 +100,7 @@ def test_the_audit_tells_which_process_has_a_lease_where_that_changes(store):
 
 def test_the_audit_tells_of_idleness_where_it_has_a_consequence_and_of_no_cell(database_url):
     wall = datetime(2026, 11, 24, 9, tzinfo=UTC)
-    store = LeaseStore(database_url, BookClock(lambda: wall, lambda: 0.0))
+    store = LeaseStore(database_url, BookClock(lambda: wall, uptime=lambda: 0.0))
     see(store, "a")
     lease = ask(store)
     grant(store)
@@ -193,7 +193,7 @@ def test_a_step_that_fails_leaves_the_books_as_they_were(store, failing):
 
 def test_use_is_counted_and_fades(database_url):
     wall = [datetime(2026, 11, 24, 9, tzinfo=UTC)]
-    store = LeaseStore(database_url, BookClock(lambda: wall[0], lambda: 0.0))
+    store = LeaseStore(database_url, BookClock(lambda: wall[0], uptime=lambda: wall[0].timestamp()))
     see(store, "a", "b")
     lease, share = ask(store, wanted=1), ask(store, "bob", memory=4096)
     grant(store)
@@ -213,7 +213,7 @@ class Day:
 
     def __init__(self, url):
         self.wall = datetime(2026, 11, 24, 9, tzinfo=UTC)
-        self.store = LeaseStore(url, BookClock(lambda: self.wall, lambda: 0.0))
+        self.store = LeaseStore(url, BookClock(lambda: self.wall, uptime=lambda: self.wall.timestamp()))
         see(self.store, "a", "b", "c", "d")
 
     def hours(self, hours, each=0.25):
@@ -277,7 +277,7 @@ def test_a_grant_lets_the_waiting_of_the_same_person_begin_anew(day):
 
 def test_a_clock_that_is_set_back_never_turns_the_books_back(database_url):
     wall, ticks = [datetime(2026, 11, 24, 9, tzinfo=UTC)], [0.0]
-    clock = BookClock(lambda: wall[0], lambda: ticks[0])
+    clock = BookClock(lambda: wall[0], uptime=lambda: ticks[0])
     store = LeaseStore(database_url, clock)
     see(store, "a")
     lease = ask(store)
@@ -287,7 +287,7 @@ def test_a_clock_that_is_set_back_never_turns_the_books_back(database_url):
     store.release(lease, "alice", "given back")
     assert store.gpu_seconds() == {"alice": 60.0}
     store.close()
-    again = LeaseStore(database_url, BookClock(lambda: wall[0], lambda: 0.0))
+    again = LeaseStore(database_url, BookClock(lambda: wall[0], uptime=lambda: ticks[0]))
     ask(again)
     times = [change.at for change in again.changes()]
     assert times == sorted(times)
