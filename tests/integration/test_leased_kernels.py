@@ -404,18 +404,31 @@ async def test_a_kernel_that_an_admin_ended_says_so_when_it_is_back(pool):
         assert await run(manager, "print(2)") == "2", "it is said once"
 
 
-async def test_a_kernel_whose_gpu_was_lost_is_told_and_runs_on(pool):
+async def test_a_kernel_whose_gpu_was_lost_is_told_and_runs_on(pool_without_gpus):
+    pool, lose_all = pool_without_gpus
     async with kernel() as manager:
         assert await run(manager, "work = 1") == ""
-        pool.kill()
-        pool.simulate_gpus = 0
-        pool.start()
+        lose_all()
         await asyncio.to_thread(eventually, lambda: pool.state()["leases"][0]["idle_since"])
         async with running_cell(manager, "print(work)") as cell:
             shown = await cell.result()
         assert "GPU 0 was lost: restart the kernel to get another." in shown
         assert shown.endswith("1\n"), "what is there can be saved"
         assert await run(manager, "print(2)") == "2", "it is said once"
+
+
+@pytest.fixture
+def pool_without_gpus(pool):
+    """A pool, and a function that lets it lose its GPUs; they are back afterwards."""
+    gpus = pool.simulate_gpus
+
+    def start(simulate_gpus):
+        pool.kill()
+        pool.simulate_gpus = simulate_gpus
+        pool.start()
+
+    yield pool, lambda: start(0)
+    start(gpus)
 
 
 WIDGET = """
