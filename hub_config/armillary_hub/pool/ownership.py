@@ -187,6 +187,8 @@ class SessionLock:
         self._pid = connection.scalar(text("SELECT pg_backend_pid()"))
 
     def close(self) -> None:
-        """Let others have it."""
+        """Let others have it: at once, not when the server has noticed that the session is gone."""
+        with contextlib.suppress(DBAPIError):
+            self._connection.execute(text("SELECT pg_advisory_unlock(:number)"), {"number": LOCK_NUMBER})
         with contextlib.suppress(DBAPIError):
             self._connection.close()
