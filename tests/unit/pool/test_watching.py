@@ -61,7 +61,7 @@ def test_it_shows_what_becomes_of_the_gpus_until_ctrl_c(pool):
             client.ask("kernel", 1, "", Process.own())
         eventually(lambda: "bob" in terminal.shown and "turn" in terminal.shown, what="bob's lease and place")
         pool.kill()
-        eventually(lambda: "The GPU pool does not answer" in terminal.shown, what="why there are no books")
+        eventually(lambda: f"The GPU pool at {pool.url} does not answer" in terminal.shown, what="why")
         seen = len(terminal.shown)
         pool.start()
         eventually(lambda: "bob" in terminal.shown[seen:], what="the books again")
