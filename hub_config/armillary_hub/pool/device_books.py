@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, insert, update
 from armillary_hub.pool import rows
 from armillary_hub.pool.database import devices
 from armillary_hub.pool.devices import Device
-from armillary_hub.pool.records import BookedDevice, DeviceState, Lease
+from armillary_hub.pool.records import BookedDevice, DeviceState, Lease, gpus_held
 from armillary_hub.pool.store import LeaseStore, note
 from armillary_hub.pool.use_books import count_anew
 
@@ -91,8 +91,7 @@ class DeviceBooks:
         there = {device.uuid: device.memory for device in found if device.state != "lost"}
         for lease in standing:
             if lease.devices:
-                held = [there[uuid] for uuid in lease.devices if uuid in there]
-                gpus = float(len(held)) if lease.memory is None else sum(lease.memory / memory for memory in held)
+                gpus = gpus_held(lease.memory, [there[uuid] for uuid in lease.devices if uuid in there])
                 count_anew(connection, lease, gpus, self._store.clock.now(), self._store.rules.half_life)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -158,6 +158,11 @@ def gpus_of(wanted: int, memory: int | None, devices: Iterable[BookedDevice]) ->
     if memory is None:
         return wanted
     return memory / min((device.memory for device in devices if device.memory >= memory), default=memory)
+
+
+def gpus_held(memory: int | None, devices: Sequence[int]) -> float:
+    """Return how many GPUs a lease of whole ones, or of ``memory`` MiB of each, holds on devices of so many MiB."""
+    return float(len(devices)) if memory is None else sum(memory / size for size in devices)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from armillary_hub.pool.clock import BookClock, Reading
 from armillary_hub.pool.database import audit, holdings, leases, readings
 from armillary_hub.pool.opening import OpenDatabase
 from armillary_hub.pool.queue_books import note_turns
-from armillary_hub.pool.records import Change, Lease, State
+from armillary_hub.pool.records import Change, Lease, State, gpus_held
 from armillary_hub.pool.scheduling import Decisions
 from armillary_hub.pool.situation import Rules, Situation
 from armillary_hub.pool.use_books import count_anew, note_use
@@ -360,7 +360,7 @@ class LeaseStore:
     # Within a transaction ------------------------------------------------------------------------------------
 
     def _grant(self, connection: Connection, lease: Lease, given: Sequence[str], memories: dict[str, int]) -> Lease:
-        gpus = float(len(given)) if lease.memory is None else lease.memory / memories[given[0]]
+        gpus = gpus_held(lease.memory, [memories[uuid] for uuid in given])
         step = "restoring" if lease.state == "suspended" else ""
         now = self.clock.now()
         self._count(connection, lease, 0.0)  # nothing is kept for it any more
