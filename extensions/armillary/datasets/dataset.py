@@ -267,7 +267,7 @@ class Dataset:
 
         One row number gives a list of one.
         """
-        numbers = [int(rows)] if isinstance(rows, (int, np.integer)) else rows
+        numbers = one_or_several(rows)
         features = self.features_named(columns)
         for row in numbers:
             if not 0 <= row < len(self):

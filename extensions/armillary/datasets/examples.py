@@ -15,7 +15,7 @@ from armillary_kernels.texts import translator
 from numpy.typing import NDArray
 
 from armillary.datasets.features import ClassLabel, Image
-from armillary.datasets.kinds import is_number
+from armillary.datasets.kinds import is_number_to_models
 from armillary.datasets.manifest import Manifest, read_manifest
 from armillary.datasets.places import Place
 from armillary.datasets.shards import read_files
@@ -132,7 +132,7 @@ def stacked_columns(frame: pd.DataFrame, inputs: dict[str, Any]) -> tuple[NDArra
             codes = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
             arrays.extend((codes == index).astype(np.float32) for index in range(len(feature.names)))
             columns.extend(f"{name}={value}" for value in feature.names)
-        elif is_number(feature):
+        elif is_number_to_models(feature):
             arrays.append(_numbers(name, frame[name]))
             columns.append(name)
     return np.column_stack(arrays) if arrays else np.empty((len(frame), 0), np.float32), tuple(columns)

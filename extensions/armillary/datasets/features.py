@@ -301,6 +301,10 @@ Feature = Value | ClassLabel | Image | Audio | Video | Sequence | Struct | Token
 MEDIA: dict[str, type[Image | Audio | Video]] = {"Image": Image, "Audio": Audio, "Video": Video}
 
 
+#: Texts that parts may be marked in.
+MARKED_TEXTS = (Value("string"), Value("large_string"))
+
+
 def spans_feature(names: tuple[str, ...]) -> Sequence:
     """Return the feature of marked parts of a text: a list of ``start``, ``end`` (in characters) and ``label``."""
     return Sequence(Struct((("label", ClassLabel(names)), ("start", Value("int32")), ("end", Value("int32")))))

@@ -20,7 +20,8 @@ from armillary.datasets.features import (
 )
 
 _ORDER = ("image", "video", "audio", "text", "translation")
-_TEXT = frozenset({"string", "large_string", "string_view"})
+#: Types of texts.
+TEXT = frozenset({"string", "large_string", "string_view"})
 _NUMBERS = (
     types.is_boolean,
     types.is_integer,
@@ -44,7 +45,12 @@ def kinds_of(features: Mapping[str, Feature], target: str | None = None) -> tupl
     return ("table",) if has_table else media
 
 
-def is_number(feature: Feature) -> bool:
+def is_text(feature: Feature) -> bool:
+    """Return whether a column holds a text."""
+    return isinstance(feature, Value) and feature.dtype in TEXT
+
+
+def is_number_to_models(feature: Feature) -> bool:
     """Return whether a column holds what models take as a number: numbers, truth values, times and durations."""
     return isinstance(feature, Value) and any(is_one(feature.arrow_type) for is_one in _NUMBERS)
 
@@ -52,7 +58,7 @@ def is_number(feature: Feature) -> bool:
 def _kinds(feature: Feature) -> Iterator[str]:
     if isinstance(feature, (Image, Audio, Video, Translation)):
         yield type(feature).__name__.lower()
-    elif isinstance(feature, Value) and feature.dtype in _TEXT:
+    elif is_text(feature):
         yield "text"
     elif isinstance(feature, Sequence):
         yield from _kinds(feature.feature)

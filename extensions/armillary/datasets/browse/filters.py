@@ -27,6 +27,7 @@ from armillary.datasets.features import (
     Translation,
     Value,
 )
+from armillary.datasets.kinds import TEXT
 from armillary.datasets.reading.row_groups import statistics_of
 from armillary.errors import DatasetError
 
@@ -34,7 +35,6 @@ _ = translator(__file__)
 
 #: Stands for every column in `Filters.missing`.
 ANY_COLUMN = "*"
-_TEXT = frozenset({"string", "large_string", "string_view"})
 _FLOATS = ("float16", "float32", "float64")
 Mask = NDArray[np.bool_]
 
@@ -145,7 +145,7 @@ def _may_be_missing(statistics: Any, feature: Feature) -> bool:
         return True
     if isinstance(feature, ClassLabel):
         return not statistics.has_min_max or statistics.min < 0
-    return not isinstance(feature, Value) or feature.dtype in _FLOATS or feature.dtype in _TEXT
+    return not isinstance(feature, Value) or feature.dtype in _FLOATS or feature.dtype in TEXT
 
 
 def _text_test(features: Mapping[str, Feature], text: str) -> Test:
@@ -160,7 +160,7 @@ def _text_test(features: Mapping[str, Feature], text: str) -> Test:
 
 def _has_text(feature: Feature) -> bool:
     if isinstance(feature, Value):
-        return feature.dtype in _TEXT
+        return feature.dtype in TEXT
     if isinstance(feature, Sequence):
         return _has_text(feature.feature)
     if isinstance(feature, Struct):

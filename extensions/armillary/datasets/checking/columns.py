@@ -15,8 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from armillary.datasets.features import MEDIA, ClassLabel, Feature, Sequence, Struct, Translation, Value
-
-_TEXT = frozenset({"string", "large_string", "string_view"})
+from armillary.datasets.kinds import TEXT
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def innermost(feature: Feature) -> Feature:
 def is_text(feature: Feature) -> bool:
     """Tell whether a leaf holds text, or a list of words or texts."""
     inner = innermost(feature)
-    return isinstance(inner, Value) and inner.dtype in _TEXT
+    return isinstance(inner, Value) and inner.dtype in TEXT
 
 
 def is_media(feature: Feature) -> bool:

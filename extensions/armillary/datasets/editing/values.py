@@ -9,7 +9,7 @@ import numpy as np
 from armillary_kernels.texts import translator
 
 from armillary.datasets.dataset import Dataset
-from armillary.datasets.features import MEDIA, Feature, TokenLabels, Value, is_spans
+from armillary.datasets.features import MARKED_TEXTS, MEDIA, Feature, TokenLabels, Value, is_spans
 from armillary.datasets.features import Sequence as Listed
 from armillary.datasets.importing.encoding import encode
 from armillary.datasets.importing.rejects import BadExampleError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _ = translator(__file__)
 
 _EXAMPLE = '{"text": "…"}'
-_TEXTS = (Value("string"), Value("large_string"))
 
 
 def checked_rows(dataset: Dataset, rows: int | Iterable[int]) -> tuple[int, ...]:
@@ -121,7 +120,7 @@ def _check_tokens(edits: Edits, row: int, stored: Mapping[str, Any]) -> None:
 def _check_spans(edits: Edits, row: int, stored: Mapping[str, Any]) -> None:
     """Refuse spans that end beyond their text, where only one column can hold that."""
     features = edits.features
-    texts = [name for name, feature in features.items() if feature in _TEXTS]
+    texts = [name for name, feature in features.items() if feature in MARKED_TEXTS]
     marks = [name for name, feature in features.items() if is_spans(feature)]
     if len(texts) != 1 or not stored.keys() & {texts[0], *marks}:
         return

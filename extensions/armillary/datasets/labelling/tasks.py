@@ -16,6 +16,7 @@ from armillary_kernels.texts import translator
 
 from armillary.datasets.dataset import Dataset
 from armillary.datasets.features import (
+    MARKED_TEXTS,
     Boxes,
     ClassLabel,
     Feature,
@@ -38,7 +39,6 @@ OUTSIDE = "O"
 #: Where no picture reaches, and no text: areas and places are numbers as they are stored.
 _FARTHEST = 2**31 - 1
 _TOKENS = Listed(Value("string"))
-_TEXTS = (Value("string"), Value("large_string"))
 
 
 @dataclass(frozen=True)
@@ -285,7 +285,7 @@ def _new_task(dataset: Dataset, column: str, classes: tuple[str, ...], kind: Kin
     if kind == "boxes":
         found = [name for name, feature in dataset.features.items() if isinstance(feature, Image)]
     else:
-        found = [name for name, feature in dataset.features.items() if feature == _TOKENS or feature in _TEXTS]
+        found = [name for name, feature in dataset.features.items() if feature == _TOKENS or feature in MARKED_TEXTS]
     if shown is not None and shown in found:
         found = [shown]
     if len(found) != 1 or (shown is not None and shown not in found):
@@ -310,7 +310,7 @@ def _task(features: Mapping[str, Feature], column: str) -> Task | None:
     if isinstance(feature, TokenLabels):
         tokens = [name for name, other in features.items() if other == _TOKENS]
         return Task("spans", column, feature.names, tokens[0], "token") if tokens else None
-    texts = [name for name, other in features.items() if other in _TEXTS]
+    texts = [name for name, other in features.items() if other in MARKED_TEXTS]
     if is_spans(feature) and texts:
         return Task("spans", column, dict(feature.feature.parts)["label"].names, texts[0])  # type: ignore[union-attr]
     return None

@@ -16,14 +16,13 @@ from armillary_kernels.texts import translator
 from armillary.datasets.features import ClassLabel, Feature, Value
 from armillary.datasets.importing.encoding import encode_value
 from armillary.datasets.importing.rejects import BadExampleError
+from armillary.datasets.kinds import is_text
 from armillary.datasets.preparing.step import Bound, Form, Row, Step, refuse_same_names
 from armillary.errors import DatasetError
 from armillary.inputs import value_steps
 from armillary.inputs.value_steps import is_missing
 
 _ = translator(__file__)
-
-_TEXT = frozenset({"string", "large_string", "string_view"})
 
 
 def is_number(feature: Feature) -> bool:
@@ -33,7 +32,7 @@ def is_number(feature: Feature) -> bool:
 
 def is_category(feature: Feature) -> bool:
     """Return whether a column holds one of some classes, or a text that may name one."""
-    return isinstance(feature, ClassLabel) or (isinstance(feature, Value) and feature.dtype in _TEXT)
+    return isinstance(feature, ClassLabel) or is_text(feature)
 
 
 class _TableStep(Step):

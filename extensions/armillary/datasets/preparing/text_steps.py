@@ -14,6 +14,7 @@ import numpy as np
 from armillary_kernels.texts import translator
 
 from armillary.datasets.features import Array, Feature, Sequence, Struct, Translation, Value
+from armillary.datasets.kinds import is_text
 from armillary.datasets.preparing.rows import array_of
 from armillary.datasets.preparing.step import Augmentation, Bound, Form, Row, Step, refuse_spans
 from armillary.datasets.preparing.table_steps import is_number
@@ -23,15 +24,9 @@ _ = translator(__file__)
 
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 _TOKENS = Sequence(Value("int32"))
-_TEXT = frozenset({"string", "large_string", "string_view"})
 _HAN = "\\u3400-\\u4dbf\\u4e00-\\u9fff\\uf900-\\ufaff"
 #: A Chinese character is a word, for nothing divides Chinese words.
 _WORD = re.compile(f"[{_HAN}]|[^\\W{_HAN}]+")
-
-
-def is_text(feature: Feature) -> bool:
-    """Return whether a column holds a text."""
-    return isinstance(feature, Value) and feature.dtype in _TEXT
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from armillary.datasets.examples import stacked_columns
 from armillary.datasets.features import ClassLabel, Feature, Image
-from armillary.datasets.kinds import is_number, kinds_of
+from armillary.datasets.kinds import is_number_to_models, kinds_of
 from armillary.datasets.preparing.own_steps import Map
 from armillary.datasets.preparing.pipeline import Pipeline, form_of
 from armillary.datasets.preparing.recipe import described
@@ -129,6 +129,6 @@ def _fields(form: Form, steps: Sequence[Bound], parent: InputSpec | None) -> tup
             fields.append(RawField(name, feature.names))
         elif name in texts:
             fields.append(RawField(name, texts[name]))
-        elif is_number(feature):
+        elif is_number_to_models(feature):
             fields.append(RawField(name, (), float(f"{usual.get(name, 0.0):.3g}")))
     return tuple(fields)
